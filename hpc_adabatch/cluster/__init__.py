@@ -1,0 +1,6 @@
+"""The ranks of a run: Horovod when launched, one process when not, one interface for both."""
+
+from .cluster import Cluster, DistributedOptimizer
+from .single import SingleProcess
+
+__all__ = ["Cluster", "DistributedOptimizer", "SingleProcess"]

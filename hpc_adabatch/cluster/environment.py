@@ -1,0 +1,54 @@
+"""What the launcher and the machine say about this process: the only reader of os.environ.
+
+Not here: Horovod (horovod.py), GPUs and threads (device.py).
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+# Launcher                  rank                    number of ranks          rank on this node
+_LAUNCHERS = (
+    ("horovodrun --gloo", "HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_RANK"),
+    ("mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("mpiexec", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+    ("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Which launcher started this process, and its place among the ranks, before any library is asked."""
+
+    launcher: str
+    rank: int
+    n_ranks: int
+    local_rank: int
+
+    @property
+    def has_mpi(self) -> bool:
+        return self.launcher != "horovodrun --gloo"
+
+
+def launch() -> Launch | None:
+    """The launch this process belongs to; None when it was started by hand."""
+    for launcher, rank, n_ranks, local_rank in _LAUNCHERS:
+        if rank in os.environ and n_ranks in os.environ:
+            return Launch(launcher, int(os.environ[rank]), int(os.environ[n_ranks]), int(os.environ.get(local_rank, 0)))
+    return None
+
+
+def threads_wanted() -> int | None:
+    """OMP_NUM_THREADS when the user or the site set it."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def prefer(name: str, value: str) -> None:
+    """Sets a variable that a library will read, unless the user set it."""
+    os.environ.setdefault(name, value)
+
+
+def search_path() -> list[Path]:
+    """The folders of PATH."""
+    return [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]

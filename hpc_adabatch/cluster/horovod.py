@@ -1,0 +1,118 @@
+"""Horovod behind the cluster interface: the only import of horovod.
+
+How Horovod 0.28.1 behaves, and what is done about it here:
+
+    it sums the passes of one rank and, with Sum, the ranks   weights of samples are the caller's (training/step.py)
+    its hooks count down backward passes                      set between steps, by its setter, never by the attribute
+    step() reduces again unless told                          reduce() first, then step() inside skip_synchronize()
+    a fresh optimizer's state broadcast takes a real step     never called: state is equal by construction or checkpoint
+    it finalises MPI under whoever still uses it              mpi4py is imported first and owns MPI
+
+Not here: one process (single.py), which launcher (environment.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+from ..errors import InputError
+from .cluster import Cluster, DistributedOptimizer
+from .environment import Launch
+
+
+class HorovodCluster(Cluster):
+    """Ranks started by horovodrun, mpirun or srun.
+
+    Raises:
+        InputError: Horovod joined another number of ranks than the launcher started (a wrong ``srun --mpi`` does that).
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._mpi = _own_mpi() if launch.has_mpi else None
+        import horovod.torch as hvd
+
+        hvd.init()
+        self._hvd = hvd
+        self.rank, self.size = hvd.rank(), hvd.size()
+        self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
+        self.n_nodes = hvd.cross_size()
+        self.launcher = launch.launcher
+        if self.size != launch.n_ranks:
+            raise InputError(
+                "ranks",
+                f"{self.size} joined of {launch.n_ranks} that {launch.launcher} started",
+                "all of them",
+                "srun --mpi=pmix (srun --mpi=list shows what there is) or mpirun of the MPI that Horovod was built with",
+            )
+
+    def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
+        handle = self._hvd.allreduce_async_(tensor, name=name, op=self._hvd.Sum)
+        return lambda: self._hvd.synchronize(handle)
+
+    def broadcast_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
+        return self._hvd.broadcast_(tensor, root_rank=0, name=name)
+
+    def gather(self, item: Any) -> list[Any]:
+        return self._hvd.allgather_object(item, name="gather")
+
+    def distributed_optimizer(
+        self, optimizer: torch.optim.Optimizer, named_parameters: Iterable[tuple[str, torch.nn.Parameter]]
+    ) -> DistributedOptimizer:
+        return HorovodOptimizer(self._hvd, optimizer, named_parameters)
+
+    def barrier(self) -> None:
+        self._hvd.barrier()
+
+    def abort(self, code: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self._mpi is not None:
+            self._mpi.COMM_WORLD.Abort(code)
+        os._exit(code)  # Gloo: horovodrun sees the exit and ends the others
+
+    def stop(self) -> None:
+        self._hvd.barrier()
+        self._hvd.shutdown()
+
+
+class HorovodOptimizer:
+    """The optimizer rebuilt by Horovod around the same parameter groups, summing over ranks."""
+
+    def __init__(
+        self, hvd: Any, optimizer: torch.optim.Optimizer, named_parameters: Iterable[tuple[str, torch.nn.Parameter]]
+    ) -> None:
+        self.optimizer: Any = hvd.DistributedOptimizer(optimizer, named_parameters=named_parameters, op=hvd.Sum)
+        optimizer.state.clear()  # the rebuilt one has its own; two sets of momentum would double the memory
+        self._passes = 1
+
+    def expect(self, passes: int) -> None:
+        if passes != self._passes:
+            self.optimizer.set_backward_passes_per_step(passes)
+            self._passes = passes
+
+    def reduce(self) -> None:
+        self.optimizer.synchronize()
+
+    def step(self) -> None:
+        with self.optimizer.skip_synchronize():
+            self.optimizer.step()
+
+    def zero_grad(self) -> None:
+        self.optimizer.zero_grad()
+
+
+def _own_mpi() -> Any:
+    """mpi4py's MPI, initialised before Horovod starts, so that Horovod's end leaves MPI alone."""
+    with contextlib.suppress(ImportError):
+        from mpi4py import MPI
+
+        if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
+            raise InputError("MPI threads", MPI.Query_thread(), "THREAD_MULTIPLE, which Horovod's thread needs", "")
+        return MPI
+    return None

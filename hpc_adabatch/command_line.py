@@ -1,0 +1,184 @@
+"""Recipes from YAML files and flags.
+
+Every field of a recipe is a flag of the same dotted name. Three fields choose among classes by name, and bring the
+fields of the class with them:
+
+    policy: adabatch                        policy: {name: adabatch, factor: 2, interval: 20}
+    --policy adabatch --policy.factor 4     choosing another name drops the fields of the recipe's
+
+Not here: what the fields mean (the classes they belong to), the commands (cli.py).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
+from .errors import InputError, require
+from .learning_rate import LearningRate
+from .optim import OPTIMIZERS
+from .policies import POLICIES
+from .recipe import Options, Recipe
+from .tasks import TASKS
+
+CHOICES: dict[str, tuple[dict[str, Any], str]] = {  # field: (classes by name, default)
+    "task": (TASKS, "digits"),
+    "policy": (POLICIES, "fixed"),
+    "optimizer": (OPTIMIZERS, "sgd"),
+}
+
+
+def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = None) -> tuple[Recipe, Namespace, str]:
+    """Reads ``RECIPE [--field value ...]``.
+
+    Args:
+        command: for the help text.
+        arguments: after the command's name.
+        extra: a dataclass of further flags that belong to the command, not to the recipe.
+
+    Returns:
+        The recipe; all parsed fields, the extra ones among them; the resolved recipe as YAML.
+
+    Raises:
+        InputError: the first thing that cannot be used.
+        SystemExit: after ``--help`` or ``--print_config``.
+    """
+    arguments = _spell_out(arguments)
+    path, flags = _split(arguments)
+    sections = _read(path) if path is not None else {}
+    chosen = {field: _choose(field, sections, flags) for field in CHOICES}
+    parser = _parser(command, chosen, extra)
+    if path is None and not {"-h", "--help", "--print_config"} & set(flags):
+        raise InputError("RECIPE", "nothing", "a YAML file", f"adabatch {command} recipes/quickstart.yaml")
+    try:
+        known = parser.parse_args(["--config", yaml.safe_dump(sections), *flags])
+    except ArgumentError as error:
+        raise _explain(str(error), parser) from error
+    for key, default in parser.get_defaults().items():
+        if known.get(key) is None and default is not None and not key.startswith("config"):
+            raise InputError(key, "null", f"a value such as {default}", f"--{key} {default}")
+    text = _resolved(parser, known, extra)
+    classes = {field: CHOICES[field][0][name] for field, name in chosen.items()}
+    recipe = Recipe(
+        name=path.stem if path is not None else "run",
+        chosen=chosen,
+        task=classes["task"](**_fields(known, "task")),
+        policy=classes["policy"](**_fields(known, "policy")),
+        optimizer=classes["optimizer"](**_fields(known, "optimizer")),
+        learning_rate=LearningRate(**_fields(known, "learning_rate")),
+        options=Options(**{name: known[name] for name in Options.__dataclass_fields__}),
+    )
+    return recipe, known, text
+
+
+def _spell_out(arguments: Sequence[str]) -> list[str]:
+    """``--policy NAME`` is short for ``--policy.name NAME``."""
+    return [re.sub(rf"^--({'|'.join(CHOICES)})(=|$)", r"--\1.name\2", argument) for argument in arguments]
+
+
+def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """The recipe's path, given first, and the flags."""
+    if arguments and not arguments[0].startswith("-"):
+        return Path(arguments[0]), arguments[1:]
+    return None, arguments
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("RECIPE", f"{path} ({type(error).__name__})", "a YAML file that can be read", "recipes/quickstart.yaml") from error
+    except yaml.YAMLError as error:
+        raise InputError("RECIPE", f"{path}: {' '.join(str(error).split())}", "valid YAML, one 'field: value' a line") from error
+    require(isinstance(content, dict), "RECIPE", path, "YAML with one 'field: value' a line", "recipes/quickstart.yaml")
+    for field in (*CHOICES, "learning_rate"):
+        section = content.get(field, {})
+        if field in CHOICES and isinstance(section, str):
+            content[field] = {"name": section}
+        else:
+            require(isinstance(section, dict), field, section, "fields under it", f"--{field}.FIELD VALUE")
+    return content
+
+
+def _choose(field: str, sections: dict[str, Any], flags: list[str]) -> str:
+    """The class of this field: by flag, else by recipe, else by default. Drops a recipe's fields of another class."""
+    classes, default = CHOICES[field]
+    in_recipe = sections.get(field, {}).get("name", default)
+    flag = f"--{field}.name"
+    name = in_recipe
+    for index, argument in enumerate(flags):
+        if argument == flag and index + 1 < len(flags):
+            name = flags[index + 1]
+        elif argument.startswith(f"{flag}="):
+            name = argument.partition("=")[2]
+    near = difflib.get_close_matches(str(name), classes, n=1) or [default]
+    require(name in classes, field, name, ", ".join(classes), f"--{field} {near[0]}")
+    if name != in_recipe:
+        sections[field] = {"name": name}
+    return str(name)
+
+
+def _parser(command: str, chosen: dict[str, str], extra: type | None) -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(
+        exit_on_error=False,
+        prog=f"adabatch {command} RECIPE",
+        description="Fields of task, policy and optimizer are those of the classes chosen; "
+        + "; ".join(f"{field}: {', '.join(classes)}" for field, (classes, _) in CHOICES.items())
+        + ".",
+    )
+    parser.add_argument("--config", action="config", help="another YAML file over RECIPE")
+    if extra is not None:
+        parser.add_class_arguments(extra)
+    parser.add_class_arguments(Options)
+    for field, name in chosen.items():
+        classes, _ = CHOICES[field]
+        parser.add_argument(f"--{field}.name", type=Literal[tuple(classes)], default=name, help=f"short: --{field}")  # type: ignore[valid-type]
+        parser.add_class_arguments(classes[name], field)
+    parser.add_class_arguments(LearningRate, "learning_rate")
+    return parser
+
+
+def _fields(known: Namespace, field: str) -> dict[str, Any]:
+    return {name: value for name, value in known[field].as_dict().items() if name != "name"}
+
+
+def _resolved(parser: ArgumentParser, known: Namespace, extra: type | None) -> str:
+    resolved = yaml.safe_load(parser.dump(known))
+    for name in ["config", *(extra.__dataclass_fields__ if extra else ())]:  # type: ignore[attr-defined]
+        resolved.pop(name, None)
+    return yaml.safe_dump(resolved, sort_keys=False)
+
+
+_KEY = re.compile(r'Parser key "(?P<key>[^"]+)"')
+_VALUE = re.compile(r"(?:Got|Given) value: (?P<value>.*)", re.DOTALL)
+_EXPECTED = re.compile(r"Expected an? (.*?)(?:\. Got|\n|$)")
+_UNKNOWN = re.compile(r"(?:Group '(?P<group>[^']+)' does not accept option|Option|unrecognized arguments:) '?(?P<name>[^' ]+)")
+_REQUIRED = re.compile(r"arguments? (?:are|is) required: (?P<key>\S+)")
+_NO_VALUE = re.compile(r"argument --(?P<key>\S+): expected one argument")
+_TYPES = {"<class 'int'>": "an integer", "<class 'float'>": "a number", "<class 'bool'>": "true or false", "<class 'NoneType'>": "null"}
+
+
+def _explain(message: str, parser: ArgumentParser) -> InputError:
+    """jsonargparse's message as field, given, allowed, what to type."""
+    if found := _KEY.search(message):
+        key, value = found["key"], _VALUE.search(message)
+        expected = [_TYPES.get(kind, kind.removeprefix("typing.Literal").strip("[]")) for kind in _EXPECTED.findall(message)]
+        default = parser.get_defaults().get(key)
+        return InputError(key, value["value"] if value else message, " or ".join(expected), f"--{key} {'VALUE' if default is None else default}")
+    if found := _UNKNOWN.search(message):
+        name = f"{found['group']}.{found['name']}" if found["group"] else found["name"].lstrip("-").partition("=")[0]
+        prefix = f"{name.rpartition('.')[0]}." if "." in name else ""
+        known = [key for key in parser.get_defaults().keys() if key.startswith(prefix)]  # noqa: SIM118 (a namespace, not a dict)
+        near = difflib.get_close_matches(name, known, n=1)
+        allowed = ", ".join(known) if prefix and known else "the fields that adabatch train --help lists"
+        return InputError(name, "a field that does not exist", allowed, f"--{near[0]} VALUE" if near else "")
+    if found := _REQUIRED.search(message) or _NO_VALUE.search(message):
+        return InputError(found["key"].rstrip(","), "nothing", "a value", f"--{found['key'].rstrip(',')} VALUE")
+    return InputError("command line", message, "those of adabatch train --help")

@@ -1,0 +1,110 @@
+"""One function from (samples seen, batch at step 0, batch now) to the learning rate.
+
+    learning rate = base * scale(batch now / reference) * ramp(epoch) * decay(epoch) * factor of the policy
+
+It counts samples, never steps: a schedule in steps ends early when the batch grows.
+
+Not here: the parts (scaling.py, warmup.py, decay.py), the policy's factor (policies/).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import require
+from .decay import cosine, poly, step
+from .scaling import SCALINGS
+from .warmup import LENGTHS, ramp
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """The learning rate over its base, as a function of samples and batches.
+
+    Raises:
+        InputError: a field is out of range, or misses a partner.
+    """
+
+    scaling: Literal["none", "linear", "sqrt"] = "none"
+    """With the batch: none, linear (Goyal), sqrt (LEGW)."""
+    warmup: Literal["none", "fixed", "legw"] = "none"
+    """Length of the warm-up: none, warmup_epochs, or warmup_epochs times the start batch over the reference (LEGW)."""
+    warmup_epochs: float = 0.0
+    """Epochs; for legw at the reference batch."""
+    warmup_start: float = 0.0
+    """Where the warm-up starts, as a part of its end: 0 for LEGW and MLPerf, 1/k for Goyal."""
+    decay: Literal["constant", "step", "poly", "cosine"] = "constant"
+    """Over the epochs: constant, step (milestones, gamma), poly (power, final) or cosine (final)."""
+    milestones: tuple[float, ...] = ()
+    """Epochs at which step decays."""
+    gamma: float = 0.1
+    """Factor of each step of the step decay."""
+    power: float = 2.0
+    """Exponent of the poly decay; 2 in the LARS paper."""
+    final: float = 0.0
+    """Where poly and cosine end, as a part of the peak."""
+    epochs: float | None = None
+    """Where poly and cosine end, in epochs; the recipe's epochs when not given."""
+    reference_batch: int | None = None
+    """Global batch for which the base learning rate was tuned, in samples; the batch at step 0 when not given."""
+
+    def __post_init__(self) -> None:
+        def check(condition: bool, field: str, allowed: str, example: str) -> None:
+            name = f"learning_rate.{field}"
+            require(condition, name, getattr(self, field), allowed, f"--{name} {example}")
+
+        check(self.scaling in SCALINGS, "scaling", ", ".join(SCALINGS), "sqrt")
+        check(self.warmup in LENGTHS, "warmup", ", ".join(LENGTHS), "legw")
+        check(self.decay in ("constant", "step", "poly", "cosine"), "decay", "constant, step, poly, cosine", "poly")
+        check(
+            self.warmup_epochs > 0 if self.warmup != "none" else self.warmup_epochs == 0,
+            "warmup_epochs",
+            f"0 without warm-up, more with (warmup is {self.warmup})",
+            "5",
+        )
+        check(0 <= self.warmup_start <= 1, "warmup_start", "0 to 1", "0")
+        rising = all(a < b for a, b in zip(self.milestones, self.milestones[1:], strict=False))
+        wanted = (len(self.milestones) > 0) == (self.decay == "step")
+        check(rising and wanted, "milestones", "increasing epochs with decay step, none with others", "[30,60,80]")
+        check(self.gamma > 0, "gamma", "more than 0", "0.1")
+        check(self.power > 0, "power", "more than 0", "2")
+        check(0 <= self.final <= 1, "final", "0 to 1", "0")
+        check(self.epochs is None or self.epochs > 0, "epochs", "more than 0", "90")
+        check(self.reference_batch is None or self.reference_batch > 0, "reference_batch", "1 or more", "256")
+
+    def warmup_length(self, start_batch: int) -> float:
+        """Epochs of warm-up of a run that starts with this batch."""
+        return LENGTHS[self.warmup](self.warmup_epochs, start_batch / (self.reference_batch or start_batch))
+
+    def multiplier(self, samples_seen: int, samples_per_epoch: int, start_batch: int, global_batch: int) -> float:
+        """Learning rate over base before the step that follows ``samples_seen`` samples.
+
+        Args:
+            samples_seen: since the start of training, over all ranks.
+            samples_per_epoch: length of the training set.
+            start_batch: global batch at step 0.
+            global_batch: global batch now.
+
+        Raises:
+            InputError: poly or cosine without ``epochs``.
+        """
+        epoch = samples_seen / samples_per_epoch
+        warmup = self.warmup_length(start_batch)
+        scale = SCALINGS[self.scaling](global_batch / (self.reference_batch or start_batch))
+        return scale * ramp(epoch, warmup, self.warmup_start) * self._decay(epoch, warmup)
+
+    def _decay(self, epoch: float, warmup: float) -> float:
+        if self.decay == "constant":
+            return 1.0
+        if self.decay == "step":
+            return step(epoch, self.milestones, self.gamma)
+        require(
+            self.epochs is not None and self.epochs > warmup,
+            "learning_rate.epochs",
+            self.epochs,
+            f"more than the warm-up of {warmup:g} epochs, for decay {self.decay}",
+            "--learning_rate.epochs 90",
+        )
+        done = min(1.0, max(0.0, (epoch - warmup) / ((self.epochs or 0) - warmup)))
+        return poly(done, self.power, self.final) if self.decay == "poly" else cosine(done, self.final)

@@ -1,0 +1,102 @@
+"""AdaBatch: the batch grows by a factor every few epochs, and the learning rate follows.
+
+Devarakonda, Naumov & Garland 2017, https://arxiv.org/abs/1712.02029, section 3.
+
+    paper        here               meaning                                                    unit
+    r            global_batch       batch size                                                 samples
+    beta         factor             growth of the batch per change
+    T            interval           between changes                                            epochs
+    d            lr_factor          of the learning rate, per change
+    W, r_base    warmup_epochs,     linear warm-up, epoch by epoch, from a0 to a0 * r0 / r_base,   epochs, samples
+                 baseline_batch     as in the authors' code
+
+What counts is the effective learning rate a/r (section 3.2): growing r by beta with factor d decays it by d / beta. So
+(beta 2, d 0.75) and (beta 1, d 0.375) decay it alike. Where growth is cut short by the maximum, the learning rate
+takes the rest: with r' = c r, c < beta, the factor is d c / beta, and a/r goes on as if nothing had been cut.
+
+When to use it: you know a good step schedule for a fixed batch. Divide each decay into a growth and the rest.
+"""
+
+from __future__ import annotations
+
+from ..errors import require
+from .policy import Policy, Progress, Proposal
+
+
+class AdaBatch(Policy):
+    """Batch times ``factor`` and learning rate times ``lr_factor`` every ``interval`` epochs.
+
+    Args:
+        factor: growth of the batch per change (beta); 1 keeps the batch and makes this a step schedule.
+        interval: epochs between changes.
+        lr_factor: of the learning rate per change, when the batch can grow in full (d).
+        warmup_epochs: the learning rate reaches its warm-up target when this many epochs minus one are done; 0 for none.
+        baseline_batch: batch for which the base learning rate was tuned (r_base); needed by the warm-up.
+    """
+
+    def __init__(
+        self,
+        *,
+        factor: float = 2.0,
+        interval: float = 20.0,
+        lr_factor: float = 0.75,
+        warmup_epochs: int = 0,
+        baseline_batch: int | None = None,
+    ) -> None:
+        require(factor >= 1, "policy.factor", factor, "1 or more", "--policy.factor 2")
+        require(interval > 0, "policy.interval", interval, "more than 0 epochs", "--policy.interval 20")
+        require(lr_factor > 0, "policy.lr_factor", lr_factor, "more than 0", "--policy.lr_factor 0.75")
+        require(
+            warmup_epochs == 0 or 2 <= warmup_epochs <= interval,
+            "policy.warmup_epochs",
+            warmup_epochs,
+            f"0, or 2 to the interval ({interval:g})",
+            "--policy.warmup_epochs 5",
+        )
+        require(
+            (baseline_batch is not None) == (warmup_epochs > 0) and (baseline_batch is None or baseline_batch >= 1),
+            "policy.baseline_batch",
+            baseline_batch,
+            "1 or more together with warmup_epochs, absent without",
+            "--policy.baseline_batch 128",
+        )
+        self.factor = factor
+        self.interval = interval
+        self.lr_factor = lr_factor
+        self.warmup_epochs = warmup_epochs
+        self.baseline_batch = baseline_batch
+
+    def changes(self, progress: Progress) -> int:
+        """How many changes lie behind: one whenever another interval is complete."""
+        return progress.samples_seen // max(1, round(self.interval * progress.samples_per_epoch))
+
+    def warmup_factor(self, epochs_completed: int, start_batch: int) -> float:
+        """Learning rate over base during and after the warm-up; ends at start_batch / baseline_batch."""
+        if self.baseline_batch is None:
+            return 1.0
+        done = min(epochs_completed, self.warmup_epochs - 1) / (self.warmup_epochs - 1)
+        return 1.0 + (start_batch / self.baseline_batch - 1.0) * done
+
+    def trajectory(self, n_changes: int, start_batch: int, max_global_batch: int) -> tuple[int, float]:
+        """Global batch and learning-rate factor after so many changes, without warm-up."""
+        batch, learning_rate = start_batch, 1.0
+        for _ in range(n_changes):
+            wanted = max(batch, int(batch * self.factor))
+            grown = min(wanted, max_global_batch)
+            learning_rate *= self.lr_factor * grown / wanted
+            batch = grown
+        return batch, learning_rate
+
+    def phase(self, progress: Progress) -> int:
+        warmed = min(progress.epochs_completed, max(0, self.warmup_epochs - 1))
+        return self.changes(progress) * (self.warmup_epochs + 1) + warmed
+
+    def propose(self, progress: Progress) -> Proposal:
+        n_changes = self.changes(progress)
+        batch, factor = self.trajectory(n_changes, progress.start_batch, progress.max_global_batch)
+        warmup = self.warmup_factor(progress.epochs_completed, progress.start_batch)
+        if progress.epochs_completed < self.warmup_epochs:
+            reason = f"warm-up, {progress.epochs_completed} epochs done"
+        else:
+            reason = f"change {n_changes}: every {self.interval:g} epochs, batch x{self.factor:g}, learning rate x{self.lr_factor:g}"
+        return Proposal(global_batch=batch, learning_rate_factor=factor * warmup, reason=reason)

@@ -1,0 +1,16 @@
+"""The same batch throughout: the baseline of every comparison.
+
+When to use it: to know what the other rules are worth.
+"""
+
+from .policy import Policy, Progress, Proposal
+
+
+class Fixed(Policy):
+    """Never changes the batch."""
+
+    def phase(self, progress: Progress) -> int:
+        return 0
+
+    def propose(self, progress: Progress) -> Proposal:
+        return Proposal(global_batch=progress.start_batch, reason="fixed")

@@ -1,0 +1,74 @@
+"""What a rule for the batch size is.
+
+A rule is a pure function from how far training has come to the batch that it wants. Every rank computes ``phase``;
+when it changes, rank 0 alone asks ``propose``, bounds the answer and broadcasts it (coordinator.py).
+
+Not here: the rules (one file each), bounds and broadcast (coordinator.py), learning-rate schedules (learning_rate/).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where training stands, as a rule sees it."""
+
+    samples_seen: int
+    """Samples trained on since the start of training, over all ranks."""
+    samples_per_epoch: int
+    """Length of the training set."""
+    start_batch: int
+    """Global batch at step 0, in samples."""
+    global_batch: int
+    """Global batch now, in samples."""
+    max_global_batch: int
+    """The largest global batch allowed, in samples."""
+
+    @property
+    def epochs_completed(self) -> int:
+        return self.samples_seen // self.samples_per_epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What a rule wants from here on."""
+
+    global_batch: int
+    """Samples per optimizer step, over all ranks."""
+    learning_rate_factor: float = 1.0
+    """Multiplies the scheduled learning rate; 1 for rules that leave it alone."""
+    reason: str
+    """For people, in the journal."""
+
+
+class Policy(ABC):
+    """A rule for the global batch."""
+
+    @property
+    def initial_batch(self) -> int | None:
+        """The batch that the rule itself starts with; None when the recipe's ``global_batch`` says it."""
+        return None
+
+    @property
+    def foreseeable(self) -> bool:
+        """True when the clock alone determines the batches, so that a plan can be printed before the run."""
+        return True
+
+    @abstractmethod
+    def phase(self, progress: Progress) -> int:
+        """A number that changes exactly when a proposal is due. It must not depend on the rank."""
+
+    @abstractmethod
+    def propose(self, progress: Progress) -> Proposal:
+        """The batch wanted now. Asked on rank 0 only."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the rule must remember over a restart."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up what ``state_dict`` gave."""

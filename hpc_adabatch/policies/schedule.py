@@ -1,0 +1,57 @@
+"""Batch sizes written down beforehand: ``0:128 20ep:256 40ep:512``.
+
+Each entry is ``WHEN:BATCH``. WHEN counts epochs (``20ep``, ``2.5ep``) or samples (``60000sa``), never steps: a step is
+as long as the batch, so a schedule in steps would change its own meaning.
+
+When to use it: to repeat a growth found elsewhere, or to write one by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+
+from ..errors import InputError, require
+from .policy import Policy, Progress, Proposal
+
+_ENTRY = re.compile(r"(?:0|(?P<epochs>\d+(?:\.\d+)?)ep|(?P<samples>\d+)sa):(?P<batch>\d+)")
+_ALLOWED = "entries WHEN:BATCH from 0 on, later and later, WHEN as 20ep (epochs) or 60000sa (samples), one unit in all"
+_EXAMPLE = '--policy.text "0:128 20ep:256 40ep:512"'
+
+
+class Schedule(Policy):
+    """Follows a schedule text.
+
+    Args:
+        text: entries ``WHEN:BATCH`` separated by blanks, the first at 0, all others in one unit and increasing.
+
+    Raises:
+        InputError: the text as a whole is not such a schedule.
+    """
+
+    def __init__(self, *, text: str) -> None:
+        self.text = text
+        matches = [_ENTRY.fullmatch(entry) for entry in text.split()]
+        if not matches or None in matches:
+            wrong = next((e for e, m in zip(text.split(), matches, strict=True) if m is None), text)
+            raise InputError("policy.text", repr(wrong), _ALLOWED, _EXAMPLE)
+        entries = [match for match in matches if match is not None]
+        self.in_epochs = any(entry["epochs"] for entry in entries)
+        self.whens = [float(entry["epochs"] or entry["samples"] or 0) for entry in entries]
+        self.batches = [int(entry["batch"]) for entry in entries]
+        mixed = self.in_epochs and any(entry["samples"] for entry in entries)
+        ordered = self.whens[0] == 0 and all(a < b for a, b in zip(self.whens, self.whens[1:], strict=False))
+        require(ordered and not mixed and min(self.batches) >= 1, "policy.text", repr(text), _ALLOWED, _EXAMPLE)
+
+    @property
+    def initial_batch(self) -> int:
+        return self.batches[0]
+
+    def phase(self, progress: Progress) -> int:
+        unit = progress.samples_per_epoch if self.in_epochs else 1
+        return bisect_right([round(when * unit) for when in self.whens], progress.samples_seen) - 1
+
+    def propose(self, progress: Progress) -> Proposal:
+        entry = self.phase(progress)
+        when = f"{self.whens[entry]:g} {'epochs' if self.in_epochs else 'samples'}"
+        return Proposal(global_batch=self.batches[entry], reason=f"schedule: {self.batches[entry]} from {when} on")

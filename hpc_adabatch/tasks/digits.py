@@ -1,0 +1,48 @@
+"""Handwritten digits: 1,797 images of 8x8 pixels that travel inside scikit-learn. Real data without a download.
+
+Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from .augment import CropAndFlip, NoAugmentation, Prepare
+from .models import build_model
+from .task import Task, TaskData
+
+N_TEST = 360  # one in five, chosen once and for all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(Task):
+    """scikit-learn's handwritten digits: 1,437 to train on, 360 to test."""
+
+    augment: bool = False
+    """Shifts training images by up to one pixel."""
+
+    def load(self) -> TaskData:
+        from sklearn.datasets import load_digits
+
+        pixels, labels = load_digits(return_X_y=True)
+        images = torch.from_numpy(pixels.astype(np.float32) / 16.0).view(-1, 1, 8, 8)
+        targets = torch.from_numpy(labels.astype(np.int64))
+        order = torch.from_numpy(np.random.Generator(np.random.PCG64(0)).permutation(len(images)))
+        test, train = order[:N_TEST], order[N_TEST:]
+        prepare = Prepare(mean=(0.305,), std=(0.376,))  # of all pixels
+        return TaskData(
+            train=TensorDataset(images[train], targets[train]),
+            test=TensorDataset(images[test], targets[test]),
+            augment=CropAndFlip(prepare, padding=1, flip=False) if self.augment else NoAugmentation(prepare),
+            prepare=prepare,
+            sample_shape=(1, 8, 8),
+            n_classes=10,
+        )
+
+    def model(self, name: str, data: TaskData) -> nn.Module:
+        return build_model(name, data.n_classes, data.sample_shape)

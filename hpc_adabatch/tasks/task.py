@@ -1,0 +1,73 @@
+"""What there is to learn: data, model, loss and metric behind one interface.
+
+Not here: batches (batches/), training (training/).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Dataset
+
+from ..batches.adaptive import Transform
+from .augment import Prepare
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskData:
+    """A task's data, in memory or ready to be read."""
+
+    train: Dataset[Any]
+    """Samples are (input, target)."""
+    test: Dataset[Any]
+    """Likewise."""
+    augment: Transform
+    """From a training micro-batch as stored to what the model sees, on the device."""
+    prepare: Prepare
+    """The same for test samples, without randomness."""
+    sample_shape: tuple[int, ...]
+    """Of one input."""
+    n_classes: int
+    """Of the targets."""
+
+
+class Task(ABC):
+    """Something to learn.
+
+    Attributes:
+        metric: name of what ``score`` adds up; its mean over the samples is reported. Larger is better.
+    """
+
+    metric = "accuracy"
+
+    def fetch(self) -> None:
+        """Brings the data to this node; called on one rank a node, before ``load``."""
+
+    @abstractmethod
+    def load(self) -> TaskData:
+        """Reads the data; called on every rank.
+
+        Raises:
+            InputError: the data is missing or damaged.
+        """
+
+    @abstractmethod
+    def model(self, name: str, data: TaskData) -> nn.Module:
+        """The network of this name, for this data.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Mean over the samples. Shape ()."""
+        return cross_entropy(outputs, targets)
+
+    def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Sum over the samples of what the metric averages. Shape ()."""
+        return (outputs.argmax(dim=1) == targets).sum()

@@ -1,0 +1,57 @@
+"""The metric over the whole test set, every sample exactly once, on all ranks together.
+
+Not here: the metric itself (tasks/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+
+from ..batches.plan import share
+from ..cluster import Cluster
+from ..tasks.task import Task, TaskData
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], task: Task, data: TaskData, cluster: Cluster, batch: int
+) -> dict[str, float]:
+    """Mean loss and metric of the test set.
+
+    Args:
+        model: put into evaluation mode meanwhile.
+        forward: applies the model, with the precision of the run.
+        batch: test samples per pass of one rank.
+    """
+    was_training = model.training
+    model.eval()
+    sums = torch.zeros(3, dtype=torch.float64, device=cluster.device)  # loss, score, samples
+    mine = share(0, len(data.test), cluster.rank, cluster.size)  # type: ignore[arg-type]
+    if len(mine):
+        for inputs, targets in _read(data.test, mine, batch):
+            inputs, targets = inputs.to(cluster.device), targets.to(cluster.device)
+            outputs = forward(data.prepare(inputs)).float()
+            sums += torch.stack(
+                [
+                    task.loss(outputs, targets).double() * len(targets),
+                    task.score(outputs, targets).double(),
+                    sums.new_tensor(len(targets)),
+                ]
+            )
+    model.train(was_training)
+    loss, score, samples = cluster.allreduce_(sums, "evaluation").tolist()
+    return {"loss": loss / samples, task.metric: score / samples, "samples": int(samples)}
+
+
+def _read(dataset: Any, indices: range, batch: int) -> Any:
+    if hasattr(dataset, "tensors"):
+        for start in range(0, len(indices), batch):
+            chosen = torch.tensor(indices[start : start + batch])
+            yield tuple(tensor[chosen] for tensor in dataset.tensors)
+    else:
+        yield from DataLoader(Subset(dataset, list(indices)), batch_size=batch)

@@ -1,0 +1,249 @@
+"""A whole run of a recipe: data, model, epochs, evaluation, checkpoints, result.
+
+Not here: one epoch (adaptive.py), one step (step.py), how recipes are read (command_line.py).
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from ..cluster import Cluster
+from ..errors import InputError
+from ..recipe import Recipe
+from ..tasks import TaskData
+from . import checkpoint
+from .adaptive import AdaptiveTraining
+from .evaluation import evaluate
+from .folder import RunFolder
+from .journal import Journal
+from .progress import Display
+from .result import report, write_picture, write_result
+from .signals import EXIT_CODES
+
+MAY_CHANGE = ("epochs", "workers", "evaluation_batch", "journal_every")  # between a checkpoint and its resumption
+
+
+class Run:
+    """One run in its folder.
+
+    Args:
+        recipe: what to do.
+        resolved: the recipe as YAML, for the folder and for telling whether a checkpoint belongs to it.
+        folder: where everything goes.
+        resume: go on from the checkpoint in the folder, if there is one.
+        cluster: the ranks.
+
+    Raises:
+        InputError: data, model, sizes or folder cannot be used; the same on every rank.
+    """
+
+    def __init__(self, recipe: Recipe, resolved: str, folder: Path, *, resume: bool, cluster: Cluster) -> None:
+        self.recipe, self.resolved, self.cluster = recipe, resolved, cluster
+        self.folder = RunFolder(folder)
+        self.display = Display(cluster.leads)
+        with cluster.together():
+            if cluster.leads:
+                self.folder.claim(resume=resume)
+        self.data = self._load_data()
+        self.journal = Journal(self.folder.journal if cluster.leads else None)
+        self.training = self._build()
+        self.metric: float | None = None
+        self.training_s = 0.0
+        if not (resume and self._resume()):
+            self._start()
+
+    def train(self) -> int:
+        """Trains to the end, or until stopped. Returns the exit code: 0, or that of the signal."""
+        training = self.training
+        with training.stop_flag.listening():
+            for epoch in range(training.next_epoch, self.recipe.options.epochs):
+                self._epoch(epoch)
+                if training.stopped:
+                    break
+        if training.stopped:
+            training.record("end", reason=training.stopped)
+            self.display.line(f"{training.stopped}: left after update {training.steps}; to go on: --out {self.folder.path} --resume auto")
+            return EXIT_CODES[training.stopped]
+        if self.cluster.leads and not self.folder.result.exists():
+            self._finish()
+        return 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Applies the model in the precision and memory layout of the recipe."""
+        if self.recipe.options.channels_last and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        reduced = self.recipe.options.precision == "bfloat16"
+        with torch.autocast(self.cluster.device.type, dtype=torch.bfloat16, enabled=reduced):
+            return self.training.model(inputs)
+
+    def _epoch(self, epoch: int) -> None:
+        training, plan, task = self.training, self.training.plan, self.recipe.task
+        batch_before, began = training.global_batch, time.monotonic()
+        loss_sum, samples = 0.0, 0
+        training.model.train()
+        with self.display.epoch(f"epoch {epoch + 1}", plan.cursor % plan.n_samples, plan.n_samples):
+            for step in training.epoch(epoch):
+                for inputs, targets in step:
+                    step.backward(task.loss(self.forward(inputs).float(), targets))
+                step.update()
+                loss_sum, samples = loss_sum + step.loss * len(step.batch), samples + len(step.batch)
+                self.display.step(len(step.batch), step.loss, len(step.batch))
+        seconds = time.monotonic() - began
+        self.training_s += seconds
+        if not plan.epoch_finished:
+            self._save()
+            return
+        training.average_buffers()
+        scores = evaluate(training.model, self.forward, task, self.data, self.cluster, self.recipe.options.evaluation_batch)
+        self.metric = scores[task.metric]
+        training.record("evaluation", loss=scores["loss"], metric=self.metric, samples_per_s=samples / seconds)
+        self.display.line(
+            f"epoch {epoch + 1:3d}  batch {batch_before:6d}  learning rate {training.last_rate:<8.4g}"
+            f"  loss {loss_sum / samples:.4f}  test loss {scores['loss']:.4f}  test {task.metric} {self.metric:.4f}"
+            f"  {samples / seconds:.0f} samples/s"
+        )
+        self._save()
+
+    def _load_data(self) -> TaskData:
+        with self.cluster.together():
+            if self.cluster.local_rank == 0:
+                self.recipe.task.fetch()
+        with self.cluster.together():
+            data = self.recipe.task.load()
+        return data
+
+    def _build(self) -> AdaptiveTraining:
+        recipe = self.recipe
+        with self.cluster.together():
+            torch.manual_seed(recipe.options.seed)
+            model = recipe.task.model(recipe.options.model, self.data).to(self.cluster.device)
+            try:  # one look at a sample: a network may not take images of this size
+                with torch.no_grad():
+                    model.eval()(torch.zeros(1, *self.data.sample_shape, device=self.cluster.device))
+            except RuntimeError as error:
+                shape = "x".join(map(str, self.data.sample_shape))
+                reason = str(error).splitlines()[0]
+                raise InputError("model", f"{recipe.options.model} ({reason})", f"one that takes samples of {shape}") from error
+            batches = recipe.batches(self.data)
+            optimizer = recipe.optimizer.build(model)
+        torch.manual_seed(recipe.options.seed + 1 + self.cluster.rank)  # dropout differs between ranks
+        return AdaptiveTraining(
+            model,
+            optimizer,
+            batches,
+            cluster=self.cluster,
+            policy=recipe.policy,
+            learning_rate=recipe.schedule,
+            journal=self.journal,
+            journal_every=recipe.options.journal_every,
+        )
+
+    def _start(self) -> None:
+        recipe, training, cluster = self.recipe, self.training, self.cluster
+        if cluster.leads:
+            self.folder.config.write_text(self.resolved, encoding="utf-8")
+        training.record(
+            "start",
+            name=recipe.name,
+            **recipe.chosen,
+            model=recipe.options.model,
+            metric=recipe.task.metric,
+            epochs=recipe.options.epochs,
+            samples_per_epoch=training.plan.n_samples,
+            parameters=sum(parameter.numel() for parameter in training.model.parameters()),
+            world_size=cluster.size,
+            nodes=cluster.n_nodes,
+            launcher=cluster.launcher,
+            device=str(cluster.device),
+            threads=torch.get_num_threads(),
+            max_global_batch=training.batches.max_global_batch,
+            **training.holding(),
+        )
+        self.display.line(
+            f"{recipe.name}: {recipe.chosen['task']}, {recipe.options.model}, {recipe.chosen['policy']} with {recipe.chosen['optimizer']}; "
+            f"{cluster.size} rank(s) on {cluster.n_nodes} node(s), {cluster.device.type}, {torch.get_num_threads()} thread(s) each; in {self.folder.path}"
+        )
+
+    def _save(self) -> None:
+        """State of all ranks, at a step boundary. Buffers differ between ranks only inside an epoch."""
+        training = self.training
+        local: dict[str, Any] = {"rng": torch.get_rng_state()}
+        if self.cluster.device.type == "cuda":
+            local["cuda_rng"] = torch.cuda.get_rng_state()
+        if not training.plan.epoch_finished:
+            local["buffers"] = dict(training.model.named_buffers())
+        ranks = self.cluster.gather(local)
+        if not self.cluster.leads:
+            return
+        state = {
+            "training": training.state_dict(),
+            "ranks": ranks,
+            "recipe": self.resolved,
+            "metric": self.metric,
+            "training_s": self.training_s,
+            "elapsed_s": self.journal.elapsed_s(),
+            "journal_bytes": self.journal.position(),
+        }
+        checkpoint.save(self.folder.checkpoint, state)
+
+    def _resume(self) -> bool:
+        """Takes up the checkpoint of the folder; False when there is none."""
+        with self.cluster.together():
+            state = checkpoint.load(self.folder.checkpoint, self.cluster)
+            if state is None:
+                return False
+            _same_recipe(state["recipe"], self.resolved)
+        self.training.load_state_dict(state["training"])
+        if self.cluster.rank < len(state["ranks"]):  # a run resumed on more ranks: the new ones start their own streams
+            local = state["ranks"][self.cluster.rank]
+            torch.set_rng_state(local["rng"])
+            with suppress(KeyError):
+                torch.cuda.set_rng_state(local["cuda_rng"])
+            self.training.model.load_state_dict(local.get("buffers", {}), strict=False)
+        self.metric, self.training_s = state["metric"], state["training_s"]
+        self.journal.go_back(state["journal_bytes"], state["elapsed_s"])
+        if self.training.next_epoch >= self.recipe.options.epochs and self.folder.result.exists():
+            self.display.line(f"{self.folder.path} holds this run, complete")
+            return True
+        if self.cluster.leads:
+            self.folder.result.unlink(missing_ok=True)
+            self.folder.config.write_text(self.resolved, encoding="utf-8")
+        self.training.record("resume", world_size=self.cluster.size, **self.training.holding())
+        self.display.line(f"resumed {self.folder.path} after update {self.training.steps}")
+        return True
+
+    def _finish(self) -> None:
+        training, task = self.training, self.recipe.task
+        assert self.metric is not None  # at least one epoch was evaluated
+        training.record("end", reason="complete", metric=self.metric)
+        records = self.journal.read()
+        write_result(
+            self.folder.result,
+            records,
+            wall_s=self.journal.elapsed_s(),
+            metric={"name": task.metric, "value": self.metric},
+            samples_per_s=training.plan.samples_seen / self.training_s,
+        )
+        write_picture(self.folder.picture, records)
+        for part in report(self.folder.path):
+            self.display.console.print(part)
+
+
+def _same_recipe(saved: str, now: str) -> None:
+    before, after = (_flatten(yaml.safe_load(text)) for text in (saved, now))
+    for field in sorted(before.keys() | after.keys()):
+        if before.get(field) != after.get(field) and field not in MAY_CHANGE:
+            raise InputError(field, after.get(field), f"{before.get(field)}, as in the run that is resumed", f"--{field} {before.get(field)}")
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

@@ -1,0 +1,42 @@
+"""Packaging. Each requirement says why it is here; heavy ones that few need are extras."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+REQUIREMENTS = [
+    "torch>=2.1",  # tensors, autograd, optimizers; 2.1 is the first with post-accumulate gradient hooks
+    "torchvision>=0.16",  # CIFAR, image folders, the model zoo
+    "horovod>=0.28.1",  # averages gradients over ranks: NCCL on GPUs, MPI or Gloo on CPUs
+    "mpi4py>=3.1.5",  # owns MPI's start and end, and ends all ranks when one fails
+    "numpy>=1.24",  # permutations, journals
+    "jsonargparse[signatures]>=4.40",  # command line and YAML recipes from typed dataclasses, help from their docstrings
+    "rich>=13",  # progress bar and tables in a terminal
+    "matplotlib>=3.7",  # the picture of a run
+    "scikit-learn>=1.3",  # carries the handwritten digits of the quickstart: real data, no download
+]
+EXTRAS = {
+    "test": [
+        "pytest>=7.4",  # the test runner
+        "hypothesis>=6.90",  # property tests of the batch plan
+        "ruff>=0.6",  # style
+        "mypy>=1.10",  # types
+        "types-PyYAML",  # types of yaml for mypy
+    ],
+}
+
+if __name__ == "__main__":
+    setup(
+        name="hpc_adabatch",
+        version="0.1.0",
+        description="Data-parallel training with adaptive batch sizes on HPC clusters: Horovod, MPI, LARS, Slurm",
+        long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+        long_description_content_type="text/markdown",
+        license="Apache-2.0",
+        python_requires=">=3.10",
+        packages=find_packages(include=["hpc_adabatch", "hpc_adabatch.*"]),
+        package_data={"hpc_adabatch": ["py.typed"]},
+        install_requires=REQUIREMENTS,
+        extras_require=EXTRAS,
+        entry_points={"console_scripts": ["adabatch = hpc_adabatch.cli:main"]},
+    )
