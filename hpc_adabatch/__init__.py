@@ -1,13 +1,13 @@
 """Data-parallel training with a batch that grows by itself.
 
-    cluster        the ranks: Horovod when launched, one process when not
-    batches        which samples make which global batch; micro-batches that fit the device
-    policies       rules for the batch, one published rule a file
-    coordinator    rank 0 decides, every rank learns
-    learning_rate  one function of samples and batches
-    optim          optimizers for large batches
-    training       the loop, and a whole run around it
-    tasks          what there is to learn
+cluster        the ranks: Horovod when launched, one process when not
+batches        which samples make which global batch; micro-batches that fit the device
+policies       rules for the batch, one published rule a file
+coordinator    rank 0 decides, every rank learns
+learning_rate  one function of samples and batches
+optim          optimizers for large batches
+training       the loop, and a whole run around it
+tasks          what there is to learn
 """
 
 from .batches import AdaptiveBatches

@@ -23,7 +23,7 @@ USAGE = """usage: adabatch COMMAND ...
   train RECIPE [--out DIR] [--resume auto] [--FIELD VALUE ...]   train; alone, or under horovodrun, mpirun, srun
   plan RECIPE [--ranks N] [--measure true] [--FIELD VALUE ...]   what will happen, before it happens
   report RUN                                                     table of a finished run
-  doctor                                                         what is built, what is wrong, and the line that mends it
+  doctor                                                         what is built, what is wrong, how to mend it
 
 adabatch COMMAND --help tells more."""
 

@@ -93,9 +93,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("RECIPE", f"{path} ({type(error).__name__})", "a YAML file that can be read", "recipes/quickstart.yaml") from error
+        raise InputError(
+            "RECIPE", f"{path} ({type(error).__name__})", "a YAML file that can be read", "recipes/quickstart.yaml"
+        ) from error
     except yaml.YAMLError as error:
-        raise InputError("RECIPE", f"{path}: {' '.join(str(error).split())}", "valid YAML, one 'field: value' a line") from error
+        raise InputError(
+            "RECIPE", f"{path}: {' '.join(str(error).split())}", "valid YAML, one 'field: value' a line"
+        ) from error
     require(isinstance(content, dict), "RECIPE", path, "YAML with one 'field: value' a line", "recipes/quickstart.yaml")
     for field in (*CHOICES, "learning_rate"):
         section = content.get(field, {})
@@ -139,7 +143,7 @@ def _parser(command: str, chosen: dict[str, str], extra: type | None) -> Argumen
     parser.add_class_arguments(Options)
     for field, name in chosen.items():
         classes, _ = CHOICES[field]
-        parser.add_argument(f"--{field}.name", type=Literal[tuple(classes)], default=name, help=f"short: --{field}")  # type: ignore[valid-type]
+        parser.add_argument(f"--{field}.name", type=Literal[tuple(classes)], default=name, help=f"short: --{field}")
         parser.add_class_arguments(classes[name], field)
     parser.add_class_arguments(LearningRate, "learning_rate")
     return parser
@@ -159,19 +163,33 @@ def _resolved(parser: ArgumentParser, known: Namespace, extra: type | None) -> s
 _KEY = re.compile(r'Parser key "(?P<key>[^"]+)"')
 _VALUE = re.compile(r"(?:Got|Given) value: (?P<value>.*)", re.DOTALL)
 _EXPECTED = re.compile(r"Expected an? (.*?)(?:\. Got|\n|$)")
-_UNKNOWN = re.compile(r"(?:Group '(?P<group>[^']+)' does not accept option|Option|unrecognized arguments:) '?(?P<name>[^' ]+)")
+_UNKNOWN = re.compile(
+    r"(?:Group '(?P<group>[^']+)' does not accept option|Option|unrecognized arguments:) '?(?P<name>[^' ]+)"
+)
 _REQUIRED = re.compile(r"arguments? (?:are|is) required: (?P<key>\S+)")
 _NO_VALUE = re.compile(r"argument --(?P<key>\S+): expected one argument")
-_TYPES = {"<class 'int'>": "an integer", "<class 'float'>": "a number", "<class 'bool'>": "true or false", "<class 'NoneType'>": "null"}
+_TYPES = {
+    "<class 'int'>": "an integer",
+    "<class 'float'>": "a number",
+    "<class 'bool'>": "true or false",
+    "<class 'NoneType'>": "null",
+}
 
 
 def _explain(message: str, parser: ArgumentParser) -> InputError:
     """jsonargparse's message as field, given, allowed, what to type."""
     if found := _KEY.search(message):
         key, value = found["key"], _VALUE.search(message)
-        expected = [_TYPES.get(kind, kind.removeprefix("typing.Literal").strip("[]")) for kind in _EXPECTED.findall(message)]
+        expected = [
+            _TYPES.get(kind, kind.removeprefix("typing.Literal").strip("[]")) for kind in _EXPECTED.findall(message)
+        ]
         default = parser.get_defaults().get(key)
-        return InputError(key, value["value"] if value else message, " or ".join(expected), f"--{key} {'VALUE' if default is None else default}")
+        return InputError(
+            key,
+            value["value"] if value else message,
+            " or ".join(expected),
+            f"--{key} {'VALUE' if default is None else default}",
+        )
     if found := _UNKNOWN.search(message):
         name = f"{found['group']}.{found['name']}" if found["group"] else found["name"].lstrip("-").partition("=")[0]
         prefix = f"{name.rpartition('.')[0]}." if "." in name else ""

@@ -63,10 +63,14 @@ class Coordinator:
             proposal = self.policy.propose(progress)
             reason = proposal.reason
             bounded = max(1, min(proposal.global_batch, progress.max_global_batch))
-            message[:] = torch.tensor([bounded, proposal.learning_rate_factor, progress.samples_seen], dtype=torch.float64)
+            message[:] = torch.tensor(
+                [bounded, proposal.learning_rate_factor, progress.samples_seen], dtype=torch.float64
+            )
         batch, factor, cursor = self._cluster.broadcast_(message, "decision").tolist()
         if int(cursor) != progress.samples_seen:
-            raise RuntimeError(f"rank {self._cluster.rank} is at sample {progress.samples_seen}, rank 0 at {int(cursor)}")
+            raise RuntimeError(
+                f"rank {self._cluster.rank} is at sample {progress.samples_seen}, rank 0 at {int(cursor)}"
+            )
         return Decision(global_batch=int(batch), learning_rate_factor=factor, samples_seen=int(cursor), reason=reason)
 
     def state_dict(self) -> dict[str, Any]:

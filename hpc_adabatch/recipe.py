@@ -112,6 +112,9 @@ class Recipe:
         largest = getattr(self.policy, "batches", [self.global_batch])
         if max(largest) > batches.max_global_batch:
             raise InputError(
-                "policy.text", max(largest), f"at most {batches.max_global_batch}, the maximum", f"--max_global_batch {max(largest)}"
+                "policy.text",
+                max(largest),
+                f"at most {batches.max_global_batch}, the maximum",
+                f"--max_global_batch {max(largest)}",
             )
         return batches

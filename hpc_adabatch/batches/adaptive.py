@@ -75,13 +75,13 @@ class AdaptiveBatches:
         self.workers = workers
         self.transform = transform
 
-    def loader(self, rank: int, n_ranks: int) -> Loader:
-        """This rank's reader, which follows the plan's epochs.
+    def check_ranks(self, n_ranks: int) -> None:
+        """Raises InputError when there are more ranks than samples."""
+        most = self.plan.n_samples
+        require(n_ranks <= most, "ranks", n_ranks, f"at most {most}, one sample each", f"-np {most}")
 
-        Raises:
-            InputError: there are more ranks than samples.
-        """
-        n_samples = self.plan.n_samples
-        require(n_ranks <= n_samples, "ranks", n_ranks, f"at most {n_samples}, one sample each", f"-np {min(n_ranks, n_samples)}")
+    def loader(self, rank: int, n_ranks: int) -> Loader:
+        """This rank's reader, which follows the plan's epochs."""
+        self.check_ranks(n_ranks)
         chunk = min(self.max_micro_batch, -(-self.global_batch // n_ranks))
         return open_loader(self.dataset, RankSampler(self.plan, rank, n_ranks), chunk=chunk, workers=self.workers)

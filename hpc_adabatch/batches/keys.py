@@ -15,7 +15,9 @@ def sample_keys(seed: int, epoch: int, indices: torch.Tensor) -> torch.Tensor:
 
     The finalizer of SplitMix64 (Steele, Lea & Flood 2014, figure 17), applied to a sum of odd multiples.
     """
-    mixed = indices * _signed(0x9E3779B97F4A7C15) + _signed((seed * 0xD1342543DE82EF95 + epoch * 0xDA942042E4DD58B5) % 2**64)
+    mixed = indices * _signed(0x9E3779B97F4A7C15) + _signed(
+        (seed * 0xD1342543DE82EF95 + epoch * 0xDA942042E4DD58B5) % 2**64
+    )
     for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
         mixed = (mixed ^ _shift_right(mixed, shift)) * _signed(multiplier)
     return mixed

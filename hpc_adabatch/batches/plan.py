@@ -97,5 +97,10 @@ class BatchPlan:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         for field in ("n_samples", "seed"):
-            require(state[field] == getattr(self, field), field, getattr(self, field), f"{state[field]}, as in the checkpoint")
+            require(
+                state[field] == getattr(self, field),
+                field,
+                getattr(self, field),
+                f"{state[field]}, as in the checkpoint",
+            )
         self.epoch, self.cursor = state["epoch"], state["cursor"]

@@ -21,7 +21,7 @@ from ..errors import InputError
 class DistributedOptimizer(Protocol):
     """An optimizer whose gradients are summed over all ranks, in the order that Horovod can bear.
 
-        expect(passes) -> backward x passes -> reduce() -> read or change the gradients -> step() -> zero_grad()
+    expect(passes) -> backward x passes -> reduce() -> read or change the gradients -> step() -> zero_grad()
     """
 
     optimizer: torch.optim.Optimizer
@@ -126,7 +126,7 @@ class Cluster(ABC):
             yield
         except InputError as error:
             found = error
-        for error in self.gather(found):
-            if error is not None:
-                error.shared = True
-                raise error
+        for anyone in self.gather(found):
+            if anyone is not None:
+                anyone.shared = True
+                raise anyone

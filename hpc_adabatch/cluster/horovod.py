@@ -30,7 +30,7 @@ class HorovodCluster(Cluster):
     """Ranks started by horovodrun, mpirun or srun.
 
     Raises:
-        InputError: Horovod joined another number of ranks than the launcher started (a wrong ``srun --mpi`` does that).
+        InputError: fewer ranks joined than were started (a wrong ``srun --mpi`` does that).
     """
 
     def __init__(self, launch: Launch) -> None:
@@ -105,6 +105,17 @@ class HorovodOptimizer:
 
     def zero_grad(self) -> None:
         self.optimizer.zero_grad()
+
+
+def build() -> dict[str, bool]:
+    """What Horovod was built with.
+
+    Raises:
+        ImportError: Horovod does not load.
+    """
+    import horovod.torch as hvd
+
+    return {"MPI": bool(hvd.mpi_built()), "Gloo": bool(hvd.gloo_built()), "NCCL": bool(hvd.nccl_built())}
 
 
 def _own_mpi() -> Any:

@@ -6,8 +6,8 @@
     poly      f + (1 - f) (1 - (e - W) / (E - W)) ^ power, f the final fraction     (LARS 1708.03888: power 2)
     cosine    f + (1 - f) (1 + cos(pi (e - W) / (E - W))) / 2                       (Loshchilov & Hutter, 1608.03983)
 
-poly and cosine start after the warm-up, so the peak is reached (MLPerf's reference does so; the LARS paper's Algorithm 1
-decays from step 0 and never reaches it).
+poly and cosine start after the warm-up, so the peak is reached, as in MLPerf's reference; the LARS paper's
+Algorithm 1 decays from step 0 and never reaches it.
 
 Not here: warm-up (warmup.py), batches (scaling.py).
 """

@@ -11,4 +11,4 @@ Not here: warm-up (warmup.py), decay (decay.py).
 import math
 from collections.abc import Callable
 
-SCALINGS: dict[str, Callable[[float], float]] = {"none": lambda k: 1.0, "linear": lambda k: k, "sqrt": math.sqrt}
+SCALINGS: dict[str, Callable[[float], float]] = {"none": lambda _: 1.0, "linear": lambda k: k, "sqrt": math.sqrt}

@@ -13,8 +13,8 @@ Not here: how k scales the peak (scaling.py), what follows the warm-up (decay.py
 from collections.abc import Callable
 
 LENGTHS: dict[str, Callable[[float, float], float]] = {  # (warmup_epochs, k at step 0) -> epochs
-    "none": lambda warmup_epochs, k: 0.0,
-    "fixed": lambda warmup_epochs, k: warmup_epochs,
+    "none": lambda *_: 0.0,
+    "fixed": lambda warmup_epochs, _: warmup_epochs,
     "legw": lambda warmup_epochs, k: warmup_epochs * k,
 }
 

@@ -13,7 +13,7 @@ You, Gitman & Ginsburg 2017, https://arxiv.org/abs/1708.03888, Algorithm 1.
 The learning rate stands inside the momentum buffer, as in the paper and in MLPerf's reference; most PyTorch codes keep
 it outside. The two differ whenever the learning rate changes, and here it changes often: after a jump the old velocity
 fades over 1/(1-m) steps. ``momentum_correction`` rescales it at once (m times new over old learning rate, Goyal et al.
-2017, https://arxiv.org/abs/1706.02677, section 3), which is exactly the outside form.
+2017, https://arxiv.org/abs/1706.02677, section 3), which is exactly the outside form while the rate is above 0.
 
 Zero lengths take MLPerf's ratio 1, which is not harmless: a weight matrix initialised to zero makes a raw step of the
 global learning rate. A warm-up from 0 hides it.
@@ -23,6 +23,7 @@ Not here: averaging gradients (cluster/), which parameters adapt (parameter_grou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -81,9 +82,9 @@ class LARS(Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        _check({**self.defaults, **param_group})
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        _check(group)
         for parameter in group["params"]:
             if "momentum_buffer" not in self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(
@@ -91,41 +92,44 @@ class LARS(Optimizer):
                 )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            momentum = group["momentum"]
-            if group["momentum_correction"] and group["previous_lr"] > 0:
-                momentum *= group["lr"] / group["previous_lr"]
+            corrects = group["momentum_correction"] and group["previous_lr"] > 0
+            correction = group["lr"] / group["previous_lr"] if corrects else 1.0
             for index, parameter in enumerate(group["params"]):
-                gradient = parameter.grad
+                gradient, buffer = parameter.grad, self.state[parameter]["momentum_buffer"]
                 if gradient is None:
+                    if correction != 1:
+                        buffer.mul_(correction)
                     continue
                 if gradient.is_sparse or gradient.is_complex():
-                    raise RuntimeError(f"LARS takes dense real gradients; parameter {index} of shape {tuple(parameter.shape)} has another")
-                buffer = self.state[parameter]["momentum_buffer"]
-                update = _update_on_device if parameter.is_cuda else _update_on_cpu
-                update(parameter, gradient, buffer, momentum, group)
+                    raise RuntimeError(
+                        f"LARS takes dense real gradients; parameter {index}, shape {tuple(parameter.shape)}, has not"
+                    )
+                on_cpu = not parameter.is_cuda and parameter.dtype == _wide(parameter)
+                update = _update_on_cpu if on_cpu else _update_on_device
+                update(parameter, gradient, buffer, correction, group)
             group["previous_lr"] = group["lr"]
         return loss
 
 
 def _update_on_cpu(
-    weight: torch.Tensor, gradient: torch.Tensor, buffer: torch.Tensor, momentum: float, group: dict[str, Any]
+    weight: torch.Tensor, gradient: torch.Tensor, buffer: torch.Tensor, correction: float, group: dict[str, Any]
 ) -> None:
-    """v <- m v + s (g + beta w), w <- w - v, without a temporary of the parameter's size."""
+    """v <- m v + s (g + beta w), w <- w - v, in place; only nesterov with decay needs a copy of the weight."""
     decay = group["weight_decay"]
-    rate = group["lr"]
+    momentum, rate = group["momentum"], float(group["lr"])
     if group["adapt"]:
         weight_norm, gradient_norm = float(norm(weight)), float(norm(gradient))
         if weight_norm > 0 and gradient_norm > 0:
             rate *= group["trust_coefficient"] * weight_norm / (gradient_norm + decay * weight_norm + group["eps"])
     if group["nesterov"]:
         before = weight.clone() if decay else weight
-    buffer.mul_(momentum).add_(gradient, alpha=rate)
+    buffer.mul_(momentum * correction).add_(gradient, alpha=rate)
     if decay:
         buffer.add_(weight, alpha=rate * decay)
     if not group["nesterov"]:
@@ -137,31 +141,39 @@ def _update_on_cpu(
 
 
 def _update_on_device(
-    weight: torch.Tensor, gradient: torch.Tensor, buffer: torch.Tensor, momentum: float, group: dict[str, Any]
+    weight: torch.Tensor, gradient: torch.Tensor, buffer: torch.Tensor, correction: float, group: dict[str, Any]
 ) -> None:
-    """The same, with the trust ratio kept on the device: the host never waits for it."""
-    decay = group["weight_decay"]
+    """The same with the trust ratio kept on the device, where the host never waits for it; and in half precision."""
+    momentum, decay = group["momentum"], group["weight_decay"]
     descent = gradient.add(weight, alpha=decay) if decay else gradient
-    rate = torch.full((), group["lr"], dtype=torch.float32, device=weight.device)
+    rate = torch.full((), group["lr"], dtype=_wide(weight), device=weight.device)
     if group["adapt"]:
         weight_norm, gradient_norm = norm(weight), norm(gradient)
         ratio = group["trust_coefficient"] * weight_norm / (gradient_norm + decay * weight_norm + group["eps"])
         rate = rate * torch.where((weight_norm > 0) & (gradient_norm > 0), ratio, 1.0)
-    scaled = descent * rate.to(descent.dtype)
-    buffer.mul_(momentum).add_(scaled)
-    weight.sub_(buffer, alpha=momentum).sub_(scaled) if group["nesterov"] else weight.sub_(buffer)
+    scaled = descent.to(rate.dtype) * rate  # never the rate in half precision: it can exceed 65504
+    buffer.mul_(momentum * correction).add_(scaled)
+    if group["nesterov"]:
+        weight.sub_(buffer, alpha=momentum).sub_(scaled)
+    else:
+        weight.sub_(buffer)
 
 
 def norm(tensor: torch.Tensor) -> torch.Tensor:
     """Euclidean length, summed in float32 or better. Shape ()."""
     if tensor.is_cuda or not tensor.is_contiguous() or tensor.dtype not in (torch.float32, torch.float64):
-        wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-        return torch.linalg.vector_norm(tensor, dtype=wide)
+        return torch.linalg.vector_norm(tensor, dtype=_wide(tensor))
     flat = tensor.view(-1)  # on CPU dot uses all threads and keeps 50 times more digits than vector_norm
     return torch.dot(flat, flat).sqrt()
 
 
+def _wide(tensor: torch.Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
 def _check(group: dict[str, Any]) -> None:
     for name in ("lr", "weight_decay", "trust_coefficient", "eps"):
-        require(group[name] >= 0, f"optimizer.{name}", group[name], "0 or more")
-    require(0 <= group["momentum"] < 1, "optimizer.momentum", group["momentum"], "0 to below 1", "--optimizer.momentum 0.9")
+        require(0 <= group[name] < math.inf, f"optimizer.{name}", group[name], "0 or more")
+    require(
+        0 <= group["momentum"] < 1, "optimizer.momentum", group["momentum"], "0 to below 1", "--optimizer.momentum 0.9"
+    )

@@ -32,9 +32,19 @@ class OptimizerOptions(ABC):
     def __post_init__(self) -> None:
         require(self.lr > 0, "optimizer.lr", self.lr, "more than 0", "--optimizer.lr 0.1")
         require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "0 to below 1", "--optimizer.momentum 0.9")
-        require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more", "--optimizer.weight_decay 5e-4")
         require(
-            self.momentum > 0 or not self.nesterov, "optimizer.nesterov", self.nesterov, "false without momentum", "--optimizer.nesterov false"
+            self.weight_decay >= 0,
+            "optimizer.weight_decay",
+            self.weight_decay,
+            "0 or more",
+            "--optimizer.weight_decay 5e-4",
+        )
+        require(
+            self.momentum > 0 or not self.nesterov,
+            "optimizer.nesterov",
+            self.nesterov,
+            "false without momentum",
+            "--optimizer.nesterov false",
         )
 
     @abstractmethod
@@ -72,7 +82,13 @@ class LarsOptions(OptimizerOptions):
         super().__post_init__()
         for name in ("trust_coefficient", "eps"):
             value = getattr(self, name)
-            require(value >= 0, f"optimizer.{name}", value, "0 or more", f"--optimizer.{name} {1e-3 if name[0] == 't' else 0}")
+            require(
+                value >= 0,
+                f"optimizer.{name}",
+                value,
+                "0 or more",
+                f"--optimizer.{name} {1e-3 if name[0] == 't' else 0}",
+            )
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         groups = parameter_groups(model, self.weight_decay)

@@ -30,7 +30,7 @@ class AdaBatch(Policy):
         factor: growth of the batch per change (beta); 1 keeps the batch and makes this a step schedule.
         interval: epochs between changes.
         lr_factor: of the learning rate per change, when the batch can grow in full (d).
-        warmup_epochs: the learning rate reaches its warm-up target when this many epochs minus one are done; 0 for none.
+        warmup_epochs: the learning rate is at its warm-up target when this many epochs less one are done; 0: none.
         baseline_batch: batch for which the base learning rate was tuned (r_base); needed by the warm-up.
     """
 
@@ -98,5 +98,6 @@ class AdaBatch(Policy):
         if progress.epochs_completed < self.warmup_epochs:
             reason = f"warm-up, {progress.epochs_completed} epochs done"
         else:
-            reason = f"change {n_changes}: every {self.interval:g} epochs, batch x{self.factor:g}, learning rate x{self.lr_factor:g}"
+            rule = f"every {self.interval:g} epochs, batch x{self.factor:g}, learning rate x{self.lr_factor:g}"
+            reason = f"change {n_changes}: {rule}"
         return Proposal(global_batch=batch, learning_rate_factor=factor * warmup, reason=reason)

@@ -70,5 +70,5 @@ class Policy(ABC):
         """What the rule must remember over a restart."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (most rules remember nothing)
         """Takes up what ``state_dict`` gave."""

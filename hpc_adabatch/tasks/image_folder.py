@@ -1,4 +1,4 @@
-"""Any folder of images: ``ROOT/train/CLASS/FILE`` and ``ROOT/test/CLASS/FILE`` (or ``val``), as torchvision's ImageFolder.
+"""Any folder of images as torchvision's ImageFolder: ``ROOT/train/CLASS/FILE``, ``ROOT/test/CLASS/FILE`` (or ``val``).
 
 Not here: decoding (images.py).
 """
@@ -49,9 +49,17 @@ class ImageFolder(Task):
             f"{self.root}: {len(classes)} classes to train, {len(test_classes)} to test",
             "the same class folders in both",
         )
-        require(self.image_size is None or self.image_size > 0, "task.image_size", self.image_size, "1 or more", "--task.image_size 32")
+        require(
+            self.image_size is None or self.image_size > 0,
+            "task.image_size",
+            self.image_size,
+            "1 or more",
+            "--task.image_size 32",
+        )
         require(self.padding >= 0, "task.padding", self.padding, "0 or more", "--task.padding 4")
-        require(len(self.mean) == len(self.std) == 3 and min(self.std) > 0, "task.std", self.std, "three numbers above 0")
+        require(
+            len(self.mean) == len(self.std) == 3 and min(self.std) > 0, "task.std", self.std, "three numbers above 0"
+        )
         size = self.image_size or _side(train_files[0])
         prepare = Prepare(tuple(self.mean), tuple(self.std))
         return TaskData(
@@ -71,11 +79,15 @@ class ImageFolder(Task):
 
         folder = next((Path(self.root) / name for name in names if (Path(self.root) / name).is_dir()), None)
         if folder is None:
-            raise InputError("task.root", self.root, f"a folder that holds {' or '.join(n + '/' for n in names)}", "--task.root DIR")
+            raise InputError(
+                "task.root", self.root, f"a folder that holds {' or '.join(n + '/' for n in names)}", "--task.root DIR"
+            )
         try:
             found = datasets.ImageFolder(str(folder))
         except FileNotFoundError as error:
-            raise InputError("task.root", f"{folder} ({error})", "class folders with images in each", "--task.root DIR") from error
+            raise InputError(
+                "task.root", f"{folder} ({error})", "class folders with images in each", "--task.root DIR"
+            ) from error
         return [Path(path) for path, _ in found.samples], [target for _, target in found.samples], found.classes
 
     def _dataset(self, files: list[Path], targets: list[int], size: int) -> Dataset[Any]:

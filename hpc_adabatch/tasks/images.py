@@ -17,9 +17,11 @@ from torch.utils.data import Dataset
 
 from ..errors import InputError
 
+CHUNK = 256  # images that one thread decodes at a time
 
-def decode(path: Path, size: int) -> torch.Tensor:
-    """One image as RGB, its shorter side scaled to ``size`` and its middle cut out. Shape (3, size, size), uint8.
+
+def decode(path: Path, size: int) -> np.ndarray:
+    """One image as RGB, its shorter side scaled to ``size`` and its middle cut out. Shape (size, size, 3), uint8.
 
     Raises:
         InputError: the file is no image that Pillow can read.
@@ -28,26 +30,28 @@ def decode(path: Path, size: int) -> torch.Tensor:
         with Image.open(path) as file:
             image = file.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError("task.root", f"{path} ({type(error).__name__})", "images that can be read", f"rm {path}") from error
+        given = f"{path} ({type(error).__name__})"
+        raise InputError("task.root", given, "images that can be read", f"rm {path}") from error
     if image.size != (size, size):
         scale = size / min(image.size)
-        wide = [max(size, round(side * scale)) for side in image.size]
-        left, top = (wide[0] - size) // 2, (wide[1] - size) // 2
-        image = image.resize((wide[0], wide[1]), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
-    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
+        width, height = (max(size, round(side * scale)) for side in image.size)
+        left, top = (width - size) // 2, (height - size) // 2
+        resized = image.resize((width, height), Image.Resampling.BILINEAR)
+        image = resized.crop((left, top, left + size, top + size))
+    return np.asarray(image)
 
 
 def decode_all(paths: Sequence[Path], size: int, threads: int) -> torch.Tensor:
     """All images. Shape (images, 3, size, size), uint8."""
-    images = torch.empty((len(paths), 3, size, size), dtype=torch.uint8)
+    pixels = np.empty((len(paths), size, size, 3), dtype=np.uint8)
 
-    def fill(index: int) -> None:
-        images[index] = decode(paths[index], size)
+    def fill(start: int) -> None:
+        for index in range(start, min(start + CHUNK, len(paths))):
+            pixels[index] = decode(paths[index], size)
 
     with ThreadPoolExecutor(threads) as pool:  # Pillow decodes outside the interpreter's lock
-        for _ in pool.map(fill, range(len(paths)), chunksize=64):
-            pass
-    return images
+        list(pool.map(fill, range(0, len(paths), CHUNK)))
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 class ImageFiles(Dataset[Any]):
@@ -60,4 +64,5 @@ class ImageFiles(Dataset[Any]):
         return len(self._paths)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return decode(self._paths[index], self._size), self._targets[index]
+        pixels = torch.from_numpy(decode(self._paths[index], self._size).copy())
+        return pixels.permute(2, 0, 1).contiguous(), self._targets[index]

@@ -45,7 +45,7 @@ class Task(ABC):
 
     metric = "accuracy"
 
-    def fetch(self) -> None:
+    def fetch(self) -> None:  # noqa: B027 (most tasks have their data at hand)
         """Brings the data to this node; called on one rank a node, before ``load``."""
 
     @abstractmethod

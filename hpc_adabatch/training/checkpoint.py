@@ -73,5 +73,7 @@ def _read(folder: Path) -> bytes | InputError | None:
             continue
         return content
     if wrong:
-        return InputError("resume", f"{folder}: {', '.join(wrong)}", "a complete checkpoint", "another --out, to start anew")
+        return InputError(
+            "resume", f"{folder}: {', '.join(wrong)}", "a complete checkpoint", "another --out, to start anew"
+        )
     return None

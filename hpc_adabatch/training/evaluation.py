@@ -19,7 +19,12 @@ from ..tasks.task import Task, TaskData
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], task: Task, data: TaskData, cluster: Cluster, batch: int
+    model: nn.Module,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    task: Task,
+    data: TaskData,
+    cluster: Cluster,
+    batch: int,
 ) -> dict[str, float]:
     """Mean loss and metric of the test set.
 

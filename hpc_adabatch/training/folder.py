@@ -36,7 +36,13 @@ class RunFolder:
             InputError: it cannot, or it holds another run.
         """
         used = self.journal.exists() or checkpoint.exists(self.checkpoint)
-        require(resume or not used, "out", f"{self.path}, which holds a run", "a new folder", "--resume auto, to go on with that run")
+        require(
+            resume or not used,
+            "out",
+            f"{self.path}, which holds a run",
+            "a new folder",
+            "--resume auto, to go on with that run",
+        )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):

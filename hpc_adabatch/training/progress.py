@@ -26,7 +26,7 @@ class Display:
 
     def __init__(self, speaks: bool, console: Console | None = None) -> None:
         self.speaks = speaks
-        # mpirun hands each rank a terminal of its own as standard output, whatever its own output is; never as standard error
+        # mpirun gives each rank a terminal as standard output, whatever its own output is, but not as standard error
         terminal = sys.stdout.isatty() and sys.stderr.isatty()
         self.console = console or Console(soft_wrap=True, highlight=False, force_terminal=terminal, file=sys.stdout)
         self._bar: Progress | None = None
@@ -48,7 +48,12 @@ class Display:
         if not (self.speaks and self.console.is_terminal):
             yield
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self.console, transient=True) as self._bar:
             self._bar.add_task(title, total=total, completed=done, text="")
             yield

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ def growth(records: list[Record]) -> list[tuple[float, int]]:
     return changes
 
 
-def write_result(path: Path, records: list[Record], *, wall_s: float, metric: dict[str, Any], samples_per_s: float) -> None:
+def write_result(
+    path: Path, records: list[Record], *, wall_s: float, metric: dict[str, Any], samples_per_s: float
+) -> None:
     """Writes result.json by rename: it exists only when it is complete."""
     start, end = records[0], records[-1]
     fixed = -(-start["samples_per_epoch"] // start["global_batch"]) * start["epochs"]
@@ -74,23 +77,34 @@ def report(folder: Path) -> Iterator[RenderableType]:
     """
     paths = RunFolder(folder)
     if not paths.result.exists():
-        raise InputError("RUN", folder, "the folder of a complete run, with result.json in it", "adabatch report runs/NAME")
+        raise InputError(
+            "RUN", folder, "the folder of a complete run, with result.json in it", "adabatch report runs/NAME"
+        )
     result = json.loads(paths.result.read_text(encoding="utf-8"))
     yield _table(read(paths.journal))
     metric = result["metric"]
-    yield f"test {metric['name']}  {metric['value']:.4f} after {result['epochs']} epochs on {result['world_size']} rank(s), {result['wall_s']:.1f} s"
+    where = f"{result['world_size']} rank(s), {result['wall_s']:.1f} s"
+    yield f"test {metric['name']}  {metric['value']:.4f} after {result['epochs']} epochs on {where}"
     steps, fixed = result["steps"], result["steps_of_fixed_batch"]
-    yield f"updates        {steps} instead of {fixed} with the batch fixed at {result['initial_global_batch']}: {fixed - steps} saved, {fixed / steps:.2f} times fewer"
+    saved = f"{fixed - steps} saved, {fixed / steps:.2f} times fewer"
+    yield f"updates        {steps} instead of {fixed} with the batch fixed at {result['initial_global_batch']}: {saved}"
     yield f"results        {paths.result}\npicture        {paths.picture}"
 
 
 def _table(records: list[Record]) -> Table:
     shown = Table()
-    for heading in ("epochs", "global batch", "passes x micro-batch", "learning rate", "updates", f"test {records[0]['metric']}"):
+    for heading in (
+        "epochs",
+        "global batch",
+        "passes x micro-batch",
+        "learning rate",
+        "updates",
+        f"test {records[0]['metric']}",
+    ):
         shown.add_column(heading, justify="right")
     per_epoch, last = records[0]["samples_per_epoch"], records[-1]["cursor"]
     holding = [record for record in records if record["kind"] in ("start", "decision")]
-    changed = [holding[0]] + [b for a, b in zip(holding, holding[1:], strict=False) if a["global_batch"] != b["global_batch"]]
+    changed = [holding[0]] + [b for a, b in pairwise(holding) if a["global_batch"] != b["global_batch"]]
     ends = [record["cursor"] for record in changed[1:]] + [last]
     for record, end in zip(changed, ends, strict=True):
         steps = max(other["step"] for other in records if other["cursor"] <= end) - record["step"]
@@ -117,7 +131,9 @@ def write_picture(path: Path, records: list[Record]) -> None:
 
     def series(kind: str, field: str) -> tuple[list[float], list[float]]:
         chosen = [record for record in records if record["kind"] == kind and record[field] is not None]
-        return [record["cursor"] / start["samples_per_epoch"] for record in chosen], [record[field] for record in chosen]
+        return [record["cursor"] / start["samples_per_epoch"] for record in chosen], [
+            record[field] for record in chosen
+        ]
 
     changes = growth(records)
     figure, ((batch, metric), (rate, loss)) = pyplot.subplots(2, 2, figsize=(9, 5.4), sharex=True, layout="constrained")
@@ -128,7 +144,7 @@ def write_picture(path: Path, records: list[Record]) -> None:
     batch.set_ylabel("global batch (samples)")
     metric.plot(*series("evaluation", "metric"), color="C3")
     metric.set_ylabel(f"test {start['metric']}")
-    rate.plot(*series("statistics", "learning_rate"), color="C1")
+    rate.plot(*series("statistics", "learning_rate"), color="C1", drawstyle="steps-pre")
     rate.set_ylabel("learning rate")
     loss.plot(*series("statistics", "loss"), color="C2", alpha=0.6, label="train")
     loss.plot(*series("evaluation", "loss"), color="C3", label="test")
@@ -139,6 +155,8 @@ def write_picture(path: Path, records: list[Record]) -> None:
         axes.set_xlabel("epoch")
     for axes in (batch, rate, loss, metric):
         axes.grid(alpha=0.3)
-    figure.suptitle(f"{start['name']}: {start['policy']} with {start['optimizer']} on {records_world_size(records)} rank(s)")
+    figure.suptitle(
+        f"{start['name']}: {start['policy']} with {start['optimizer']} on {records_world_size(records)} rank(s)"
+    )
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

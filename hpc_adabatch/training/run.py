@@ -67,8 +67,8 @@ class Run:
                 if training.stopped:
                     break
         if training.stopped:
-            training.record("end", reason=training.stopped)
-            self.display.line(f"{training.stopped}: left after update {training.steps}; to go on: --out {self.folder.path} --resume auto")
+            go_on = f"--out {self.folder.path} --resume auto"
+            self.display.line(f"{training.stopped}: left after update {training.steps}; to go on: {go_on}")
             return EXIT_CODES[training.stopped]
         if self.cluster.leads and not self.folder.result.exists():
             self._finish()
@@ -97,10 +97,12 @@ class Run:
         seconds = time.monotonic() - began
         self.training_s += seconds
         if not plan.epoch_finished:
-            self._save()
+            self._leave()
             return
         training.average_buffers()
-        scores = evaluate(training.model, self.forward, task, self.data, self.cluster, self.recipe.options.evaluation_batch)
+        scores = evaluate(
+            training.model, self.forward, task, self.data, self.cluster, self.recipe.options.evaluation_batch
+        )
         self.metric = scores[task.metric]
         training.record("evaluation", loss=scores["loss"], metric=self.metric, samples_per_s=samples / seconds)
         self.display.line(
@@ -108,6 +110,12 @@ class Run:
             f"  loss {loss_sum / samples:.4f}  test loss {scores['loss']:.4f}  test {task.metric} {self.metric:.4f}"
             f"  {samples / seconds:.0f} samples/s"
         )
+        self._leave()
+
+    def _leave(self) -> None:
+        """Saves at the end of an epoch, or where all ranks were stopped."""
+        if self.training.stopped:
+            self.training.record("end", reason=self.training.stopped)
         self._save()
 
     def _load_data(self) -> TaskData:
@@ -116,7 +124,7 @@ class Run:
                 self.recipe.task.fetch()
         with self.cluster.together():
             data = self.recipe.task.load()
-        return data
+        return data  # noqa: RET504 (leaving the block is what tells the other ranks)
 
     def _build(self) -> AdaptiveTraining:
         recipe = self.recipe
@@ -129,8 +137,11 @@ class Run:
             except RuntimeError as error:
                 shape = "x".join(map(str, self.data.sample_shape))
                 reason = str(error).splitlines()[0]
-                raise InputError("model", f"{recipe.options.model} ({reason})", f"one that takes samples of {shape}") from error
+                raise InputError(
+                    "model", f"{recipe.options.model} ({reason})", f"one that takes samples of {shape}"
+                ) from error
             batches = recipe.batches(self.data)
+            batches.check_ranks(self.cluster.size)
             optimizer = recipe.optimizer.build(model)
         torch.manual_seed(recipe.options.seed + 1 + self.cluster.rank)  # dropout differs between ranks
         return AdaptiveTraining(
@@ -166,8 +177,9 @@ class Run:
             **training.holding(),
         )
         self.display.line(
-            f"{recipe.name}: {recipe.chosen['task']}, {recipe.options.model}, {recipe.chosen['policy']} with {recipe.chosen['optimizer']}; "
-            f"{cluster.size} rank(s) on {cluster.n_nodes} node(s), {cluster.device.type}, {torch.get_num_threads()} thread(s) each; in {self.folder.path}"
+            f"{recipe.name}: {recipe.chosen['task']}, {recipe.options.model}, {recipe.chosen['policy']} with "
+            f"{recipe.chosen['optimizer']}; {cluster.size} rank(s) on {cluster.n_nodes} node(s), "
+            f"{cluster.device.type}, {torch.get_num_threads()} thread(s) each; in {self.folder.path}"
         )
 
     def _save(self) -> None:
@@ -207,10 +219,10 @@ class Run:
                 torch.cuda.set_rng_state(local["cuda_rng"])
             self.training.model.load_state_dict(local.get("buffers", {}), strict=False)
         self.metric, self.training_s = state["metric"], state["training_s"]
-        self.journal.go_back(state["journal_bytes"], state["elapsed_s"])
         if self.training.next_epoch >= self.recipe.options.epochs and self.folder.result.exists():
             self.display.line(f"{self.folder.path} holds this run, complete")
             return True
+        self.journal.go_back(state["journal_bytes"], state["elapsed_s"])
         if self.cluster.leads:
             self.folder.result.unlink(missing_ok=True)
             self.folder.config.write_text(self.resolved, encoding="utf-8")
@@ -239,7 +251,8 @@ def _same_recipe(saved: str, now: str) -> None:
     before, after = (_flatten(yaml.safe_load(text)) for text in (saved, now))
     for field in sorted(before.keys() | after.keys()):
         if before.get(field) != after.get(field) and field not in MAY_CHANGE:
-            raise InputError(field, after.get(field), f"{before.get(field)}, as in the run that is resumed", f"--{field} {before.get(field)}")
+            allowed = f"{before.get(field)}, as in the run that is resumed"
+            raise InputError(field, after.get(field), allowed, f"--{field} {before.get(field)}")
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Step:
-    """The passes of this rank through one global batch. Iterate over it, call ``backward`` on each loss, then ``update``.
+    """The passes of this rank through one global batch: iterate, call ``backward`` on each loss, then ``update``.
 
     Attributes:
         batch: the positions of the epoch that this step trains on, over all ranks.

@@ -34,8 +34,13 @@ def build_model(name: str, n_classes: int, sample_shape: tuple[int, ...]) -> nn.
     if name not in known:
         near = difflib.get_close_matches(name, [*OURS, *known], n=1)
         raise InputError(
-            "model", name, f"{', '.join(OURS)} or a classification model of torchvision", f"--model {near[0] if near else OURS[0]}"
+            "model",
+            name,
+            f"{', '.join(OURS)} or a classification model of torchvision",
+            f"--model {near[0] if near else OURS[0]}",
         )
     if channels != 3:
-        raise InputError("model", name, f"small_cnn or a CIFAR resnet for images of {channels} channel(s)", "--model small_cnn")
+        raise InputError(
+            "model", name, f"small_cnn or a CIFAR resnet for images of {channels} channel(s)", "--model small_cnn"
+        )
     return models.get_model(name, weights=None, num_classes=n_classes)

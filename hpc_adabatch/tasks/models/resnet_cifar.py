@@ -22,7 +22,9 @@ class Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels:
-            self.shortcut = nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         hidden = relu(self.norm1(self.conv1(inputs)))
@@ -47,7 +49,11 @@ class CifarResNet(nn.Module):
         widths = [16, 16, 32, 64]
         self.stages = nn.Sequential(
             *(
-                Block(widths[stage] if block == 0 else widths[stage + 1], widths[stage + 1], 2 if stage and block == 0 else 1)
+                Block(
+                    widths[stage] if block == 0 else widths[stage + 1],
+                    widths[stage + 1],
+                    2 if stage and block == 0 else 1,
+                )
                 for stage in range(3)
                 for block in range(blocks)
             )

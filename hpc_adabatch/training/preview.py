@@ -1,0 +1,153 @@
+"""What a recipe will do, before it does it: epochs, batches, passes, learning rates, updates, memory, hours.
+
+The plan, the rule and the schedule are those of the run; only the gradients are missing. So it is exact for rules that
+follow the clock, and impossible for rules that follow the gradients.
+
+Not here: training (adaptive.py).
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from ..batches.micro_batch import passes_and_micro_batch
+from ..cluster import SingleProcess
+from ..coordinator import Coordinator
+from ..errors import require
+from ..policies import Progress
+from ..recipe import Recipe
+from ..tasks import TaskData
+
+BYTES_PER_PARAMETER = 3 * 4  # weight, gradient and momentum in float32
+
+
+@dataclass
+class Phase:
+    """A stretch of training with one batch."""
+
+    epoch: float
+    global_batch: int
+    passes: int
+    micro_batch: int
+    first_rate: float
+    last_rate: float
+    updates: int = 0
+
+
+def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
+    """The run's stretches in order."""
+    batches, schedule = recipe.batches(data), recipe.schedule
+    plan, global_batch, factor = batches.plan, batches.global_batch, 1.0
+    coordinator = Coordinator(SingleProcess(), recipe.policy)
+
+    def progress() -> Progress:
+        return Progress(
+            samples_seen=plan.samples_seen,
+            samples_per_epoch=plan.n_samples,
+            start_batch=batches.global_batch,
+            global_batch=global_batch,
+            max_global_batch=batches.max_global_batch,
+        )
+
+    coordinator.start(progress())
+    phase: Phase | None = None
+    while plan.samples_seen < recipe.options.epochs * plan.n_samples:
+        if plan.epoch_finished:
+            plan.next_epoch()
+        multiplier = schedule.multiplier(plan.samples_seen, plan.n_samples, batches.global_batch, global_batch)
+        rate = recipe.optimizer.lr * multiplier * factor
+        if phase is None or phase.global_batch != global_batch:
+            if phase is not None:
+                yield phase
+            passes, micro_batch = passes_and_micro_batch(global_batch, n_ranks, batches.max_micro_batch)
+            phase = Phase(plan.samples_seen / plan.n_samples, global_batch, passes, micro_batch, rate, rate)
+        phase.last_rate, phase.updates = rate, phase.updates + 1
+        plan.advance(plan.cut(global_batch))
+        decision = coordinator.decide(progress())
+        if decision is not None:
+            global_batch, factor = decision.global_batch, decision.learning_rate_factor
+    if phase is not None:
+        yield phase
+
+
+def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
+    """Prints the plan of a recipe for this many ranks.
+
+    Raises:
+        InputError: the recipe does not fit its data, or the number of ranks is not positive.
+    """
+    require(n_ranks >= 1, "ranks", n_ranks, "1 or more", "--ranks 4")
+    console = Console(soft_wrap=True, highlight=False)
+    recipe.task.fetch()
+    data = recipe.task.load()
+    recipe.batches(data).check_ranks(n_ranks)
+    model = recipe.task.model(recipe.options.model, data)
+    if not recipe.policy.foreseeable:
+        console.print(f"{recipe.chosen['policy']} follows the gradients: its batches cannot be known before the run")
+        return
+    rows = list(phases(recipe, data, n_ranks))
+    seconds = (
+        {size: _seconds_per_pass(recipe, model, data, size) for size in {row.micro_batch for row in rows}}
+        if measure
+        else {}
+    )
+    table = Table()
+    for heading in (
+        "from epoch",
+        "global batch",
+        f"passes x micro-batch on {n_ranks} rank(s)",
+        "learning rate",
+        "updates",
+        "hours",
+    ):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        rate = f"{row.first_rate:.4g}" + (f" to {row.last_rate:.4g}" if row.last_rate != row.first_rate else "")
+        cells = [f"{row.epoch:g}", str(row.global_batch), f"{row.passes} x {row.micro_batch}", rate, str(row.updates)]
+        table.add_row(*cells, f"{row.updates * row.passes * seconds[row.micro_batch] / 3600:.3f}" if measure else "")
+    console.print(table)
+    n_samples, updates = recipe.batches(data).plan.n_samples, sum(row.updates for row in rows)
+    fixed = -(-n_samples // recipe.global_batch) * recipe.options.epochs
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    instead = f"{fixed} with the batch fixed at {recipe.global_batch}"
+    console.print(f"{updates} updates over {recipe.options.epochs} epochs of {n_samples} samples; {instead}")
+    megabytes = parameters * BYTES_PER_PARAMETER / 1e6
+    console.print(f"{parameters:,} parameters: {megabytes:.0f} MB of weights, gradients and momentum on each rank")
+    if measure:
+        hours = sum(row.updates * row.passes * seconds[row.micro_batch] for row in rows) / 3600
+        console.print(f"{hours:.3f} hours of passes as measured here; communication, data and evaluation come on top")
+        console.print(f"{_peak_bytes() / 1e6:.0f} MB at most in this process, with the largest micro-batch")
+    else:
+        console.print("--measure true times the passes here, for hours and memory")
+
+
+def _seconds_per_pass(recipe: Recipe, model: torch.nn.Module, data: TaskData, micro_batch: int) -> float:
+    """The quickest of three passes of this size."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).train()
+    inputs = torch.zeros(micro_batch, *data.sample_shape, device=device)
+    targets = torch.zeros(micro_batch, dtype=torch.int64, device=device)
+    times = []
+    for _ in range(3):
+        began_s = time.perf_counter()
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.options.precision == "bfloat16"):
+            outputs = model(inputs)
+        recipe.task.loss(outputs.float(), targets).backward()  # type: ignore[no-untyped-call]
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began_s)
+    model.zero_grad()
+    return min(times)
+
+
+def _peak_bytes() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,81 @@
+"""Starting the real program through its real launchers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ROOT / "tests" / "launch" / "programs"
+LAUNCHERS: dict[str, Callable[[int], list[str]]] = {
+    "horovodrun --mpi": lambda n: ["horovodrun", "-np", str(n), "-H", f"localhost:{n}", "--mpi"],
+    "horovodrun --gloo": lambda n: ["horovodrun", "-np", str(n), "-H", f"localhost:{n}", "--gloo"],
+    "mpirun": lambda n: ["mpirun", "-np", str(n), "--oversubscribe"],
+    "plain": lambda n: [],
+}
+Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment() -> dict[str, str]:
+    """Of a launched program: root may start ranks, more of them than cores, one thread each."""
+    return os.environ | {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_mpi_yield_when_idle": "1",
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def command(launcher: str, n_ranks: int, program: Sequence[object]) -> list[str]:
+    return [*LAUNCHERS[launcher](n_ranks), sys.executable, *map(str, program)]
+
+
+@pytest.fixture(scope="session")
+def launch() -> Launch:
+    """launch(program and its arguments, ranks=2, launcher="mpirun", code=0): what it printed."""
+
+    def run(
+        *program: object, ranks: int = 2, launcher: str = "mpirun", code: int | None = 0, timeout_s: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        line = command(launcher, ranks, program)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=timeout_s, env=environment(), cwd=ROOT)
+        assert code is None or done.returncode == code, f"{' '.join(line)}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """start(program and its arguments, ranks=2): the launcher's process, ended with the test at the latest."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*program: object, ranks: int = 2, launcher: str = "mpirun") -> subprocess.Popen[str]:
+        line = command(launcher, ranks, program)
+        quiet = subprocess.DEVNULL
+        started.append(subprocess.Popen(line, stdout=quiet, stderr=quiet, text=True, env=environment(), cwd=ROOT))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def adabatch(launch: Launch) -> Launch:
+    """adabatch("train", RECIPE, ..., ranks=2): the command, launched."""
+    return lambda *arguments, **how: launch("-m", "hpc_adabatch", *arguments, **how)
+
+
+@pytest.fixture(scope="session")
+def programs() -> Path:
+    return PROGRAMS

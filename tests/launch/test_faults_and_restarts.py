@@ -1,0 +1,127 @@
+"""Contract 9 with real ranks: a run that is stopped or killed and resumed equals the one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.launch
+RUN = [
+    "train",
+    "recipes/quickstart.yaml",
+    "--epochs=4",
+    "--journal_every=1",
+    "--max_micro_batch=5",
+    "--policy=schedule",
+    "--policy.text=0:16 1000sa:24 3001sa:40",
+    "--optimizer.lr=0.005",
+]
+
+
+def state(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoint" / "last.pt", weights_only=True)["training"]
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "journal.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def assert_same_training(found: Path, reference: Path) -> None:
+    """Bitwise equal weights, momentum and journal of statistics."""
+    a, b = state(found), state(reference)
+    for name, weights in b["model"].items():
+        assert torch.equal(a["model"][name], weights), name
+    for key, buffers in b["optimizer"]["state"].items():
+        assert torch.equal(a["optimizer"]["state"][key]["momentum_buffer"], buffers["momentum_buffer"])
+    assert {k: v for k, v in a.items() if k not in ("model", "optimizer")} == {
+        k: v for k, v in b.items() if k not in ("model", "optimizer")
+    }
+    kept = ("step", "cursor", "loss", "learning_rate", "global_batch")
+    lines = [[{k: r[k] for k in kept} for r in records(run) if r["kind"] == "statistics"] for run in (found, reference)]
+    assert lines[0] == lines[1]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, adabatch: Any) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    adabatch(*RUN, "--out", folder)
+    return folder
+
+
+def disturb(start: Callable[..., subprocess.Popen[str]], out: Path, at_step: int, how: Callable[[int], None]) -> int:
+    """Starts the run, waits for a step, does something to it, returns the exit code."""
+    process = start("-m", "hpc_adabatch", *RUN, "--out", out)
+    deadline = time.monotonic() + 90
+    while not any(record["step"] >= at_step for record in records(out)):
+        assert process.poll() is None, "the run ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    how(process.pid)
+    return process.wait(timeout=60)
+
+
+def one_rank(launcher_pid: int) -> int:
+    """Process id of one of the ranks that mpirun started."""
+    children = subprocess.run(["pgrep", "-P", str(launcher_pid)], capture_output=True, text=True, check=True)
+    return int(children.stdout.split()[0])
+
+
+@pytest.mark.parametrize(
+    ("about", "how", "codes"),
+    [
+        ("SIGTERM to mpirun", lambda pid: os.kill(pid, signal.SIGTERM), None),
+        ("SIGTERM to one rank", lambda pid: os.kill(one_rank(pid), signal.SIGTERM), 75),
+        ("SIGINT to one rank", lambda pid: os.kill(one_rank(pid), signal.SIGINT), 130),
+        ("SIGKILL of one rank", lambda pid: os.kill(one_rank(pid), signal.SIGKILL), 137),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_disturbed_run_goes_on_exactly(
+    about: str, how: Callable[[int], None], codes: int | None, adabatch: Any, start: Any, undisturbed: Path, tmp_path: Path
+) -> None:
+    code = disturb(start, tmp_path / "run", 130, how)
+    assert code == codes or (codes is None and code != 0)
+    assert not (tmp_path / "run" / "result.json").exists()
+    adabatch(*RUN, "--out", tmp_path / "run", "--resume", "auto")
+    assert_same_training(tmp_path / "run", undisturbed)
+    results = [json.loads((run / "result.json").read_text(encoding="utf-8")) for run in (tmp_path / "run", undisturbed)]
+    assert [r["metric"] for r in results][0] == results[1]["metric"]
+    assert results[0]["batches"] == results[1]["batches"]
+
+
+def test_a_run_may_go_on_with_another_number_of_ranks(adabatch: Any, start: Any, undisturbed: Path, tmp_path: Path) -> None:
+    disturb(start, tmp_path / "run", 130, lambda pid: os.kill(one_rank(pid), signal.SIGTERM))
+    adabatch(*RUN, "--out", tmp_path / "run", "--resume", "auto", ranks=3)
+    found, reference = state(tmp_path / "run"), state(undisturbed)
+    assert found["plan"] == reference["plan"]
+    assert found["steps"] == reference["steps"]
+    for name, weights in reference["model"].items():
+        torch.testing.assert_close(found["model"][name], weights, rtol=1e-3, atol=1e-4)
+
+
+def test_a_complete_run_is_left_as_it_is(adabatch: Any, undisturbed: Path) -> None:
+    before = (undisturbed / "result.json").read_bytes(), (undisturbed / "journal.jsonl").read_bytes()
+    assert "complete" in adabatch(*RUN, "--out", undisturbed, "--resume", "auto").stdout
+    assert before == ((undisturbed / "result.json").read_bytes(), (undisturbed / "journal.jsonl").read_bytes())
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+def test_a_fault_on_one_rank_ends_all_and_shows_its_traceback_once(
+    launcher: str, launch: Any, programs: Path, tmp_path: Path
+) -> None:
+    arguments = ["train", "recipes/quickstart.yaml", "--out", tmp_path / "run"]
+    done = launch(programs / "fault.py", *arguments, ranks=3, launcher=launcher, code=1, timeout_s=60)
+    text = done.stdout + done.stderr
+    assert text.count("ZeroDivisionError: a fault on one rank") == 1
+    assert "rank 1: Traceback" in text
+    assert not (tmp_path / "run" / "result.json").exists()

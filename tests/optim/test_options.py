@@ -1,0 +1,68 @@
+"""Optimizers of recipes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from hpc_adabatch import LARS, InputError
+from hpc_adabatch.optim import OPTIMIZERS, OptimizerOptions
+from hpc_adabatch.optim.options import LarsOptions, SgdOptions
+
+COMMON: list[tuple[str, Any]] = [
+    ("lr", 0.0),
+    ("lr", -1.0),
+    ("lr", float("nan")),
+    ("momentum", 1.0),
+    ("momentum", -0.1),
+    ("weight_decay", -1e-4),
+]
+
+
+def test_recipes_name_their_optimizers() -> None:
+    assert OPTIMIZERS["sgd"] is SgdOptions
+    assert OPTIMIZERS["lars"] is LarsOptions
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [
+        *((kind, option, value) for kind in OPTIMIZERS.values() for option, value in COMMON),
+        (LarsOptions, "trust_coefficient", -1e-3),
+        (LarsOptions, "eps", -1e-8),
+        (LarsOptions, "eps", float("nan")),
+    ],
+)
+def test_options_out_of_range_are_refused(kind: type[OptimizerOptions], option: str, value: Any) -> None:
+    with pytest.raises(InputError, match=rf"^optimizer\.{option}: given {value}.*type --optimizer\.{option} "):
+        kind(**{option: value})
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS.values())
+def test_nesterov_needs_momentum(kind: type[OptimizerOptions]) -> None:
+    with pytest.raises(InputError, match=r"^optimizer\.nesterov: given True"):
+        kind(momentum=0.0, nesterov=True)
+
+
+def test_sgd_decays_weights_only() -> None:
+    optimizer = SgdOptions(lr=0.3, momentum=0.8, weight_decay=0.1, nesterov=True).build(nn.Linear(3, 2))
+    assert type(optimizer) is torch.optim.SGD
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
+    assert all((g["lr"], g["momentum"], g["nesterov"]) == (0.3, 0.8, True) for g in optimizer.param_groups)
+
+
+def test_every_option_of_lars_arrives_in_both_groups() -> None:
+    given = {"lr": 3.0, "momentum": 0.8, "trust_coefficient": 0.01, "eps": 1e-5}
+    flags = {"momentum_correction": True, "nesterov": True}
+    optimizer = LarsOptions(weight_decay=0.1, **given, **flags).build(nn.Linear(3, 2))  # type: ignore[arg-type]
+    assert type(optimizer) is LARS
+    assert all({**group, **given, **flags} == group for group in optimizer.param_groups)
+    assert [(group["weight_decay"], group["adapt"]) for group in optimizer.param_groups] == [(0.1, True), (0.0, False)]
+
+
+def test_adapt_all_decays_and_adapts_biases_too() -> None:
+    optimizer = LarsOptions(weight_decay=0.1, adapt_all=True).build(nn.Linear(3, 2))
+    assert [(group["weight_decay"], group["adapt"]) for group in optimizer.param_groups] == [(0.1, True)] * 2
