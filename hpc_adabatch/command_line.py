@@ -62,7 +62,7 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
         raise _explain(str(error), parser) from error
     for key, default in parser.get_defaults().items():
         if known.get(key) is None and default is not None and not key.startswith("config"):
-            raise InputError(key, "null", f"a value such as {default}", f"--{key} {default}")
+            raise InputError(key, "null", "a value", f"--{key} {_example(key, parser)}")
     text = _resolved(parser, known, extra)
     classes = {field: CHOICES[field][0][name] for field, name in chosen.items()}
     recipe = Recipe(
@@ -132,6 +132,7 @@ def _parser(command: str, chosen: dict[str, str], extra: type | None) -> Argumen
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(
         exit_on_error=False,
+        allow_abbrev=False,
         prog=f"adabatch {command} RECIPE",
         description="Fields of task, policy and optimizer are those of the classes chosen; "
         + "; ".join(f"{field}: {', '.join(classes)}" for field, (classes, _) in CHOICES.items())
@@ -176,20 +177,18 @@ _TYPES = {
 }
 
 
+def _example(key: str, parser: ArgumentParser) -> str:
+    default = parser.get_defaults().get(key)
+    return "VALUE" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def _explain(message: str, parser: ArgumentParser) -> InputError:
     """jsonargparse's message as field, given, allowed, what to type."""
     if found := _KEY.search(message):
         key, value = found["key"], _VALUE.search(message)
-        expected = [
-            _TYPES.get(kind, kind.removeprefix("typing.Literal").strip("[]")) for kind in _EXPECTED.findall(message)
-        ]
-        default = parser.get_defaults().get(key)
-        return InputError(
-            key,
-            value["value"] if value else message,
-            " or ".join(expected),
-            f"--{key} {'VALUE' if default is None else default}",
-        )
+        kinds = [kind.removeprefix("typing.Literal").strip("[]") for kind in _EXPECTED.findall(message)]
+        allowed = " or ".join(_TYPES.get(kind, kind) for kind in kinds)
+        return InputError(key, value["value"] if value else message, allowed, f"--{key} {_example(key, parser)}")
     if found := _UNKNOWN.search(message):
         name = f"{found['group']}.{found['name']}" if found["group"] else found["name"].lstrip("-").partition("=")[0]
         prefix = f"{name.rpartition('.')[0]}." if "." in name else ""

@@ -16,7 +16,7 @@ LAUNCHERS: dict[str, Callable[[int], list[str]]] = {
     "horovodrun --mpi": lambda n: ["horovodrun", "-np", str(n), "-H", f"localhost:{n}", "--mpi"],
     "horovodrun --gloo": lambda n: ["horovodrun", "-np", str(n), "-H", f"localhost:{n}", "--gloo"],
     "mpirun": lambda n: ["mpirun", "-np", str(n), "--oversubscribe"],
-    "plain": lambda n: [],
+    "plain": lambda _: [],
 }
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 

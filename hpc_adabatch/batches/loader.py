@@ -71,7 +71,12 @@ class WorkerLoader(Loader):
     def __init__(self, dataset: Dataset[Any], sampler: RankSampler, *, chunk: int, workers: int) -> None:
         super().__init__(sampler)
         self._chunks = DataLoader(
-            dataset, batch_size=chunk, sampler=sampler, num_workers=workers, persistent_workers=workers > 0
+            dataset,
+            batch_size=chunk,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),  # else each epoch draws from the generator that dropout draws from
         )
         self._arrived: list[Columns] = []
         self._arrivals: Iterator[Any] = iter(())

@@ -78,6 +78,8 @@ class BatchPlan:
 
     def cut(self, global_batch: int) -> GlobalBatch:
         """The next global batch, ragged at the end of the epoch. The cursor stays until ``advance``."""
+        if global_batch < 1:
+            raise ValueError(f"a global batch of {global_batch} samples")
         return GlobalBatch(self.epoch, self.cursor, min(self.cursor + global_batch, self.n_samples))
 
     def advance(self, batch: GlobalBatch) -> None:

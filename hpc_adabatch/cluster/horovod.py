@@ -48,7 +48,7 @@ class HorovodCluster(Cluster):
                 "ranks",
                 f"{self.size} joined of {launch.n_ranks} that {launch.launcher} started",
                 "all of them",
-                "srun --mpi=pmix (srun --mpi=list shows what there is) or mpirun of the MPI that Horovod was built with",
+                "srun --mpi=pmix (srun --mpi=list shows what there is) or the mpirun that Horovod was built with",
             )
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:

@@ -53,9 +53,8 @@ class LocalOptimizer:
         pass
 
     def reduce(self) -> None:
-        for (
-            group
-        ) in self.optimizer.param_groups:  # a parameter that no pass reached has the gradient zero, as with Horovod
+        # a parameter that no pass reached has the gradient zero, as with Horovod
+        for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None and parameter.requires_grad:
                     parameter.grad = torch.zeros_like(parameter)

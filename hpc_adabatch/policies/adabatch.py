@@ -19,6 +19,8 @@ When to use it: you know a good step schedule for a fixed batch. Divide each dec
 
 from __future__ import annotations
 
+import math
+
 from ..errors import require
 from .policy import Policy, Progress, Proposal
 
@@ -27,7 +29,8 @@ class AdaBatch(Policy):
     """Batch times ``factor`` and learning rate times ``lr_factor`` every ``interval`` epochs.
 
     Args:
-        factor: growth of the batch per change (beta); 1 keeps the batch and makes this a step schedule.
+        factor: growth of the batch per change (beta), rounded down to whole samples as in the authors' code; 1 keeps
+            the batch and makes this a step schedule.
         interval: epochs between changes.
         lr_factor: of the learning rate per change, when the batch can grow in full (d).
         warmup_epochs: the learning rate is at its warm-up target when this many epochs less one are done; 0: none.
@@ -43,9 +46,9 @@ class AdaBatch(Policy):
         warmup_epochs: int = 0,
         baseline_batch: int | None = None,
     ) -> None:
-        require(factor >= 1, "policy.factor", factor, "1 or more", "--policy.factor 2")
-        require(interval > 0, "policy.interval", interval, "more than 0 epochs", "--policy.interval 20")
-        require(lr_factor > 0, "policy.lr_factor", lr_factor, "more than 0", "--policy.lr_factor 0.75")
+        require(1 <= factor < math.inf, "policy.factor", factor, "1 or more", "--policy.factor 2")
+        require(0 < interval < math.inf, "policy.interval", interval, "more than 0 epochs", "--policy.interval 20")
+        require(0 < lr_factor < math.inf, "policy.lr_factor", lr_factor, "more than 0", "--policy.lr_factor 0.75")
         require(
             warmup_epochs == 0 or 2 <= warmup_epochs <= interval,
             "policy.warmup_epochs",
@@ -68,7 +71,8 @@ class AdaBatch(Policy):
 
     def changes(self, progress: Progress) -> int:
         """How many changes lie behind: one whenever another interval is complete."""
-        return progress.samples_seen // max(1, round(self.interval * progress.samples_per_epoch))
+        between = max(1.0, self.interval * progress.samples_per_epoch)
+        return int(progress.samples_seen / between + 1e-9)  # half an interval of 1797 samples is not a whole number
 
     def warmup_factor(self, epochs_completed: int, start_batch: int) -> float:
         """Learning rate over base during and after the warm-up; ends at start_batch / baseline_batch."""
@@ -81,10 +85,10 @@ class AdaBatch(Policy):
         """Global batch and learning-rate factor after so many changes, without warm-up."""
         batch, learning_rate = start_batch, 1.0
         for _ in range(n_changes):
-            wanted = max(batch, int(batch * self.factor))
-            grown = min(wanted, max_global_batch)
-            learning_rate *= self.lr_factor * grown / wanted
-            batch = grown
+            wanted = batch * self.factor
+            batch = min(int(wanted), max_global_batch)
+            cut = int(wanted) > max_global_batch
+            learning_rate *= self.lr_factor * (batch / wanted if cut else 1.0)
         return batch, learning_rate
 
     def phase(self, progress: Progress) -> int:

@@ -108,7 +108,8 @@ CASES = [
     Case("a decay inside its warm-up", "learning_rate.epochs", flags(
         "--learning_rate.warmup", "fixed", "--learning_rate.warmup_epochs", 5, "--learning_rate.decay", "poly",
         "--learning_rate.epochs", 3)),
-    Case("a schedule that goes backwards", "policy.text", flags("--policy", "schedule", "--policy.text", "0:16 9ep:32 3ep:64")),
+    Case("a schedule that goes backwards", "policy.text", flags(
+        "--policy", "schedule", "--policy.text", "0:16 9ep:32 3ep:64")),
     Case("a schedule without its text", "policy.text", flags("--policy", "schedule")),
     Case("a schedule against the batch", "global_batch", flags("--policy", "schedule", "--policy.text", "0:32 9ep:64")),
     Case("a schedule above the maximum", "policy.text", flags("--policy", "schedule", "--policy.text", "0:16 9ep:640")),
@@ -118,7 +119,7 @@ CASES = [
     Case("a missing data folder", "task.root", lambda f: on_images(f)),
     Case("missing CIFAR-10", "task.root", flags("--task", "cifar10", "--task.root", "/nonexistent")),
     Case("an image that cannot be read", "task.root", unreadable),
-    Case("an image that cannot be read, found in training", "task.root", lambda f: unreadable(f, "--task.memory_gb", 0)),
+    Case("an image found unreadable in training", "task.root", lambda f: unreadable(f, "--task.memory_gb", 0)),
     Case("other classes to test than to train", "task.root", other_classes),
     Case("more ranks than samples", "ranks", single_image),
     Case("a folder that cannot be written", "out", flags("--out", "/proc/run")),

@@ -8,7 +8,9 @@ from hpc_adabatch.optim import LARS
 
 cluster = Cluster.start()
 torch.set_default_dtype(torch.float64)
-data = [torch.randn(8, 6, generator=torch.Generator().manual_seed(rank)) * (1 + 9 * rank) for rank in range(cluster.size)]
+data = [
+    torch.randn(8, 6, generator=torch.Generator().manual_seed(rank)) * (1 + 9 * rank) for rank in range(cluster.size)
+]
 
 
 def network() -> torch.nn.Module:
@@ -27,7 +29,9 @@ def flat(model: torch.nn.Module) -> torch.Tensor:
 alone, wrong, together = network(), network(), network()
 serial = LARS(alone.parameters(), lr=3.0, weight_decay=0.01)
 ratio_first = LARS(wrong.parameters(), lr=3.0, weight_decay=0.01)
-reducer = cluster.distributed_optimizer(LARS(together.parameters(), lr=3.0, weight_decay=0.01), together.named_parameters())
+reducer = cluster.distributed_optimizer(
+    LARS(together.parameters(), lr=3.0, weight_decay=0.01), together.named_parameters()
+)
 for step in range(6):
     for optimizer in (serial, ratio_first, reducer.optimizer):
         optimizer.param_groups[0]["lr"] = 3.0 / (1 + step)
@@ -51,7 +55,9 @@ moved = (flat(alone) - flat(network())).norm()
 assert (flat(wrong) - flat(alone)).norm() > 1e-2 * moved, "O12: the wrong order went unnoticed"
 
 fresh = network()
-wrapped = hvd.DistributedOptimizer(LARS(fresh.parameters(), lr=12.8, weight_decay=1e-4), fresh.named_parameters(prefix="fresh"))
+wrapped = hvd.DistributedOptimizer(
+    LARS(fresh.parameters(), lr=12.8, weight_decay=1e-4), fresh.named_parameters(prefix="fresh")
+)
 hvd.broadcast_parameters(fresh.state_dict(), root_rank=0)
 before = flat(fresh)
 hvd.broadcast_optimizer_state(wrapped, root_rank=0)

@@ -1,0 +1,87 @@
+"""Real CIFAR-10 images through the whole program: in memory and by loader workers, with any number of ranks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.launch
+ARCHIVE = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10-imagefolder.tar.xz"
+RECIPE = "recipes/cifar10-resnet20-adabatch.yaml"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 40 training and 10 test images of each class."""
+    if not ARCHIVE.exists():
+        pytest.skip(f"the real images are missing: {ARCHIVE}")
+    root = tmp_path_factory.mktemp("cifar")
+    counts: dict[str, int] = {}
+    with tarfile.open(ARCHIVE, "r|xz") as archive:
+        for member in archive:
+            parts = Path(member.name).parts[-3:]
+            if not member.isfile() or len(parts) != 3:
+                continue
+            key = "/".join(parts[:2])
+            counts[key] = counts.get(key, 0) + 1
+            file = archive.extractfile(member)
+            if file is not None and counts[key] <= (40 if parts[0] == "train" else 10):
+                (root / key).mkdir(parents=True, exist_ok=True)
+                with (root / key / parts[2]).open("wb") as copy:
+                    shutil.copyfileobj(file, copy)
+    return root
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoint" / "last.pt", weights_only=True)["training"]["model"]
+
+
+def test_workers_read_the_same_batches_as_memory_while_the_batch_changes(
+    adabatch: Any, images: Path, tmp_path: Path
+) -> None:
+    """Augmentation included: draws belong to samples. A small network without BatchNorm."""
+    common = [
+        "train",
+        RECIPE,
+        "--task.root",
+        images,
+        "--epochs=2",
+        "--model=small_cnn",
+        "--precision=float32",
+        "--optimizer.lr=0.01",
+    ]
+    common += ["--global_batch=24", "--max_micro_batch=16", "--policy=schedule", "--policy.text=0:24 100sa:56 430sa:33"]
+    for name, how in {
+        "memory": {"ranks": 1, "launcher": "plain"},
+        "workers": {"ranks": 2},
+        "gloo": {"ranks": 3, "launcher": "horovodrun --gloo"},
+    }.items():
+        read = [] if name == "memory" else ["--task.memory_gb=0", "--workers=2"]
+        adabatch(*common, *read, "--out", tmp_path / name, **how)
+    for name in ("workers", "gloo"):
+        for key, expected in weights(tmp_path / "memory").items():
+            torch.testing.assert_close(weights(tmp_path / name)[key], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_the_cifar_recipe_with_bfloat16_and_channels_last(adabatch: Any, images: Path, tmp_path: Path) -> None:
+    flags = [
+        "--task.root",
+        images,
+        "--epochs=2",
+        "--global_batch=50",
+        "--policy.interval=1",
+        "--optimizer=lars",
+        "--optimizer.lr=4",
+    ]
+    adabatch("train", RECIPE, *flags, "--out", tmp_path / "run", ranks=2)
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert result["batches"] == [[0.0, 50], [1.0, 100]]
+    for tensor in weights(tmp_path / "run").values():
+        assert tensor.is_contiguous()
+        assert tensor.dtype in (torch.float32, torch.int64)

@@ -1,0 +1,77 @@
+"""What the README promises, run as it is printed there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.launch
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_quickstart() -> None:
+    before = set((ROOT / "runs").glob("quickstart-*")) if (ROOT / "runs").exists() else set()
+    done = subprocess.run(["./launch/quickstart"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = set((ROOT / "runs").glob("quickstart-*")) - before
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    assert result["metric"]["name"] == "accuracy"
+    assert result["metric"]["value"] >= 0.97
+    assert result["world_size"] == 2
+    assert result["final_global_batch"] >= 8 * result["initial_global_batch"]
+    assert result["batches"] == [[0.0, 16], [6.0, 32], [12.0, 64], [18.0, 128], [24.0, 256]]
+    assert result["samples_seen"] == 30 * 1437
+    for expected in ("times fewer", f"{folder.name}/result.json", f"{folder.name}/training.png"):
+        assert expected in done.stdout
+    for name in ("config.yaml", "journal.jsonl", "training.png", "checkpoint/last.pt"):
+        assert (folder / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize(("launcher", "ranks"), [("mpirun", 2), ("plain", 1)])
+def test_the_readmes_script(launcher: str, ranks: int, launch: Any, tmp_path: Path) -> None:
+    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert example is not None
+    (tmp_path / "example.py").write_text(example[1], encoding="utf-8")
+    lines = re.findall(
+        r"epoch +(\d+): global batch (\d+), loss (\S+)",
+        launch(tmp_path / "example.py", ranks=ranks, launcher=launcher).stdout,
+    )
+    assert len(lines) == 12
+    assert float(lines[-1][2]) < 0.5
+
+
+def test_the_journal_is_as_documented(adabatch: Any, tmp_path: Path) -> None:
+    adabatch("train", "recipes/quickstart.yaml", "--epochs=7", "--out", tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
+    documented = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    assert {line["kind"] for line in lines} == {"start", "statistics", "decision", "evaluation", "end"}
+    for line in lines:
+        assert {"kind", "step", "cursor", "epoch", "time_s"} <= line.keys()
+        for name in line:
+            assert f"`{name}`" in documented, name
+    decision = next(line for line in lines if line["kind"] == "decision")
+    assert {"global_batch", "micro_batch", "passes", "learning_rate", "reason"} <= decision.keys()
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    for name in result:
+        assert f"`{name}`" in documented, name
+    assert [line["time_s"] for line in lines] == sorted(line["time_s"] for line in lines)
+
+
+def test_doctor_speaks_once_for_all_ranks(adabatch: Any) -> None:
+    done = adabatch("doctor", ranks=2, code=None)
+    assert re.search(r"^ok +ranks +2 on 1 node", done.stdout, re.MULTILINE), done.stdout + done.stderr
+    assert re.search(r"^ok +Horovod built with +MPI, Gloo", done.stdout, re.MULTILINE)
+    assert done.stdout.count("launched by") == 1
+
+
+def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(adabatch: Any) -> None:
+    ranks = len(os.sched_getaffinity(0)) + 1
+    done = adabatch("doctor", ranks=ranks, code=1)
+    assert re.search(rf"^wrong +cores +{ranks} rank\(s\) wait for each other", done.stdout, re.MULTILINE), done.stdout
+    assert "type: horovodrun -np" in done.stdout

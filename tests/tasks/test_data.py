@@ -1,0 +1,125 @@
+"""Digits, image folders, CIFAR: read as they are, and refused in one line when they are not."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch.utils.data import TensorDataset
+
+from hpc_adabatch.errors import InputError
+from hpc_adabatch.tasks import Cifar10, Digits, ImageFolder
+from hpc_adabatch.tasks.images import ImageFiles, decode
+from hpc_adabatch.tasks.models import build_model
+from hpc_adabatch.tasks.vision import datasets
+
+
+def folder(root: Path, size: tuple[int, int] = (8, 8)) -> Path:
+    """Real digits as PNG files, 3 classes, 5 to train on and 2 to test each."""
+    digits = load_digits()
+    for name in range(3):
+        images = digits.images[digits.target == name]
+        for part, chosen in (("train", images[:5]), ("val", images[5:7])):
+            (root / part / str(name)).mkdir(parents=True)
+            for index, pixels in enumerate(chosen):
+                image = Image.fromarray((pixels * 15).astype(np.uint8)).resize(size)
+                image.save(root / part / str(name) / f"{index}.png")
+    return root
+
+
+def test_digits_are_split_once_and_for_all() -> None:
+    data = Digits().load()
+    again = Digits(augment=True).load()
+    assert (len(data.train), len(data.test)) == (1437, 360)  # type: ignore[arg-type]
+    assert torch.equal(data.test.tensors[0], again.test.tensors[0])  # type: ignore[attr-defined]
+    everything = torch.cat([data.train.tensors[0], data.test.tensors[0]]).flatten(1)  # type: ignore[attr-defined]
+    assert sorted(everything.sum(1).tolist()) == sorted((load_digits().data.astype(np.float32) / 16).sum(1).tolist())
+    prepared = data.prepare(everything.view(-1, 1, 8, 8))
+    assert prepared.mean().abs() < 0.01
+    assert (prepared.std() - 1).abs() < 0.01
+
+
+def test_an_image_folder_is_the_same_in_memory_and_read_one_by_one(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    memory = ImageFolder(root=str(root)).load()
+    files = ImageFolder(root=str(root), memory_gb=0).load()
+    assert isinstance(memory.train, TensorDataset)
+    assert isinstance(files.train, ImageFiles)
+    assert memory.sample_shape == (3, 8, 8)
+    assert memory.n_classes == 3
+    images, targets = memory.train.tensors
+    assert images.dtype == torch.uint8
+    assert len(files.train) == len(images) == 15
+    for index in range(15):
+        image, target = files.train[index]
+        assert torch.equal(image, images[index])
+        assert target == targets[index]
+    first = np.asarray(Image.open(root / "train" / "0" / "0.png").convert("RGB"))
+    assert np.array_equal(images[0].permute(1, 2, 0).numpy(), first)
+
+
+def test_other_shapes_are_scaled_and_their_middle_is_cut_out(tmp_path: Path) -> None:
+    wide = np.zeros((20, 60, 3), dtype=np.uint8)
+    wide[:, 20:40] = 200
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    assert decode(tmp_path / "wide.png", 20).min() == 200
+    assert ImageFolder(root=str(folder(tmp_path / "f", (12, 9))), image_size=6).load().sample_shape == (3, 6, 6)
+
+
+@pytest.mark.parametrize("broken", [b"", b"no image", b"\x89PNG\r\n\x1a\n half"])
+def test_what_is_no_image_is_named(broken: bytes, tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    (root / "train" / "1" / "3.png").write_bytes(broken)
+    with pytest.raises(InputError, match=r"train/1/3\.png"):
+        ImageFolder(root=str(root)).load()
+
+
+def test_cifar_as_torchvision_stores_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's files, written here from digits; its check sums are replaced by theirs."""
+    base = tmp_path / "cifar-10-batches-py"
+    base.mkdir()
+
+    def write(name: str, content: dict[str, Any]) -> str:
+        (base / name).write_bytes(pickle.dumps(content))
+        return hashlib.md5((base / name).read_bytes()).hexdigest()
+
+    pixels = np.arange(6 * 3072, dtype=np.int64).reshape(6, 3072).astype(np.uint8)
+    sums = {
+        name: write(name, {"data": pixels, "labels": [0, 1, 2, 0, 1, 2]}) for name in ("data_batch_1", "test_batch")
+    }
+    names = write("batches.meta", {"label_names": ["a", "b", "c"]})
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", [["data_batch_1", sums["data_batch_1"]]])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(datasets.CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": names})
+    data = Cifar10(root=str(tmp_path)).load()
+    images, targets = data.train.tensors  # type: ignore[attr-defined]
+    assert np.array_equal(images.flatten(1).numpy(), pixels)
+    assert targets.tolist() == [0, 1, 2, 0, 1, 2]
+    assert data.n_classes == 3
+
+
+def test_missing_cifar_says_how_to_fetch_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="download"):
+        Cifar10(root=str(tmp_path)).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("resnet20", 272_474), ("resnet56", 855_770), ("resnet18", 11_181_642)]
+)
+def test_networks_by_name(name: str, parameters: int) -> None:
+    """resnet20 and resnet56 count option B's shortcuts on top of the paper's 0.27 and 0.85 million."""
+    model = build_model(name, 10, (3, 32, 32))
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+    assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_an_unknown_network_gets_the_nearest_name() -> None:
+    with pytest.raises(InputError, match="--model resnet50"):
+        build_model("resnt50", 10, (3, 32, 32))

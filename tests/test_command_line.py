@@ -1,0 +1,91 @@
+"""Recipes from YAML and flags. What users get wrong is tried with real ranks in launch/test_bad_input.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpc_adabatch.cli import TrainFlags
+from hpc_adabatch.command_line import parse_recipe
+from hpc_adabatch.errors import InputError
+from hpc_adabatch.policies import AdaBatch, Fixed, Schedule
+
+QUICKSTART = str(Path(__file__).resolve().parent.parent / "recipes" / "quickstart.yaml")
+
+
+def test_flags_win_over_the_recipe() -> None:
+    recipe, flags, _ = parse_recipe(
+        "train", [QUICKSTART, "--epochs", "3", "--policy.factor=4", "--out", "x"], TrainFlags
+    )
+    assert recipe.options.epochs == 3
+    assert isinstance(recipe.policy, AdaBatch)
+    assert recipe.policy.factor == 4
+    assert recipe.policy.interval == 6  # the recipe's
+    assert flags["out"] == "x"
+
+
+def test_another_rule_drops_the_fields_of_the_recipes() -> None:
+    assert isinstance(parse_recipe("train", [QUICKSTART, "--policy", "fixed"])[0].policy, Fixed)
+    recipe, _, _ = parse_recipe("train", [QUICKSTART, "--policy=schedule", "--policy.text=0:16 2ep:64"])
+    assert isinstance(recipe.policy, Schedule)
+    assert recipe.global_batch == 16
+
+
+def test_a_schedule_brings_its_batch(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text('policy: {name: schedule, text: "0:24 2ep:48"}\n', encoding="utf-8")
+    assert parse_recipe("train", [str(path)])[0].global_batch == 24
+
+
+def test_the_resolved_recipe_is_a_recipe_for_the_same_run(tmp_path: Path) -> None:
+    flags = [QUICKSTART, "--seed", "4", "--optimizer", "lars", "--learning_rate.decay", "poly", "--out", "x"]
+    _, _, resolved = parse_recipe("train", flags, TrainFlags)
+    path = tmp_path / "config.yaml"
+    path.write_text(resolved, encoding="utf-8")
+    recipe, _, again = parse_recipe("train", [str(path)], TrainFlags)
+    assert again == resolved
+    assert recipe.chosen == {"task": "digits", "policy": "adabatch", "optimizer": "lars"}
+    assert recipe.options.seed == 4
+
+
+def test_print_config_shows_every_field_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_recipe("train", [QUICKSTART, "--print_config"], TrainFlags)
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert "factor: 2" in printed
+    assert "max_micro_batch: 256" in printed
+
+
+def test_help_lists_every_field_with_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_recipe("train", [QUICKSTART, "--help"], TrainFlags)
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    for expected in (
+        "--max_micro_batch",
+        "--policy.factor",
+        "growth of the batch per change",
+        "Passes over the training set",
+    ):
+        assert expected in printed
+
+
+@pytest.mark.parametrize(
+    ("flag", "line"),
+    [
+        ("--polcy.factor=3", "polcy.factor: given a field that does not exist;"),
+        ("--policy.facto=3", "type --policy.factor VALUE"),
+        ("--channels_last=maybe", "channels_last: given maybe; allowed: true or false; type --channels_last false"),
+        (
+            "--max_global_batch=1.5",
+            "max_global_batch: given 1.5; allowed: an integer or null; type --max_global_batch VALUE",
+        ),
+        ("--learning_rate.warmup=legs", "allowed: 'none', 'fixed', 'legw'; type --learning_rate.warmup none"),
+    ],
+)
+def test_the_line_says_what_to_type(flag: str, line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_recipe("train", [QUICKSTART, flag])
+    assert line in str(caught.value)

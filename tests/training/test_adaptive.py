@@ -1,0 +1,153 @@
+"""The loop in one process; with ranks in launch/test_exact_mean.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import mse_loss
+from torch.utils.data import TensorDataset
+
+import hpc_adabatch as hab
+from hpc_adabatch.cluster import SingleProcess
+from hpc_adabatch.training.journal import Journal, read
+
+
+def dataset(samples: int = 50) -> TensorDataset:
+    generator = torch.Generator().manual_seed(0)
+    return TensorDataset(
+        torch.randn(samples, 3, generator=generator).double(), torch.randn(samples, 1, generator=generator).double()
+    )
+
+
+def training(global_batch: int = 8, max_micro_batch: int = 100, **how: Any) -> hab.AdaptiveTraining:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    batches = hab.AdaptiveBatches(dataset(), global_batch, max_micro_batch=max_micro_batch, seed=1)
+    return hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess(), **how)
+
+
+def run(loop: hab.AdaptiveTraining, epochs: int, until_step: int = 10**9) -> list[int]:
+    sizes = []
+    for epoch in range(epochs):
+        for step in loop.epoch(epoch):
+            for inputs, targets in step:
+                step.backward(mse_loss(loop.model(inputs), targets))
+            step.update()
+            sizes.append(len(step.batch))
+            if loop.steps == until_step:
+                return sizes
+    return sizes
+
+
+def test_the_loop_equals_plain_sgd_on_the_same_batches() -> None:
+    loop = training(policy=hab.Schedule(text="0:8 30sa:21 75sa:5"), max_micro_batch=4)
+    sizes = run(loop, 2)
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    inputs, targets = dataset().tensors
+    from hpc_adabatch.batches.plan import permutation
+
+    order = torch.cat([torch.from_numpy(permutation(1, epoch, 50)) for epoch in range(2)])
+    for size in sizes:
+        chosen, order = order[:size], order[size:]
+        optimizer.zero_grad()
+        mse_loss(model(inputs[chosen]), targets[chosen]).backward()
+        optimizer.step()
+    assert len(order) == 0
+    for found, expected in zip(loop.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_a_change_holds_from_the_very_next_step() -> None:
+    assert run(training(policy=hab.Schedule(text="0:8 16sa:3 19sa:20")), 1) == [8, 8, 3, 20, 11]
+
+
+def test_learning_rate_follows_schedule_and_policy_together(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    policy = hab.AdaBatch(factor=2, interval=1, lr_factor=0.75)
+    loop = training(
+        10,
+        policy=policy,
+        learning_rate=hab.LearningRate(decay="step", milestones=(2.0,)),
+        journal=journal,
+        journal_every=1,
+    )
+    run(loop, 4)
+    rates = [
+        (record["global_batch"], round(record["learning_rate"], 12))
+        for record in read(tmp_path / "journal.jsonl")
+        if record["kind"] == "statistics"
+    ]
+    expected = [(10, 0.1)] * 5 + [(20, 0.075)] * 2 + [(10, 0.075)] + [(40, 0.005625), (10, 0.005625)]
+    expected += [(50, round(0.1 * 0.1 * 0.75**3 * 50 / 80, 12))]  # cut at 50 of 80: the learning rate takes the rest
+    assert rates == expected
+
+
+def test_decisions_are_journalled_with_what_holds_from_there_on(tmp_path: Path) -> None:
+    loop = training(
+        8, max_micro_batch=6, policy=hab.AdaBatch(factor=2, interval=1), journal=Journal(tmp_path / "j.jsonl")
+    )
+    run(loop, 2)
+    first = next(record for record in read(tmp_path / "j.jsonl") if record["kind"] == "decision")
+    assert {name: first[name] for name in ("step", "cursor", "global_batch", "micro_batch", "passes")} == {
+        "step": 7,
+        "cursor": 50,
+        "global_batch": 16,
+        "micro_batch": 6,
+        "passes": 3,
+    }
+    assert first["learning_rate"] == pytest.approx(0.075)
+
+
+@pytest.mark.parametrize("at_step", [1, 6, 7, 8, 11])
+def test_a_restart_at_any_step_is_exact(at_step: int) -> None:
+    def loop() -> hab.AdaptiveTraining:
+        return training(policy=hab.Schedule(text="0:8 30sa:21 75sa:5"), max_micro_batch=4)
+
+    whole, part, rest = loop(), loop(), loop()
+    run(whole, 3)
+    run(part, 3, until_step=at_step)
+    rest.load_state_dict(part.state_dict())
+    run(rest, 3)
+    assert rest.steps == whole.steps
+    for found, expected in zip(rest.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_wrong_use_is_refused() -> None:
+    loop = training()
+    step = next(iter(loop.epoch(0)))
+    with pytest.raises(RuntimeError, match="one backward"):
+        step.backward(torch.zeros((), requires_grad=True))
+    with pytest.raises(RuntimeError, match="update"):
+        list(training().epoch(0))
+    with pytest.raises(RuntimeError, match="not finished"):
+        next(loop.epoch(2))
+
+
+def test_a_parameter_that_no_pass_reaches_counts_as_gradient_zero() -> None:
+    """As with Horovod, so that one process and many ranks decay it alike."""
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict({"used": torch.nn.Linear(3, 1).double(), "unused": torch.nn.Linear(3, 1).double()})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, weight_decay=0.1)
+    loop = hab.AdaptiveTraining(model, optimizer, hab.AdaptiveBatches(dataset(), 50), cluster=SingleProcess())
+    before = model["unused"].weight.detach().clone()
+    for step in loop.epoch(0):
+        for inputs, targets in step:
+            step.backward(mse_loss(model["used"](inputs), targets))
+        step.update()
+    torch.testing.assert_close(model["unused"].weight, before * 0.95)
+
+
+def test_journal_lines_are_json_even_when_training_diverges(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.record("statistics", step=1, cursor=2, epoch=0, loss=float("nan"), learning_rate=float("inf"))
+    line = json.loads((tmp_path / "j.jsonl").read_text(encoding="utf-8"))
+    assert line["loss"] is None
+    assert line["learning_rate"] is None
