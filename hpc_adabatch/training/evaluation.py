@@ -5,12 +5,12 @@ Not here: the metric itself (tasks/).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from ..batches.plan import share
 from ..cluster import Cluster
@@ -24,7 +24,9 @@ def evaluate(
     task: Task,
     data: TaskData,
     cluster: Cluster,
+    *,
     batch: int,
+    workers: int = 0,
 ) -> dict[str, float]:
     """Mean loss and metric of the test set.
 
@@ -32,13 +34,14 @@ def evaluate(
         model: put into evaluation mode meanwhile.
         forward: applies the model, with the precision of the run.
         batch: test samples per pass of one rank.
+        workers: processes that read samples, where they are not in memory.
     """
     was_training = model.training
     model.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=cluster.device)  # loss, score, samples
     mine = share(0, len(data.test), cluster.rank, cluster.size)  # type: ignore[arg-type]
     if len(mine):
-        for inputs, targets in _read(data.test, mine, batch):
+        for inputs, targets in _read(data.test, mine, batch, workers):
             inputs, targets = inputs.to(cluster.device), targets.to(cluster.device)
             outputs = forward(data.prepare(inputs)).float()
             sums += torch.stack(
@@ -53,10 +56,11 @@ def evaluate(
     return {"loss": loss / samples, task.metric: score / samples, "samples": int(samples)}
 
 
-def _read(dataset: Any, indices: range, batch: int) -> Any:
-    if hasattr(dataset, "tensors"):
+def _read(dataset: Dataset[Any], indices: range, batch: int, workers: int) -> Iterator[Any]:
+    if isinstance(dataset, TensorDataset):
         for start in range(0, len(indices), batch):
             chosen = torch.tensor(indices[start : start + batch])
             yield tuple(tensor[chosen] for tensor in dataset.tensors)
     else:
-        yield from DataLoader(Subset(dataset, list(indices)), batch_size=batch)
+        own = torch.Generator()  # reading draws nothing from the generator that dropout draws from
+        yield from DataLoader(Subset(dataset, indices), batch_size=batch, num_workers=workers, generator=own)

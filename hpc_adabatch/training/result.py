@@ -36,7 +36,8 @@ def write_result(
 ) -> None:
     """Writes result.json by rename: it exists only when it is complete."""
     start, end = records[0], records[-1]
-    fixed = -(-start["samples_per_epoch"] // start["global_batch"]) * start["epochs"]
+    epochs = end["cursor"] // start["samples_per_epoch"]  # a run may have been prolonged since its start
+    fixed = -(-start["samples_per_epoch"] // start["global_batch"]) * epochs
     result = {
         "task": start["task"],
         "name": start["name"],
@@ -44,7 +45,7 @@ def write_result(
         "policy": start["policy"],
         "optimizer": start["optimizer"],
         "world_size": records_world_size(records),
-        "epochs": start["epochs"],
+        "epochs": epochs,
         "steps": end["step"],
         "steps_of_fixed_batch": fixed,
         "samples_seen": end["cursor"],

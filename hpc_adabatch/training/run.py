@@ -6,18 +6,15 @@ Not here: one epoch (adaptive.py), one step (step.py), how recipes are read (com
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 
 from ..cluster import Cluster
 from ..errors import InputError
 from ..recipe import Recipe
 from ..tasks import TaskData
-from . import checkpoint
+from . import checkpoint, restart
 from .adaptive import AdaptiveTraining
 from .evaluation import evaluate
 from .folder import RunFolder
@@ -25,8 +22,6 @@ from .journal import Journal
 from .progress import Display
 from .result import report, write_picture, write_result
 from .signals import EXIT_CODES
-
-MAY_CHANGE = ("epochs", "workers", "evaluation_batch", "journal_every")  # between a checkpoint and its resumption
 
 
 class Run:
@@ -100,9 +95,8 @@ class Run:
             self._leave()
             return
         training.average_buffers()
-        scores = evaluate(
-            training.model, self.forward, task, self.data, self.cluster, self.recipe.options.evaluation_batch
-        )
+        batch, workers = self.recipe.options.evaluation_batch, self.recipe.options.workers
+        scores = evaluate(training.model, self.forward, task, self.data, self.cluster, batch=batch, workers=workers)
         self.metric = scores[task.metric]
         training.record("evaluation", loss=scores["loss"], metric=self.metric, samples_per_s=samples / seconds)
         self.display.line(
@@ -183,26 +177,15 @@ class Run:
         )
 
     def _save(self) -> None:
-        """State of all ranks, at a step boundary. Buffers differ between ranks only inside an epoch."""
-        training = self.training
-        local: dict[str, Any] = {"rng": torch.get_rng_state()}
-        if self.cluster.device.type == "cuda":
-            local["cuda_rng"] = torch.cuda.get_rng_state()
-        if not training.plan.epoch_finished:
-            local["buffers"] = dict(training.model.named_buffers())
-        ranks = self.cluster.gather(local)
-        if not self.cluster.leads:
-            return
-        state = {
-            "training": training.state_dict(),
-            "ranks": ranks,
+        state = restart.collect(self.training, self.cluster) | {
             "recipe": self.resolved,
             "metric": self.metric,
             "training_s": self.training_s,
             "elapsed_s": self.journal.elapsed_s(),
             "journal_bytes": self.journal.position(),
         }
-        checkpoint.save(self.folder.checkpoint, state)
+        if self.cluster.leads:
+            checkpoint.save(self.folder.checkpoint, state)
 
     def _resume(self) -> bool:
         """Takes up the checkpoint of the folder; False when there is none."""
@@ -210,14 +193,8 @@ class Run:
             state = checkpoint.load(self.folder.checkpoint, self.cluster)
             if state is None:
                 return False
-            _same_recipe(state["recipe"], self.resolved)
-        self.training.load_state_dict(state["training"])
-        if self.cluster.rank < len(state["ranks"]):  # a run resumed on more ranks: the new ones start their own streams
-            local = state["ranks"][self.cluster.rank]
-            torch.set_rng_state(local["rng"])
-            with suppress(KeyError):
-                torch.cuda.set_rng_state(local["cuda_rng"])
-            self.training.model.load_state_dict(local.get("buffers", {}), strict=False)
+            restart.check_same(state["recipe"], self.resolved)
+        restart.restore(self.training, self.cluster, state)
         self.metric, self.training_s = state["metric"], state["training_s"]
         if self.training.next_epoch >= self.recipe.options.epochs and self.folder.result.exists():
             self.display.line(f"{self.folder.path} holds this run, complete")
@@ -245,18 +222,3 @@ class Run:
         write_picture(self.folder.picture, records)
         for part in report(self.folder.path):
             self.display.console.print(part)
-
-
-def _same_recipe(saved: str, now: str) -> None:
-    before, after = (_flatten(yaml.safe_load(text)) for text in (saved, now))
-    for field in sorted(before.keys() | after.keys()):
-        if before.get(field) != after.get(field) and field not in MAY_CHANGE:
-            allowed = f"{before.get(field)}, as in the run that is resumed"
-            raise InputError(field, after.get(field), allowed, f"--{field} {before.get(field)}")
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

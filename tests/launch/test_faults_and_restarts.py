@@ -117,6 +117,15 @@ def test_a_complete_run_is_left_as_it_is(adabatch: Any, undisturbed: Path) -> No
     assert before == ((undisturbed / "result.json").read_bytes(), (undisturbed / "journal.jsonl").read_bytes())
 
 
+def test_a_complete_run_may_be_prolonged(adabatch: Any, undisturbed: Path, tmp_path: Path) -> None:
+    adabatch(*RUN, "--epochs=2", "--out", tmp_path / "run")
+    adabatch(*RUN, "--out", tmp_path / "run", "--resume", "auto")
+    assert_same_training(tmp_path / "run", undisturbed)
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert result["epochs"] == 4
+    assert result["samples_seen"] == 4 * 1437
+
+
 @pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
 def test_a_fault_on_one_rank_ends_all_and_shows_its_traceback_once(
     launcher: str, launch: Any, programs: Path, tmp_path: Path

@@ -35,7 +35,7 @@ def test_the_metric_is_that_of_the_whole_test_set(batch: int, in_memory: bool) -
     model = task.model("small_cnn", data)
     test = data.test if in_memory else Listed(data.test)  # type: ignore[arg-type]
     split = TaskData(**{**data.__dict__, "test": test})
-    found = evaluate(model, model, task, split, SingleProcess(), batch)
+    found = evaluate(model, model, task, split, SingleProcess(), batch=batch)
     images, targets = data.test.tensors  # type: ignore[attr-defined]
     with torch.no_grad():
         outputs = model(data.prepare(images))
