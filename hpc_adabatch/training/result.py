@@ -22,13 +22,16 @@ from .folder import RunFolder
 from .journal import Record, read
 
 
+def phases(records: list[Record]) -> list[Record]:
+    """The records of the start and of every change of the batch on which something was trained."""
+    holding = [record for record in records if record["kind"] in ("start", "decision")]
+    changed = [b for a, b in pairwise(holding) if a["global_batch"] != b["global_batch"]]
+    return [holding[0], *(record for record in changed if record["cursor"] < records[-1]["cursor"])]
+
+
 def growth(records: list[Record]) -> list[tuple[float, int]]:
     """(epoch, global batch) at the start and at every change of the batch."""
-    changes: list[tuple[float, int]] = []
-    for record in records:
-        if record["kind"] in ("start", "decision") and (not changes or changes[-1][1] != record["global_batch"]):
-            changes.append((record["cursor"] / records[0]["samples_per_epoch"], record["global_batch"]))
-    return changes
+    return [(record["cursor"] / records[0]["samples_per_epoch"], record["global_batch"]) for record in phases(records)]
 
 
 def write_result(
@@ -104,8 +107,7 @@ def _table(records: list[Record]) -> Table:
     ):
         shown.add_column(heading, justify="right")
     per_epoch, last = records[0]["samples_per_epoch"], records[-1]["cursor"]
-    holding = [record for record in records if record["kind"] in ("start", "decision")]
-    changed = [holding[0]] + [b for a, b in pairwise(holding) if a["global_batch"] != b["global_batch"]]
+    changed = phases(records)
     ends = [record["cursor"] for record in changed[1:]] + [last]
     for record, end in zip(changed, ends, strict=True):
         steps = max(other["step"] for other in records if other["cursor"] <= end) - record["step"]

@@ -18,12 +18,12 @@ pytestmark = pytest.mark.launch
 RUN = [
     "train",
     "recipes/quickstart.yaml",
-    "--epochs=4",
+    "--epochs=6",
     "--journal_every=1",
     "--max_micro_batch=5",
     "--policy=schedule",
-    "--policy.text=0:16 1000sa:24 3001sa:40",
-    "--optimizer.lr=0.005",
+    "--policy.text=0:16 1000sa:24 3001sa:8",
+    "--optimizer.lr=0.001",
 ]
 
 
@@ -122,8 +122,8 @@ def test_a_complete_run_may_be_prolonged(adabatch: Any, undisturbed: Path, tmp_p
     adabatch(*RUN, "--out", tmp_path / "run", "--resume", "auto")
     assert_same_training(tmp_path / "run", undisturbed)
     result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
-    assert result["epochs"] == 4
-    assert result["samples_seen"] == 4 * 1437
+    assert result["epochs"] == 6
+    assert result["samples_seen"] == 6 * 1437
 
 
 @pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
