@@ -10,6 +10,7 @@ REQUIREMENTS = [
     "horovod>=0.28.1",  # averages gradients over ranks: NCCL on GPUs, MPI or Gloo on CPUs
     "mpi4py>=3.1.5",  # owns MPI's start and end, and ends all ranks when one fails
     "numpy>=1.24",  # permutations, journals
+    "scipy>=1.10",  # Student's t for the interval of the noise scale
     "jsonargparse[signatures]>=4.40",  # command line and YAML recipes from typed classes
     "rich>=13",  # progress bar and tables in a terminal
     "matplotlib>=3.7",  # the picture of a run

@@ -2,6 +2,7 @@
 
 cluster        the ranks: Horovod when launched, one process when not
 batches        which samples make which global batch; micro-batches that fit the device
+gradients      how noisy the gradient is, measured on pieces of the batch
 policies       rules for the batch, one published rule a file
 coordinator    rank 0 decides, every rank learns
 learning_rate  one function of samples and batches
@@ -15,7 +16,7 @@ from .cluster import Cluster
 from .errors import InputError
 from .learning_rate import LearningRate
 from .optim import LARS, parameter_groups
-from .policies import AdaBatch, Fixed, Policy, Schedule
+from .policies import AdaBatch, Fixed, NoiseScale, NormTest, Policy, Replay, Schedule
 from .training import AdaptiveTraining
 
 __version__ = "0.1.0"
@@ -28,7 +29,10 @@ __all__ = [
     "Fixed",
     "InputError",
     "LearningRate",
+    "NoiseScale",
+    "NormTest",
     "Policy",
+    "Replay",
     "Schedule",
     "parameter_groups",
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .batches import AdaptiveBatches
-from .errors import InputError, require
+from .errors import require
 from .learning_rate import LearningRate
 from .optim import OptimizerOptions
 from .policies import Policy
@@ -42,9 +42,11 @@ class Options:
     """Test samples per pass of one rank."""
     journal_every: int = 10
     """Steps between two records of statistics."""
+    measure_every: int = 10
+    """Steps between two measurements of the gradient's noise, for rules that follow it."""
 
     def __post_init__(self) -> None:
-        for name, example in (("epochs", 10), ("evaluation_batch", 500), ("journal_every", 10)):
+        for name, example in (("epochs", 10), ("evaluation_batch", 500), ("journal_every", 10), ("measure_every", 10)):
             value = getattr(self, name)
             require(value >= 1, name, value, "1 or more", f"--{name} {example}")
         for name in ("global_batch", "max_global_batch", "max_micro_batch"):
@@ -109,12 +111,7 @@ class Recipe:
         )
         n_samples = batches.plan.n_samples
         self.schedule.multiplier(0, n_samples, self.global_batch, self.global_batch)
-        largest = getattr(self.policy, "batches", [self.global_batch])
-        if max(largest) > batches.max_global_batch:
-            raise InputError(
-                "policy.text",
-                max(largest),
-                f"at most {batches.max_global_batch}, the maximum",
-                f"--max_global_batch {max(largest)}",
-            )
+        largest = self.policy.largest_batch or 0
+        allowed = f"at most {batches.max_global_batch}, the maximum"
+        require(largest <= batches.max_global_batch, "policy", largest, allowed, f"--max_global_batch {largest}")
         return batches

@@ -2,9 +2,30 @@
 
 from .adabatch import AdaBatch
 from .fixed import Fixed
+from .noise_scale import NoiseScale
+from .norm_test import NormTest
 from .policy import Policy, Progress, Proposal
+from .replay import Replay
 from .schedule import Schedule
 
-POLICIES: dict[str, type[Policy]] = {"adabatch": AdaBatch, "fixed": Fixed, "schedule": Schedule}
+POLICIES: dict[str, type[Policy]] = {
+    "adabatch": AdaBatch,
+    "fixed": Fixed,
+    "noise_scale": NoiseScale,
+    "norm_test": NormTest,
+    "replay": Replay,
+    "schedule": Schedule,
+}
 
-__all__ = ["POLICIES", "AdaBatch", "Fixed", "Policy", "Progress", "Proposal", "Schedule"]
+__all__ = [
+    "POLICIES",
+    "AdaBatch",
+    "Fixed",
+    "NoiseScale",
+    "NormTest",
+    "Policy",
+    "Progress",
+    "Proposal",
+    "Replay",
+    "Schedule",
+]

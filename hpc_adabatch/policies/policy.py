@@ -1,7 +1,8 @@
 """What a rule for the batch size is.
 
-A rule is a pure function from how far training has come to the batch that it wants. Every rank computes ``phase``;
-when it changes, rank 0 alone asks ``propose``, bounds the answer and broadcasts it (coordinator.py).
+A rule is a function from how far training has come, and how noisy its gradients are, to the batch that it wants. Every
+rank computes ``phase``; when it changes, rank 0 alone asks ``propose``, bounds the answer and broadcasts it
+(coordinator.py).
 
 Not here: the rules (one file each), bounds and broadcast (coordinator.py), learning-rate schedules (learning_rate/).
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
+
+from ..gradients import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,10 @@ class Progress:
     """Global batch now, in samples."""
     max_global_batch: int
     """The largest global batch allowed, in samples."""
+    measurements: int = 0
+    """Steps whose gradients were measured so far."""
+    estimate: Estimate | None = None
+    """What is known about the gradient's noise; None before the second measurement."""
 
     @property
     def epochs_completed(self) -> int:
@@ -57,6 +64,11 @@ class Policy(ABC):
     def foreseeable(self) -> bool:
         """True when the clock alone determines the batches, so that a plan can be printed before the run."""
         return True
+
+    @property
+    def largest_batch(self) -> int | None:
+        """The largest batch that the rule will ask for, where it knows."""
+        return None
 
     @abstractmethod
     def phase(self, progress: Progress) -> int:

@@ -3,7 +3,7 @@
 Each entry is ``WHEN:BATCH``. WHEN counts epochs (``20ep``, ``2.5ep``) or samples (``60000sa``), never steps: a step is
 as long as the batch, so a schedule in steps would change its own meaning.
 
-When to use it: to repeat a growth found elsewhere, or to write one by hand.
+When to use it: to write a growth by hand (replay.py repeats one that a run has found).
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ class Schedule(Policy):
     @property
     def initial_batch(self) -> int:
         return self.batches[0]
+
+    @property
+    def largest_batch(self) -> int:
+        return max(self.batches)
 
     def phase(self, progress: Progress) -> int:
         unit = progress.samples_per_epoch if self.in_epochs else 1

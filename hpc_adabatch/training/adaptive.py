@@ -13,6 +13,7 @@ Not here: data and models (tasks/), files (checkpoint.py, journal.py), a whole r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +26,9 @@ from ..cluster import Cluster
 from ..coordinator import Coordinator, Decision
 from ..learning_rate import LearningRate
 from ..policies import Fixed, Policy, Progress
+from ..policies.measured import Measured
 from .journal import Journal
+from .measuring import Measuring
 from .signals import StopFlag
 from .step import Step
 
@@ -42,10 +45,12 @@ class AdaptiveTraining:
         learning_rate: the schedule over the base learning rates; constant when not given.
         journal: where steps and decisions are written down.
         journal_every: steps between two records of statistics.
+        measure_every: steps between two measurements of the gradient's noise, for policies that follow it.
 
     Attributes:
         optimizer: the one to inspect and save: Horovod rebuilds what it is given.
         global_batch: samples per step from here on.
+        skipped: steps that changed nothing, because a loss or a gradient was not finite on some rank.
         stopped: name of the signal on which all ranks left, else None.
     """
 
@@ -60,6 +65,7 @@ class AdaptiveTraining:
         learning_rate: LearningRate | None = None,
         journal: Journal | None = None,
         journal_every: int = 10,
+        measure_every: int = 10,
     ) -> None:
         self.model = model
         self.batches = batches
@@ -72,14 +78,22 @@ class AdaptiveTraining:
         self.loader = batches.loader(cluster.rank, cluster.size)
         self.global_batch = self.start_batch = batches.global_batch
         self.learning_rate_factor = 1.0
-        self.steps = 0
+        self.steps = self.skipped = 0
         self.stop_flag = StopFlag()
         self.stopped: str | None = None
         self._loss_sum, self._loss_samples = 0.0, 0
         self._reducer = cluster.distributed_optimizer(optimizer, model.named_parameters())
         self.optimizer = self._reducer.optimizer
         self._base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
-        self.coordinator = Coordinator(cluster, policy or Fixed())
+        self.policy = policy or Fixed()
+        self.measuring: Measuring | None = None
+        if isinstance(self.policy, Measured):
+            self.measuring = Measuring(
+                [parameter for parameter in model.parameters() if parameter.requires_grad],
+                window_samples=self.policy.window_samples(self.plan.n_samples, self.start_batch),
+                every=measure_every,
+            )
+        self.coordinator = Coordinator(cluster, self.policy)
         self.coordinator.start(self.progress)
         self.send_weights()
 
@@ -92,6 +106,8 @@ class AdaptiveTraining:
             start_batch=self.start_batch,
             global_batch=self.global_batch,
             max_global_batch=self.batches.max_global_batch,
+            measurements=self.measuring.measurements if self.measuring is not None else 0,
+            estimate=self.measuring.estimate if self.measuring is not None else None,
         )
 
     @property
@@ -131,26 +147,42 @@ class AdaptiveTraining:
             group["lr"] = base * multiplier
         own = len(batch.share(self.cluster.rank, self.cluster.size))
         passes = pieces(own, self.batches.max_micro_batch)
+        measured = self.measuring is not None and self.measuring.begin_step(self.steps)
+        if measured and self.cluster.size == 1 and len(passes) == 1 and own >= 2:
+            passes = pieces(own, -(-own // 2))  # a variance needs two pieces
         self._reducer.expect(max(1, len(passes)))
         return Step(self, batch, passes)
 
     def finish_step(self, step: Step, loss_sum: torch.Tensor) -> float:
         """Sums, updates, advances and decides; called by ``Step.update``. Returns the mean loss of the global batch."""
-        message = torch.stack([loss_sum, *(loss_sum.new_tensor(flag) for flag in self.stop_flag.numbers())])
-        summed = self.cluster.allreduce_async_(message, "step")  # rides along with the gradients
+        flags = self.stop_flag.numbers()
+        noise = self.measuring.message() if self.measuring is not None else []
+        message = torch.cat([loss_sum.view(1), loss_sum.new_tensor(flags), *noise])
+        name = "step.measured" if noise else "step"
+        summed = self.cluster.allreduce_async_(message, name)  # rides along with the gradients
         self._reducer.reduce()
-        loss, *flags = summed().tolist()
-        self._reducer.step()
+        loss, *numbers = summed().tolist()
+        finite = math.isfinite(loss)
+        if self.measuring is not None:
+            finite = self.measuring.end_step(numbers[len(flags) :], len(step.batch)) and finite
+        if finite:
+            self._reducer.step()
         self._reducer.zero_grad()
         self.plan.advance(step.batch)
         self.steps += 1
-        self.stopped = self.stop_flag.agreed(flags)
-        self._loss_sum += loss
-        self._loss_samples += len(step.batch)
+        self.stopped = self.stop_flag.agreed(numbers[: len(flags)])
+        if finite:
+            self._loss_sum += loss
+            self._loss_samples += len(step.batch)
+        else:
+            self.skipped += 1
+            self.record("skipped", reason="a loss or a gradient is not finite on some rank")
+        if noise and finite and self.measuring is not None:
+            self.record("noise", **self.measuring.fields())
         if self.steps % self.journal_every == 0 or self.plan.epoch_finished:
             self.record(
                 "statistics",
-                loss=self._loss_sum / self._loss_samples,
+                loss=self._loss_sum / max(1, self._loss_samples),
                 global_batch=len(step.batch),
                 learning_rate=self.last_rate,
             )
@@ -173,6 +205,7 @@ class AdaptiveTraining:
             "micro_batch": micro_batch,
             "passes": passes,
             "learning_rate": self._base_rates[0] * self._multiplier(),
+            "learning_rate_factor": self.learning_rate_factor,
         }
 
     def record(self, kind: str, **fields: Any) -> None:
@@ -207,6 +240,8 @@ class AdaptiveTraining:
             "start_batch": self.start_batch,
             "learning_rate_factor": self.learning_rate_factor,
             "steps": self.steps,
+            "skipped": self.skipped,
+            "measuring": self.measuring.state_dict() if self.measuring is not None else None,
             "loss": [self._loss_sum, self._loss_samples],
         }
 
@@ -219,5 +254,7 @@ class AdaptiveTraining:
         self.global_batch = state["global_batch"]
         self.start_batch = state["start_batch"]
         self.learning_rate_factor = state["learning_rate_factor"]
-        self.steps = state["steps"]
+        self.steps, self.skipped = state["steps"], state["skipped"]
+        if self.measuring is not None:
+            self.measuring.load_state_dict(state["measuring"])
         self._loss_sum, self._loss_samples = state["loss"]

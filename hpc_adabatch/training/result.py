@@ -105,7 +105,7 @@ def _table(records: list[Record]) -> Table:
         "updates",
         f"test {records[0]['metric']}",
     ):
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", no_wrap=heading == "epochs")
     per_epoch, last = records[0]["samples_per_epoch"], records[-1]["cursor"]
     changed = phases(records)
     ends = [record["cursor"] for record in changed[1:]] + [last]
@@ -113,7 +113,7 @@ def _table(records: list[Record]) -> Table:
         steps = max(other["step"] for other in records if other["cursor"] <= end) - record["step"]
         metrics = [other["metric"] for other in records if other["kind"] == "evaluation" and other["cursor"] <= end]
         shown.add_row(
-            f"{record['cursor'] / per_epoch:g} to {end / per_epoch:g}",
+            f"{record['cursor'] / per_epoch:.4g} to {end / per_epoch:.4g}",
             str(record["global_batch"]),
             f"{record['passes']} x {record['micro_batch']}",
             f"{record['learning_rate']:.4g}",

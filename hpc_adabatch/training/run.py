@@ -12,6 +12,7 @@ import torch
 
 from ..cluster import Cluster
 from ..errors import InputError
+from ..policies.measured import Measured
 from ..recipe import Recipe
 from ..tasks import TaskData
 from . import checkpoint, restart
@@ -136,6 +137,8 @@ class Run:
                 ) from error
             batches = recipe.batches(self.data)
             batches.check_ranks(self.cluster.size)
+            if isinstance(recipe.policy, Measured):
+                recipe.policy.window_samples(batches.plan.n_samples, batches.global_batch)
             optimizer = recipe.optimizer.build(model)
         torch.manual_seed(recipe.options.seed + 1 + self.cluster.rank)  # dropout differs between ranks
         return AdaptiveTraining(
@@ -147,6 +150,7 @@ class Run:
             learning_rate=recipe.schedule,
             journal=self.journal,
             journal_every=recipe.options.journal_every,
+            measure_every=recipe.options.measure_every,
         )
 
     def _start(self) -> None:

@@ -65,6 +65,8 @@ class Step:
         if self._samples == 0:
             raise RuntimeError("one backward(loss) for each micro-batch of the step")
         weight = self._samples / len(self.batch)
+        if self._training.measuring is not None:
+            self._training.measuring.begin_pass(self._samples, weight)
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         self._loss_sum += loss.detach().double() * self._samples
         self._samples = 0

@@ -1,0 +1,139 @@
+"""Variance and signal averaged over steps, with an interval for their ratio.
+
+    weight of a step that lies s samples back     exp(-s / window), window in samples, never less than ten measurements
+    average                                       numerator and denominator apart, divided only when read
+    interval                                      Fieller's, from the scatter of the steps, at 95 %
+
+Clipping each step before averaging is wrong by far (a true signal of 1 at variance 1000 and two pieces then reads 28),
+so nothing is clipped before it is read. Where the signal cannot be told from zero, the interval has no upper end:
+Fieller 1954, https://doi.org/10.1111/j.2517-6161.1954.tb00159.x.
+
+Not here: one step's estimates (noise.py), decisions (policies/).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from ..errors import require
+from .noise import Measurement
+
+CONFIDENCE = 0.95
+LEAST_MEASUREMENTS = 10  # that a window spans: a batch may grow until few of them fit into the samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What is known about the noise of the gradient now."""
+
+    variance: float
+    """One sample's gradient variance, summed over parameters."""
+    signal: float
+    """Squared length of the true gradient, unbiased; may be negative while it is small."""
+    mean_square: float
+    """Squared length of the last mean gradient: the raw signal of the published tests."""
+    low: float
+    """Lower end of the interval of the noise scale, in samples."""
+    high: float
+    """Upper end; infinite where the signal cannot be told from zero."""
+    steps: float
+    """How many independent steps the average is worth."""
+    samples: int
+    """Samples measured so far."""
+    full: bool
+    """Whether a whole window has been measured."""
+
+    @property
+    def noise_scale(self) -> float:
+        """variance / signal, in samples; infinite where the signal is not positive."""
+        return self.variance / self.signal if self.signal > 0 else math.inf
+
+
+class Smoother:
+    """The average over a window of samples.
+
+    Args:
+        window_samples: how far back the average reaches.
+    """
+
+    def __init__(self, window_samples: float) -> None:
+        require(window_samples > 0, "policy.window", window_samples, "more than 0 samples", "--policy.window 20000")
+        self.window_samples = window_samples
+        self._weight = self._weight_squares = 0.0
+        self._sums = np.zeros(2)  # of variance, signal
+        self._products = np.zeros((2, 2))
+        self._mean_square = 0.0
+        self._samples = 0
+
+    def add(self, measurement: Measurement, samples_since: int) -> None:
+        """Takes in one step. ``samples_since`` the last one, measured or not, the average fades.
+
+        Raises:
+            ValueError: the measurement is not finite; such a step is skipped by all ranks.
+        """
+        if not measurement.finite:
+            raise ValueError("a measurement that is not finite")
+        keep = math.exp(-samples_since / max(self.window_samples, LEAST_MEASUREMENTS * samples_since))
+        values = np.array([measurement.variance, measurement.signal])
+        self._weight = keep * self._weight + 1.0
+        self._weight_squares = keep**2 * self._weight_squares + 1.0
+        self._sums = keep * self._sums + values
+        self._products = keep * self._products + np.outer(values, values)
+        self._mean_square = measurement.mean_square
+        self._samples += samples_since
+
+    def read(self) -> Estimate | None:
+        """What is known now; None before the second step."""
+        steps = self._weight**2 / self._weight_squares if self._weight else 0.0
+        if steps <= 1.5:
+            return None
+        mean = self._sums / self._weight
+        covariance = (self._products / self._weight - np.outer(mean, mean)) / (steps - 1.0)  # of the mean
+        low, high = fieller(mean, covariance, float(student.ppf((1 + CONFIDENCE) / 2, steps - 1.0)))
+        return Estimate(
+            variance=float(mean[0]),
+            signal=float(mean[1]),
+            mean_square=self._mean_square,
+            low=low,
+            high=high,
+            steps=steps,
+            samples=self._samples,
+            full=self._samples >= self.window_samples,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "sums": self._sums.tolist(),
+            "products": self._products.tolist(),
+            "weights": [self._weight, self._weight_squares],
+            "mean_square": self._mean_square,
+            "samples": self._samples,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._sums, self._products = np.array(state["sums"]), np.array(state["products"])
+        self._weight, self._weight_squares = state["weights"]
+        self._mean_square, self._samples = state["mean_square"], state["samples"]
+
+
+def fieller(mean: np.ndarray, covariance: np.ndarray, quantile: float) -> tuple[float, float]:
+    """Interval of mean[0] / mean[1], cut at 0 from below.
+
+    The ratios r for which mean[0] - r mean[1] lies within ``quantile`` standard errors of 0: a quadratic in r.
+    """
+    squared = quantile**2
+    a = mean[1] ** 2 - squared * covariance[1, 1]
+    b = mean[0] * mean[1] - squared * covariance[0, 1]
+    c = mean[0] ** 2 - squared * covariance[0, 0]
+    discriminant = b * b - a * c
+    if a > 0:
+        root = math.sqrt(max(0.0, discriminant))
+        return max(0.0, (b - root) / a), max(0.0, (b + root) / a)
+    if a == 0 or discriminant < 0:  # every ratio is possible
+        return 0.0, math.inf
+    return max(0.0, (b - math.sqrt(discriminant)) / a), math.inf  # all ratios outside the two roots

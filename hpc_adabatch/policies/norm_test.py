@@ -1,0 +1,60 @@
+"""The norm test: the batch is large enough when the gradient stands out of its noise.
+
+Byrd, Chin, Nocedal & Wu 2012, https://doi.org/10.1007/s10107-012-0572-5, equation 3.9; from the gradients of workers as
+in DDP-Norm (Lau et al. 2024, https://arxiv.org/abs/2402.11215).
+
+    paper                                  here
+    |Var g|_1 / |S| <= theta^2 |g_S|^2     variance / B <= theta^2 signal
+    |S| = |Var g|_1 / (theta^2 |g_S|^2)    wanted
+
+The test of Big Batch SGD (1610.05792) is the same, with growth in steps of a tenth. The published tests take |g_S|^2
+as it is; its expectation holds the noise itself, variance / B, so at theta = 1 they pass about half of the time where
+there is no gradient at all. ``signal: debiased`` takes that part away, ``raw`` is the paper's.
+
+When to use it: you want descent directions with a stated certainty and as few samples as that allows.
+"""
+
+import math
+from typing import Literal
+
+from ..errors import require
+from ..gradients import Estimate
+from .measured import Measured
+from .policy import Progress
+
+
+class NormTest(Measured):
+    """Jumps to the batch that passes the norm test.
+
+    Args:
+        theta: noise over signal that is allowed, as lengths.
+        signal: debiased, or raw as in the papers.
+        window: samples that the average reaches back; half an epoch when not given.
+        dwell: measurements between two changes, at least.
+        growth: factor per change, at most.
+        tolerance: relative change of the batch below which it stays.
+        shrink: whether the batch may become smaller again.
+    """
+
+    def __init__(
+        self,
+        *,
+        theta: float = 1.0,
+        signal: Literal["debiased", "raw"] = "debiased",
+        window: int | None = None,
+        dwell: int = 5,
+        growth: float = 2.0,
+        tolerance: float = 0.05,
+        shrink: bool = False,
+    ) -> None:
+        super().__init__(window=window, dwell=dwell, growth=growth, tolerance=tolerance, shrink=shrink)
+        require(theta > 0, "policy.theta", theta, "more than 0", "--policy.theta 1")
+        require(signal in ("debiased", "raw"), "policy.signal", signal, "debiased, raw", "--policy.signal debiased")
+        self.theta = theta
+        self.signal = signal
+
+    def wanted(self, estimate: Estimate, progress: Progress) -> float:
+        signal = estimate.signal
+        if self.signal == "raw":
+            signal += estimate.variance / progress.global_batch
+        return estimate.variance / (self.theta**2 * signal) if signal > 0 else math.inf

@@ -1,0 +1,52 @@
+"""The batches of an earlier run again, from its journal, without measuring anything.
+
+When to use it: to know whether a result came from the batches or from the rule that found them; to repeat a run.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from pathlib import Path
+
+from ..errors import InputError, require
+from .policy import Policy, Progress, Proposal
+
+
+class Replay(Policy):
+    """Repeats the decisions of a journal at the same cursors.
+
+    Args:
+        journal: journal.jsonl of the earlier run.
+
+    Raises:
+        InputError: there is no such journal, or it is not one.
+    """
+
+    def __init__(self, *, journal: str) -> None:
+        allowed, example = "the journal.jsonl of a run", "--policy.journal runs/NAME/journal.jsonl"
+        try:
+            records = [json.loads(line) for line in Path(journal).read_text(encoding="utf-8").splitlines()]
+            holding = [record for record in records if record["kind"] in ("start", "decision")]
+            self.cursors = [int(record["cursor"]) for record in holding]
+            self.sizes = [int(record["global_batch"]) for record in holding]
+            self.factors = [float(record["learning_rate_factor"]) for record in holding]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError("policy.journal", f"{journal} ({type(error).__name__})", allowed, example) from error
+        require(self.cursors[:1] == [0], "policy.journal", journal, allowed, example)
+
+    @property
+    def initial_batch(self) -> int:
+        return self.sizes[0]
+
+    @property
+    def largest_batch(self) -> int:
+        return max(self.sizes)
+
+    def phase(self, progress: Progress) -> int:
+        return bisect_right(self.cursors, progress.samples_seen) - 1
+
+    def propose(self, progress: Progress) -> Proposal:
+        entry = self.phase(progress)
+        reason = f"replay of the decision at sample {self.cursors[entry]}"
+        return Proposal(global_batch=self.sizes[entry], learning_rate_factor=self.factors[entry], reason=reason)

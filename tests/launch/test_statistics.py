@@ -1,0 +1,85 @@
+"""The gradient's noise on real ranks: right, finite, decided once, and repeatable."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.launch
+
+
+@pytest.mark.parametrize(
+    ("ranks", "launcher", "global_batch", "max_micro"),
+    [
+        (1, "plain", 16, 100),  # one pass is split in two
+        (1, "mpirun", 17, 6),  # three uneven passes
+        (2, "mpirun", 16, 100),
+        (2, "horovodrun --gloo", 21, 4),  # uneven shares, three passes
+        (3, "mpirun", 13, 2),
+        (4, "mpirun", 23, 3),
+    ],
+)
+def test_variance_and_signal_equal_explicit_per_sample_gradients(
+    ranks: int, launcher: str, global_batch: int, max_micro: int, launch: Any, programs: Path
+) -> None:
+    done = launch(programs / "brute_force.py", global_batch, max_micro, ranks=ranks, launcher=launcher)
+    assert done.stdout.count("steps agree") == ranks
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_step_with_an_infinity_on_one_of_three_ranks_is_skipped_by_all(
+    where: str, launch: Any, programs: Path
+) -> None:
+    assert launch(programs / "infinity.py", where, ranks=3).stdout.count("skipped together") == 3
+
+
+def state(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoint" / "last.pt", weights_only=True)["training"]
+
+
+def test_replay_gives_bitwise_the_same_weights(adabatch: Any, tmp_path: Path) -> None:
+    """Two ranks, one pass each: measuring changes no sum."""
+    common = ["train", "recipes/quickstart.yaml", "--epochs=6", "--task.augment=true"]
+    found = ["--policy=noise_scale", "--policy.dwell=2", "--measure_every=4"]
+    adabatch(*common, *found, "--out", tmp_path / "found")
+    adabatch(
+        *common,
+        "--policy=replay",
+        f"--policy.journal={tmp_path / 'found' / 'journal.jsonl'}",
+        "--out",
+        tmp_path / "again",
+    )
+    a, b = (json.loads((tmp_path / name / "result.json").read_text(encoding="utf-8")) for name in ("found", "again"))
+    assert a["batches"] == b["batches"]
+    assert len(a["batches"]) >= 4
+    for name, weights in state(tmp_path / "found")["model"].items():
+        assert torch.equal(state(tmp_path / "again")["model"][name], weights)
+
+
+@pytest.mark.parametrize("rule", ["norm_test", "noise_scale"])
+def test_rules_that_follow_the_gradient_learn_with_fewer_updates(rule: str, adabatch: Any, tmp_path: Path) -> None:
+    adabatch("train", "recipes/quickstart.yaml", "--policy", rule, "--measure_every=4", "--out", tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    sizes = [size for _, size in result["batches"]]
+    assert sizes == sorted(sizes)
+    assert all(b <= 2 * a for a, b in pairwise(sizes))
+    assert sizes[-1] >= 8 * sizes[0]
+    assert result["steps"] < result["steps_of_fixed_batch"] / 2
+    assert result["metric"]["value"] >= 0.97
+
+
+def test_a_measured_run_goes_on_exactly_after_a_restart(adabatch: Any, tmp_path: Path) -> None:
+    common = ["train", "recipes/quickstart.yaml", "--policy=norm_test", "--measure_every=3"]
+    adabatch(*common, "--epochs=5", "--out", tmp_path / "whole")
+    adabatch(*common, "--epochs=2", "--out", tmp_path / "parts")
+    adabatch(*common, "--epochs=5", "--out", tmp_path / "parts", "--resume=auto")
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert whole["measuring"] == parts["measuring"]
+    assert whole["coordinator"] == parts["coordinator"]
+    for name, weights in whole["model"].items():
+        assert torch.equal(parts["model"][name], weights)
