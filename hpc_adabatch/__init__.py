@@ -16,7 +16,7 @@ from .cluster import Cluster
 from .errors import InputError
 from .learning_rate import LearningRate
 from .optim import LARS, parameter_groups
-from .policies import AdaBatch, Fixed, NoiseScale, NormTest, Policy, Replay, Schedule
+from .policies import AdaBatch, Fixed, NoiseScale, NormTest, Policy, Replay, Schedule, Seesaw, Smith
 from .training import AdaptiveTraining
 
 __version__ = "0.1.0"
@@ -34,5 +34,7 @@ __all__ = [
     "Policy",
     "Replay",
     "Schedule",
+    "Seesaw",
+    "Smith",
     "parameter_groups",
 ]

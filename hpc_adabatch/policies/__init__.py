@@ -7,6 +7,8 @@ from .norm_test import NormTest
 from .policy import Policy, Progress, Proposal
 from .replay import Replay
 from .schedule import Schedule
+from .seesaw import Seesaw
+from .smith import Smith
 
 POLICIES: dict[str, type[Policy]] = {
     "adabatch": AdaBatch,
@@ -15,6 +17,8 @@ POLICIES: dict[str, type[Policy]] = {
     "norm_test": NormTest,
     "replay": Replay,
     "schedule": Schedule,
+    "seesaw": Seesaw,
+    "smith": Smith,
 }
 
 __all__ = [
@@ -28,4 +32,6 @@ __all__ = [
     "Proposal",
     "Replay",
     "Schedule",
+    "Seesaw",
+    "Smith",
 ]

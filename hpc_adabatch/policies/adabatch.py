@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 
 from ..errors import require
+from .growth import grow
 from .policy import Policy, Progress, Proposal
 
 
@@ -85,10 +86,9 @@ class AdaBatch(Policy):
         """Global batch and learning-rate factor after so many changes, without warm-up."""
         batch, learning_rate = start_batch, 1.0
         for _ in range(n_changes):
-            wanted = batch * self.factor
-            batch = min(int(wanted), max_global_batch)
-            cut = int(wanted) > max_global_batch
-            learning_rate *= self.lr_factor * (batch / wanted if cut else 1.0)
+            batch, learning_rate = grow(
+                batch, learning_rate, factor=self.factor, lr_factor=self.lr_factor, maximum=max_global_batch
+            )
         return batch, learning_rate
 
     def phase(self, progress: Progress) -> int:

@@ -155,42 +155,45 @@ class AdaptiveTraining:
 
     def finish_step(self, step: Step, loss_sum: torch.Tensor) -> float:
         """Sums, updates, advances and decides; called by ``Step.update``. Returns the mean loss of the global batch."""
-        flags = self.stop_flag.numbers()
-        noise = self.measuring.message() if self.measuring is not None else []
-        message = torch.cat([loss_sum.view(1), loss_sum.new_tensor(flags), *noise])
-        name = "step.measured" if noise else "step"
-        summed = self.cluster.allreduce_async_(message, name)  # rides along with the gradients
-        self._reducer.reduce()
-        loss, *numbers = summed().tolist()
-        finite = math.isfinite(loss)
-        if self.measuring is not None:
-            finite = self.measuring.end_step(numbers[len(flags) :], len(step.batch)) and finite
-        if finite:
-            self._reducer.step()
-        self._reducer.zero_grad()
+        samples = len(step.batch)
+        measured = self.measuring is not None and self.measuring.active
+        loss, finite = self._sum_and_update(loss_sum, samples)
         self.plan.advance(step.batch)
         self.steps += 1
-        self.stopped = self.stop_flag.agreed(numbers[: len(flags)])
         if finite:
             self._loss_sum += loss
-            self._loss_samples += len(step.batch)
+            self._loss_samples += samples
         else:
             self.skipped += 1
             self.record("skipped", reason="a loss or a gradient is not finite on some rank")
-        if noise and finite and self.measuring is not None:
+        if measured and finite and self.measuring is not None:
             self.record("noise", **self.measuring.fields())
         if self.steps % self.journal_every == 0 or self.plan.epoch_finished:
-            self.record(
-                "statistics",
-                loss=self._loss_sum / max(1, self._loss_samples),
-                global_batch=len(step.batch),
-                learning_rate=self.last_rate,
-            )
+            mean = self._loss_sum / max(1, self._loss_samples)
+            self.record("statistics", loss=mean, global_batch=samples, learning_rate=self.last_rate)
             self._loss_sum, self._loss_samples = 0.0, 0
         decision = self.coordinator.decide(self.progress)
         if decision is not None:
             self._apply(decision)
-        return loss / len(step.batch)
+        return loss / samples
+
+    def _sum_and_update(self, loss_sum: torch.Tensor, samples: int) -> tuple[float, bool]:
+        """Sums gradients and message over ranks and applies the optimizer. Returns the loss summed over the samples,
+        and whether everything is finite; where it is not, no rank's weights change."""
+        flags = self.stop_flag.numbers()
+        noise = self.measuring.message() if self.measuring is not None else []
+        message = torch.cat([loss_sum.view(1), loss_sum.new_tensor(flags), *noise])
+        summed = self.cluster.allreduce_async_(message, "step.measured" if noise else "step")  # beside the gradients
+        self._reducer.reduce()
+        loss, *numbers = summed().tolist()
+        self.stopped = self.stop_flag.agreed(numbers[: len(flags)])
+        finite = math.isfinite(loss)
+        if self.measuring is not None:
+            finite = self.measuring.end_step(numbers[len(flags) :], samples) and finite
+        if finite:
+            self._reducer.step()
+        self._reducer.zero_grad()
+        return loss, finite
 
     def _apply(self, decision: Decision) -> None:
         self.global_batch = decision.global_batch

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from hpc_adabatch.policies import POLICIES
 
 pytestmark = pytest.mark.launch
 
@@ -36,6 +39,15 @@ def test_a_step_with_an_infinity_on_one_of_three_ranks_is_skipped_by_all(
     where: str, launch: Any, programs: Path
 ) -> None:
     assert launch(programs / "infinity.py", where, ranks=3).stdout.count("skipped together") == 3
+
+
+def test_ranks_never_disagree_whatever_the_rule(launch: Any, programs: Path, tmp_path: Path) -> None:
+    """300 steps on 4 ranks for every rule: batch, learning rate and cursor are the same everywhere."""
+    found = dict(
+        re.findall(r"(\w+): 300 steps agree, (\d+) batch", launch(programs / "agreement.py", tmp_path, ranks=4).stdout)
+    )
+    assert set(found) == set(POLICIES)
+    assert all(int(sizes) >= 3 for rule, sizes in found.items() if rule != "fixed"), found
 
 
 def state(folder: Path) -> dict[str, Any]:

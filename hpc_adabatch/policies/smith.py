@@ -1,0 +1,64 @@
+"""The batch grows where the learning rate would decay.
+
+Smith, Kindermans, Ying & Le 2018, https://arxiv.org/abs/1711.00489, section 3: the noise scale of SGD is g = eps N / B,
+so multiplying B by 1/d does to it what multiplying eps by d does. At its maximum the batch stays and the learning rate
+decays.
+
+    paper     here          meaning
+    eps, B    learning rate, global batch
+    d         decay         factor of the step schedule that is replaced
+
+When to use it: you have a step schedule of the learning rate that works; leave it out of ``learning_rate`` and give its
+milestones here.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from ..errors import require
+from .growth import grow
+from .policy import Policy, Progress, Proposal
+
+
+class Smith(Policy):
+    """Batch divided by ``decay`` at each milestone, instead of the learning rate times ``decay``.
+
+    Args:
+        milestones: epochs at which the learning rate would decay.
+        decay: factor by which it would.
+    """
+
+    keeps = 1.0
+    """Power of the batch in what is kept: learning rate / batch (growth.py)."""
+
+    def __init__(self, *, milestones: tuple[float, ...], decay: float = 0.2) -> None:
+        rising = len(milestones) > 0 and milestones[0] > 0 and all(a < b for a, b in pairwise(milestones))
+        require(rising, "policy.milestones", milestones, "increasing epochs above 0", "--policy.milestones [30,60,80]")
+        require(0 < decay < 1, "policy.decay", decay, "more than 0, less than 1", "--policy.decay 0.2")
+        self.milestones = milestones
+        self.decay = decay
+
+    @property
+    def lr_factor(self) -> float:
+        """Of the learning rate at a milestone, when the batch can grow in full."""
+        return 1.0
+
+    def phase(self, progress: Progress) -> int:
+        return sum(
+            round(milestone * progress.samples_per_epoch) <= progress.samples_seen for milestone in self.milestones
+        )
+
+    def propose(self, progress: Progress) -> Proposal:
+        batch, learning_rate, passed = progress.start_batch, 1.0, self.phase(progress)
+        for _ in range(passed):
+            batch, learning_rate = grow(
+                batch,
+                learning_rate,
+                factor=1 / self.decay,
+                lr_factor=self.lr_factor,
+                maximum=progress.max_global_batch,
+                power=self.keeps,
+            )
+        reason = f"milestone {passed}: the batch grows where the learning rate would decay by {self.decay:g}"
+        return Proposal(global_batch=batch, learning_rate_factor=learning_rate, reason=reason)
