@@ -110,13 +110,16 @@ def _table(records: list[Record]) -> Table:
     changed = phases(records)
     ends = [record["cursor"] for record in changed[1:]] + [last]
     for record, end in zip(changed, ends, strict=True):
-        steps = max(other["step"] for other in records if other["cursor"] <= end) - record["step"]
-        metrics = [other["metric"] for other in records if other["kind"] == "evaluation" and other["cursor"] <= end]
+        within = [other for other in records if record["cursor"] < other["cursor"] <= end]
+        steps = max(other["step"] for other in within) - record["step"]
+        used = [record, *(other for other in within if other["kind"] == "statistics")]
+        rates = [f"{other['learning_rate']:.4g}" for other in used]
+        metrics = [other["metric"] for other in within if other["kind"] == "evaluation"]
         shown.add_row(
             f"{record['cursor'] / per_epoch:.4g} to {end / per_epoch:.4g}",
             str(record["global_batch"]),
             f"{record['passes']} x {record['micro_batch']}",
-            f"{record['learning_rate']:.4g}",
+            rates[0] if rates[0] == rates[-1] else f"{rates[0]} to {rates[-1]}",
             str(steps),
             f"{metrics[-1]:.4f}" if metrics and metrics[-1] is not None else "",
         )

@@ -1,0 +1,54 @@
+"""Table and result are made from the journal alone, for any run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hpc_adabatch.cluster import SingleProcess
+from hpc_adabatch.command_line import parse_recipe
+from hpc_adabatch.errors import InputError
+from hpc_adabatch.training.journal import read
+from hpc_adabatch.training.result import growth, report, write_picture
+from hpc_adabatch.training.run import Run
+
+RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
+
+
+def shown(folder: Path) -> str:
+    console = Console(width=160)
+    with console.capture() as capture:
+        for part in report(folder):
+            console.print(part)
+    return capture.get()
+
+
+def test_phases_shorter_than_the_journals_interval_are_shown_too(tmp_path: Path) -> None:
+    """The batch changes every few steps, the learning rate takes the rest at the maximum, the last change is unused."""
+    flags = [
+        "--epochs=2",
+        "--policy.interval=0.1",
+        "--policy.factor=1.5",
+        "--max_global_batch=100",
+        "--journal_every=50",
+    ]
+    recipe, _, resolved = parse_recipe("train", [RECIPE, *flags])
+    assert Run(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
+    records = read(tmp_path / "run" / "journal.jsonl")
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert [batch for _, batch in growth(records)] == [16, 24, 36, 54, 81, 100]
+    assert result["batches"] == [[round(epoch, 6), batch] for epoch, batch in growth(records)]
+    table = shown(tmp_path / "run")
+    updates = [int(line.split("│")[5]) for line in table.splitlines() if " to " in line and "│" in line]
+    assert sum(updates) == result["steps"]
+    assert " to " in table.splitlines()[8].split("│")[4], "the learning rate still falls at the maximum"
+    write_picture(tmp_path / "again.png", records)
+    assert (tmp_path / "again.png").stat().st_size > 10_000
+
+
+def test_a_folder_without_a_complete_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"result\.json"):
+        shown(tmp_path)
