@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import require
@@ -20,39 +21,34 @@ from ..gradients import Estimate
 from .policy import Policy, Progress, Proposal
 
 
+@dataclass(kw_only=True, eq=False)
 class Measured(Policy):
     """A rule that follows the measured noise of the gradient.
-
-    Args:
-        window: samples that the average reaches back; half an epoch when not given.
-        dwell: measurements between two changes, at least.
-        growth: factor per change, at most.
-        tolerance: relative change of the batch below which it stays.
-        shrink: whether the batch may become smaller again.
 
     Raises:
         InputError: a parameter is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        window: int | None = None,
-        dwell: int = 5,
-        growth: float = 2.0,
-        tolerance: float = 0.05,
-        shrink: bool = False,
-    ) -> None:
-        require(window is None or window >= 1, "policy.window", window, "1 sample or more", "--policy.window 20000")
-        require(dwell >= 1, "policy.dwell", dwell, "1 or more", "--policy.dwell 5")
-        require(1 < growth < math.inf, "policy.growth", growth, "more than 1", "--policy.growth 2")
-        require(0 <= tolerance < 1, "policy.tolerance", tolerance, "0 to below 1", "--policy.tolerance 0.05")
-        self.window = window
-        self.dwell = dwell
-        self.growth = growth
-        self.tolerance = tolerance
-        self.shrink = shrink
-        self._changed_at = 0  # measurements made when the batch was changed last
+    window: int | None = None
+    """Samples that the average reaches back; half an epoch when not given."""
+    dwell: int = 5
+    """Measurements between two changes, at least."""
+    growth: float = 2.0
+    """Factor per change, at most."""
+    tolerance: float = 0.05
+    """Relative change of the batch below which it stays."""
+    shrink: bool = False
+    """Whether the batch may become smaller again."""
+    _changed_at: int = field(default=0, init=False, repr=False)  # measurements made when the batch was changed last
+
+    def __post_init__(self) -> None:
+        require(
+            self.window is None or self.window >= 1, "policy.window", self.window, "1 or more", "--policy.window 20000"
+        )
+        require(self.dwell >= 1, "policy.dwell", self.dwell, "1 or more", "--policy.dwell 5")
+        require(1 < self.growth < math.inf, "policy.growth", self.growth, "more than 1", "--policy.growth 2")
+        small = 0 <= self.tolerance < 1
+        require(small, "policy.tolerance", self.tolerance, "0 to below 1", "--policy.tolerance 0.05")
 
     @property
     def foreseeable(self) -> bool:

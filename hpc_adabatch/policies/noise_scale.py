@@ -11,37 +11,24 @@ When to use it: you want each update to be worth its samples, and have no schedu
 training, so the batch grows by itself.
 """
 
+from dataclasses import dataclass
+
 from ..errors import require
 from ..gradients import Estimate
 from .measured import Measured
 from .policy import Progress
 
 
+@dataclass(kw_only=True, eq=False)
 class NoiseScale(Measured):
-    """Keeps the batch at ``fraction`` of the noise scale.
+    """Keeps the batch at ``fraction`` of the noise scale."""
 
-    Args:
-        fraction: of the noise scale; 1 is the paper's balance, less favours fewer samples, more favours fewer updates.
-        window: samples that the average reaches back; half an epoch when not given.
-        dwell: measurements between two changes, at least.
-        growth: factor per change, at most.
-        tolerance: relative change of the batch below which it stays.
-        shrink: whether the batch may become smaller again.
-    """
+    fraction: float = 1.0
+    """Of the noise scale: 1 is the paper's balance, less favours fewer samples, more favours fewer updates."""
 
-    def __init__(
-        self,
-        *,
-        fraction: float = 1.0,
-        window: int | None = None,
-        dwell: int = 5,
-        growth: float = 2.0,
-        tolerance: float = 0.05,
-        shrink: bool = False,
-    ) -> None:
-        super().__init__(window=window, dwell=dwell, growth=growth, tolerance=tolerance, shrink=shrink)
-        require(fraction > 0, "policy.fraction", fraction, "more than 0", "--policy.fraction 1")
-        self.fraction = fraction
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.fraction > 0, "policy.fraction", self.fraction, "more than 0", "--policy.fraction 1")
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         return self.fraction * estimate.noise_scale

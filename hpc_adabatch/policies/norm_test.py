@@ -15,6 +15,7 @@ When to use it: you want descent directions with a stated certainty and as few s
 """
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import require
@@ -23,35 +24,20 @@ from .measured import Measured
 from .policy import Progress
 
 
+@dataclass(kw_only=True, eq=False)
 class NormTest(Measured):
-    """Jumps to the batch that passes the norm test.
+    """Jumps to the batch that passes the norm test."""
 
-    Args:
-        theta: noise over signal that is allowed, as lengths.
-        signal: debiased, or raw as in the papers.
-        window: samples that the average reaches back; half an epoch when not given.
-        dwell: measurements between two changes, at least.
-        growth: factor per change, at most.
-        tolerance: relative change of the batch below which it stays.
-        shrink: whether the batch may become smaller again.
-    """
+    theta: float = 1.0
+    """Noise over signal that is allowed, as lengths."""
+    signal: Literal["debiased", "raw"] = "debiased"
+    """debiased, or raw as in the papers."""
 
-    def __init__(
-        self,
-        *,
-        theta: float = 1.0,
-        signal: Literal["debiased", "raw"] = "debiased",
-        window: int | None = None,
-        dwell: int = 5,
-        growth: float = 2.0,
-        tolerance: float = 0.05,
-        shrink: bool = False,
-    ) -> None:
-        super().__init__(window=window, dwell=dwell, growth=growth, tolerance=tolerance, shrink=shrink)
-        require(theta > 0, "policy.theta", theta, "more than 0", "--policy.theta 1")
-        require(signal in ("debiased", "raw"), "policy.signal", signal, "debiased, raw", "--policy.signal debiased")
-        self.theta = theta
-        self.signal = signal
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.theta > 0, "policy.theta", self.theta, "more than 0", "--policy.theta 1")
+        known = self.signal in ("debiased", "raw")
+        require(known, "policy.signal", self.signal, "debiased, raw", "--policy.signal debiased")
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         signal = estimate.signal

@@ -9,22 +9,19 @@ When to use it: smith.py's case with an optimizer that normalises its updates.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 from .smith import Smith
 
 
+@dataclass(kw_only=True, eq=False)
 class Seesaw(Smith):
-    """Learning rate times sqrt(``decay``) and batch divided by ``decay`` at each milestone.
+    """Learning rate times sqrt(``decay``) and batch divided by ``decay`` at each milestone."""
 
-    Args:
-        milestones: epochs at which the learning rate would decay.
-        decay: factor by which it would.
-    """
-
-    keeps = 0.5
-
-    def __init__(self, *, milestones: tuple[float, ...], decay: float = 0.5) -> None:
-        super().__init__(milestones=milestones, decay=decay)
+    decay: float = 0.5
+    """Factor by which the learning rate would decay."""
+    keeps: ClassVar[float] = 0.5
 
     @property
     def lr_factor(self) -> float:

@@ -14,30 +14,31 @@ milestones here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from ..errors import require
 from .growth import grow
 from .policy import Policy, Progress, Proposal
 
 
+@dataclass(kw_only=True, eq=False)
 class Smith(Policy):
-    """Batch divided by ``decay`` at each milestone, instead of the learning rate times ``decay``.
+    """Batch divided by ``decay`` at each milestone, instead of the learning rate times ``decay``."""
 
-    Args:
-        milestones: epochs at which the learning rate would decay.
-        decay: factor by which it would.
-    """
+    milestones: tuple[float, ...]
+    """Epochs at which the learning rate would decay."""
+    decay: float = 0.2
+    """Factor by which it would."""
+    keeps: ClassVar[float] = 1.0
+    """Power of the batch in what is kept going: learning rate / batch (growth.py)."""
 
-    keeps = 1.0
-    """Power of the batch in what is kept: learning rate / batch (growth.py)."""
-
-    def __init__(self, *, milestones: tuple[float, ...], decay: float = 0.2) -> None:
-        rising = len(milestones) > 0 and milestones[0] > 0 and all(a < b for a, b in pairwise(milestones))
-        require(rising, "policy.milestones", milestones, "increasing epochs above 0", "--policy.milestones [30,60,80]")
-        require(0 < decay < 1, "policy.decay", decay, "more than 0, less than 1", "--policy.decay 0.2")
-        self.milestones = milestones
-        self.decay = decay
+    def __post_init__(self) -> None:
+        epochs = self.milestones
+        rising = len(epochs) > 0 and epochs[0] > 0 and all(a < b for a, b in pairwise(epochs))
+        require(rising, "policy.milestones", epochs, "increasing epochs above 0", "--policy.milestones [30,60,80]")
+        require(0 < self.decay < 1, "policy.decay", self.decay, "more than 0, less than 1", "--policy.decay 0.2")
 
     @property
     def lr_factor(self) -> float:
