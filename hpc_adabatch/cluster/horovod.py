@@ -30,13 +30,16 @@ class HorovodCluster(Cluster):
     """Ranks started by horovodrun, mpirun or srun.
 
     Raises:
-        InputError: fewer ranks joined than were started (a wrong ``srun --mpi`` does that).
+        InputError: Horovod does not load; or fewer ranks joined than were started (a wrong ``srun --mpi`` does that).
     """
 
     def __init__(self, launch: Launch) -> None:
         self._mpi = _own_mpi() if launch.has_mpi else None
-        import horovod.torch as hvd
-
+        try:
+            import horovod.torch as hvd
+        except ImportError as error:
+            given = f"does not load ({str(error).splitlines()[0]})"
+            raise InputError("horovod", given, "one built for this torch and MPI", "./launch/install") from error
         hvd.init()
         self._hvd = hvd
         self.rank, self.size = hvd.rank(), hvd.size()
@@ -120,7 +123,7 @@ def build() -> dict[str, bool]:
 
 def _own_mpi() -> Any:
     """mpi4py's MPI, initialised before Horovod starts, so that Horovod's end leaves MPI alone."""
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(ImportError, RuntimeError):  # no mpi4py, or no MPI that it can load: Horovod's is used
         from mpi4py import MPI
 
         if MPI.Query_thread() < MPI.THREAD_MULTIPLE:

@@ -156,3 +156,10 @@ def test_every_launcher_shows_the_line(launcher: str, adabatch: Any, tmp_path: P
     code = 1 if launcher == "horovodrun --gloo" else 2
     done = adabatch("train", RECIPE, "--epochs", 0, "--out", tmp_path, launcher=launcher, code=code)
     assert (done.stdout + done.stderr).count("adabatch: error: epochs: given 0; allowed: 1 or more") == 1
+
+
+def test_a_horovod_that_does_not_load_is_said_in_one_line(launch: Any, programs: Path, tmp_path: Path) -> None:
+    done = launch(programs / "no_horovod.py", "train", RECIPE, "--out", tmp_path, code=2)
+    assert done.stderr.count("adabatch: error: horovod: given does not load") == 1
+    assert "type ./launch/install" in done.stderr
+    assert "Traceback" not in done.stderr
