@@ -169,7 +169,7 @@ class AdaptiveTraining:
         if measured and finite and self.measuring is not None:
             self.record("noise", **self.measuring.fields())
         if self.steps % self.journal_every == 0 or self.plan.epoch_finished:
-            mean = self._loss_sum / max(1, self._loss_samples)
+            mean = self._loss_sum / self._loss_samples if self._loss_samples else math.nan  # all steps were skipped
             self.record("statistics", loss=mean, global_batch=samples, learning_rate=self.last_rate)
             self._loss_sum, self._loss_samples = 0.0, 0
         decision = self.coordinator.decide(self.progress)

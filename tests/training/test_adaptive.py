@@ -151,3 +151,18 @@ def test_journal_lines_are_json_even_when_training_diverges(tmp_path: Path) -> N
     line = json.loads((tmp_path / "j.jsonl").read_text(encoding="utf-8"))
     assert line["loss"] is None
     assert line["learning_rate"] is None
+
+
+def test_steps_that_were_all_skipped_have_no_loss_and_leave_the_weights(tmp_path: Path) -> None:
+    """Bug story: a mean over no samples was written down as a loss of 0."""
+    loop = training(25, journal=Journal(tmp_path / "j.jsonl"))
+    before = [parameter.detach().clone() for parameter in loop.model.parameters()]
+    for step in loop.epoch(0):
+        for inputs, targets in step:
+            step.backward(mse_loss(loop.model(inputs), targets) * float("inf"))
+        step.update()
+    assert loop.skipped == 2
+    records = read(tmp_path / "j.jsonl")
+    assert [record["kind"] for record in records] == ["skipped", "skipped", "statistics"]
+    assert records[-1]["loss"] is None
+    assert all(torch.equal(a, b) for a, b in zip(before, loop.model.parameters(), strict=True))
