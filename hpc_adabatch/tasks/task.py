@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -40,10 +40,14 @@ class Task(ABC):
     """Something to learn.
 
     Attributes:
-        metric: name of what ``score`` adds up; its mean over the samples is reported. Larger is better.
+        metric: name of what ``score`` adds up; its mean over the samples is reported.
+        larger_is_better: of the metric.
+        default_model: network that the task trains when none is named.
     """
 
-    metric = "accuracy"
+    metric: ClassVar[str] = "accuracy"
+    larger_is_better: ClassVar[bool] = True
+    default_model: ClassVar[str] = "small_cnn"
 
     def fetch(self) -> None:  # noqa: B027 (most tasks have their data at hand)
         """Brings the data to this node; called on one rank a node, before ``load``."""

@@ -1,0 +1,291 @@
+"""Ridge and logistic regression: convex problems whose optimum is known, so that the gap to it is the metric.
+
+De, Yadav, Jacobs & Goldstein 2016, https://arxiv.org/abs/1610.05792, section 6: adaptive batches on convex problems.
+
+    here        symbol        meaning                                                                      unit
+    objective   f_i(w)        loss_i(w) + penalty/2 |w|^2, of sample i                                     loss
+    ridge       loss_i        1/2 (x_i . w - y_i)^2                                                        target^2
+    logistic    loss_i        log(1 + exp(x_i . w)) - y_i x_i . w, y_i 0 or 1                              nats
+    optimum     f* = f(w*)    the smallest mean over i of f_i: ridge by its normal equations,              loss
+                              logistic by Newton's method
+    gap         f(w) - f*     the metric; 0 at best                                                        loss
+    condition   l_1 / l_n     largest over smallest eigenvalue of the covariance that features have        1
+
+Each sample's objective holds the penalty, because the gradient's statistics must see it; leave the optimizer's weight
+decay at 0. There is no bias, and weights start at 0. Everything is float64. What is tested is the training set: the
+task is to minimise, not to generalise.
+
+Not here: judging a training run by its gap (training/), rules that choose the batch (policies/).
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import TensorDataset
+
+from ..errors import InputError, require
+from .augment import NoAugmentation, Prepare
+from .task import Task, TaskData
+
+MAX_NEWTON_STEPS = 100  # ten are usual
+DECREMENT = 1e-20  # of the objective, by one more Newton step: far below its rounding
+ROUNDING = 1e-14  # of the objective, relative: a step may seem to raise it so much
+RESIDUAL = 1e-8  # the gradient at the optimum over one sample's at 0; above, the optimum is not to be trusted
+
+
+class AsStored(Prepare):
+    """Features that the model sees as they are."""
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+
+class Linear(nn.Module):
+    """A linear function without bias, float64, from weights of 0, and what its weights cost.
+
+    Args:
+        features: of one input.
+        penalty: lambda in lambda/2 |w|^2.
+    """
+
+    def __init__(self, features: int, penalty: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, features, dtype=torch.float64))
+        self.penalty = penalty
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """From (samples, features) to (samples, 2): the predictions x . w, and penalty/2 |w|^2 in each row."""
+        return outputs_of(inputs.to(self.weight.dtype), self.weight[0], self.penalty)
+
+
+def outputs_of(inputs: torch.Tensor, weight: torch.Tensor, penalty: float) -> torch.Tensor:
+    """What ``Linear`` returns for these weights, shape (features,)."""
+    cost = penalty / 2 * weight.square().sum()
+    return torch.stack([inputs @ weight, cost.expand(len(inputs))], dim=1)  # (samples, 2)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data and the best that can be done about it; float64, on the CPU."""
+
+    features: torch.Tensor
+    """Shape (samples, features)."""
+    targets: torch.Tensor
+    """Shape (samples,)."""
+    minimiser: torch.Tensor
+    """w*, shape (features,)."""
+    optimum: float
+    """f(w*)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convex(Task):
+    """A linear model with a convex loss and a quadratic penalty, on drawn data or on a file's.
+
+    Raises:
+        InputError: a field is out of its range.
+    """
+
+    samples: int = 8000
+    """Drawn, when there is no file."""
+    features: int = 50
+    """Of each drawn sample."""
+    condition: float = 100.0
+    """Largest over smallest eigenvalue of the drawn features' covariance; from 1 down, evenly in the logarithm."""
+    noise: float = 1.0
+    """In drawn targets: standard deviation around the true line (ridge); scale of the logistic noise added to the true
+    logit before its sign is the class (logistic), so that 1 makes classes as likely as the logit says."""
+    penalty: float = 1e-3
+    """lambda in lambda/2 |w|^2, a part of each sample's objective; above 0, so that there is one optimum."""
+    data_seed: int = 0
+    """Of drawn data; the same on every rank."""
+    file: str | None = None
+    """LIBSVM file to read instead of drawing, .gz and .bz2 too; held dense, 8 bytes a feature and sample, per rank."""
+    standardise: bool = True
+    """Shifts and scales a file's features, and targets of ridge, to mean 0 and variance 1, since there is no bias."""
+
+    metric = "gap"
+    larger_is_better = False
+    default_model = "linear"
+
+    def __post_init__(self) -> None:
+        for name, least in (("samples", 1), ("features", 1), ("condition", 1), ("noise", 0), ("data_seed", 0)):
+            value, default = getattr(self, name), getattr(Convex, name)
+            allowed = f"{least} or more, finite"
+            require(least <= value < math.inf, f"task.{name}", value, allowed, f"--task.{name} {default}")
+        require(0 < self.penalty < math.inf, "task.penalty", self.penalty, "above 0, finite", "--task.penalty 0.001")
+
+    def load(self) -> TaskData:
+        problem = self._problem
+        samples = TensorDataset(problem.features, problem.targets)
+        as_stored = AsStored(mean=(), std=())
+        return TaskData(
+            train=samples,
+            test=samples,
+            augment=NoAugmentation(as_stored),
+            prepare=as_stored,
+            sample_shape=(problem.features.shape[1],),
+            n_classes=1,
+        )
+
+    def model(self, name: str, data: TaskData) -> Linear:
+        require(name == "linear", "model", name, "linear", "--model linear")
+        return Linear(data.sample_shape[0], self.penalty)
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Mean objective of the samples. Shape (), float64."""
+        return self._objectives(outputs, targets).mean()
+
+    def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Sum over the samples of objective - optimum; its mean over all of them is the gap. Shape (), float64."""
+        return (self._objectives(outputs, targets) - self.optimum).sum()
+
+    @property
+    def optimum(self) -> float:
+        """f*, the smallest mean objective over all samples."""
+        return self._problem.optimum
+
+    @property
+    def minimiser(self) -> torch.Tensor:
+        """w*, where it is reached. Shape (features,), float64."""
+        return self._problem.minimiser
+
+    def _objectives(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        outputs = outputs.double()  # (samples, 2)
+        return self._losses(outputs[:, 0], targets.double()) + outputs[:, 1]  # (samples,)
+
+    @cached_property
+    @torch.enable_grad()
+    def _problem(self) -> Problem:
+        features, targets = self._draw() if self.file is None else self._read(self.file)
+        minimiser = self._minimise(features, targets).requires_grad_()
+        loss = self.loss(outputs_of(features, minimiser, self.penalty), targets)
+        (left,) = torch.autograd.grad(loss, minimiser)
+        require(
+            bool(left.norm() <= RESIDUAL * self._start(features, targets)),
+            "task.penalty",
+            self.penalty,
+            "large enough for an optimum that float64 can find with these features",
+            "--task.penalty 0.001",
+        )
+        return Problem(features, targets, minimiser.detach(), loss.item())
+
+    def _start(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Mean length of one sample's gradient at w = 0. Shape ()."""
+        outputs = torch.zeros(len(targets), 2, dtype=torch.float64, requires_grad=True)
+        (slopes,) = torch.autograd.grad(self.loss(outputs, targets), outputs)  # (samples, 2), divided by samples
+        return (slopes[:, 0].abs() * features.norm(dim=1)).sum()
+
+    def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+        random = np.random.Generator(np.random.PCG64(self.data_seed))
+        eigenvalues = np.logspace(0, -math.log10(self.condition), self.features)
+        rotation, _ = np.linalg.qr(random.standard_normal((self.features, self.features)))
+        independent = random.standard_normal((self.samples, self.features))
+        features = independent * np.sqrt(eigenvalues) @ rotation.T  # (samples, features)
+        truth = random.standard_normal(self.features)
+        targets = self._draw_targets(features @ truth, random)  # (samples,)
+        return torch.from_numpy(features), torch.from_numpy(targets)
+
+    def _read(self, file: str) -> tuple[torch.Tensor, torch.Tensor]:
+        from sklearn.datasets import load_svmlight_file
+
+        allowed = "a LIBSVM file, each line 'target index:value index:value ...'"
+        try:
+            sparse, values = load_svmlight_file(file)
+            features, targets = torch.from_numpy(sparse.toarray()), torch.from_numpy(values)
+        except (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError("task.file", f"{file} ({reason})", allowed, "--task.file FILE") from error
+        require(len(targets) > 0, "task.file", f"{file} (without samples)", allowed, "--task.file FILE")
+        finite = bool(features.isfinite().all() and targets.isfinite().all())
+        require(finite, "task.file", f"{file} (with nan or inf)", "finite numbers")
+        return standard(features) if self.standardise else features, self._file_targets(targets)
+
+    @abstractmethod
+    def _losses(self, predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """loss_i; all shapes (samples,)."""
+
+    @abstractmethod
+    def _minimise(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """w*, shape (features,); not finite, or no minimum at all, where float64 does not reach."""
+
+    @abstractmethod
+    def _draw_targets(self, truth: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """From x_i . w of the true w, shape (samples,), to y_i, likewise."""
+
+    @abstractmethod
+    def _file_targets(self, targets: torch.Tensor) -> torch.Tensor:
+        """From a file's targets to y_i; shapes (samples,)."""
+
+
+class Ridge(Convex):
+    """Least squares with a quadratic penalty."""
+
+    def _losses(self, predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (predictions - targets).square() / 2
+
+    def _minimise(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return solve(features.T @ features / len(targets), self.penalty, features.T @ targets / len(targets))
+
+    def _draw_targets(self, truth: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        return truth + self.noise * random.standard_normal(len(truth))
+
+    def _file_targets(self, targets: torch.Tensor) -> torch.Tensor:
+        return standard(targets) if self.standardise else targets
+
+
+class Logistic(Convex):
+    """Two classes by their log odds, with a quadratic penalty."""
+
+    def _losses(self, predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return binary_cross_entropy_with_logits(predictions, targets, reduction="none")
+
+    def _minimise(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        def value(weight: torch.Tensor) -> float:
+            return self.loss(outputs_of(features, weight, self.penalty), targets).item()
+
+        weight = torch.zeros(features.shape[1], dtype=torch.float64)
+        for _ in range(MAX_NEWTON_STEPS):
+            odds = torch.sigmoid(features @ weight)  # (samples,)
+            gradient = features.T @ (odds - targets) / len(targets) + self.penalty * weight
+            curvature = (features.T * (odds * (1 - odds))) @ features / len(targets)  # (features, features)
+            step = solve(curvature, self.penalty, gradient)
+            decrement = (gradient @ step).item() / 2
+            length, here = 1.0, value(weight)
+            while value(weight - length * step) > here - length * decrement / 2 + ROUNDING * here:
+                length /= 2
+            weight = weight - length * step
+            if decrement <= DECREMENT:
+                break
+        return weight
+
+    def _draw_targets(self, truth: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        return (truth + self.noise * random.logistic(size=len(truth)) > 0).astype(np.float64)
+
+    def _file_targets(self, targets: torch.Tensor) -> torch.Tensor:
+        classes = np.unique(targets.numpy())
+        require(len(classes) == 2, "task.file", f"{self.file} ({len(classes)} classes)", "two classes", "--task ridge")
+        return (targets == float(classes[1])).double()  # the larger label is class 1
+
+
+def solve(matrix: torch.Tensor, penalty: float, vector: torch.Tensor) -> torch.Tensor:
+    """(matrix + penalty I)^-1 vector, shape (features,); not finite where there is none."""
+    shifted = matrix + penalty * torch.eye(len(vector), dtype=matrix.dtype)
+    solution: torch.Tensor = torch.linalg.solve_ex(shifted, vector)[0]
+    return solution
+
+
+def standard(values: torch.Tensor) -> torch.Tensor:
+    """Mean 0 and variance 1 along the first dimension; 0 where all are the same."""
+    varies = values.amax(0) > values.amin(0)
+    spread = torch.where(varies, values.std(0, correction=0), math.inf)
+    return (values - values.mean(0)) / spread
