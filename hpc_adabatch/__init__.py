@@ -15,8 +15,24 @@ from .batches import AdaptiveBatches
 from .cluster import Cluster
 from .errors import InputError
 from .learning_rate import LearningRate
-from .optim import LARS, parameter_groups
-from .policies import AdaBatch, Fixed, NoiseScale, NormTest, Policy, Replay, Schedule, Seesaw, Smith
+from .optim import LARS, Armijo, BarzilaiBorwein, parameter_groups
+from .policies import (
+    AdaBatch,
+    BigBatch,
+    Cabs,
+    Fixed,
+    Goodput,
+    InnerProduct,
+    NoiseScale,
+    NormTest,
+    Plateau,
+    Policy,
+    Replay,
+    Schedule,
+    Seesaw,
+    SimiGrad,
+    Smith,
+)
 from .training import AdaptiveTraining
 
 __version__ = "0.1.0"
@@ -25,16 +41,24 @@ __all__ = [
     "AdaBatch",
     "AdaptiveBatches",
     "AdaptiveTraining",
+    "Armijo",
+    "BarzilaiBorwein",
+    "BigBatch",
+    "Cabs",
     "Cluster",
     "Fixed",
+    "Goodput",
+    "InnerProduct",
     "InputError",
     "LearningRate",
     "NoiseScale",
     "NormTest",
+    "Plateau",
     "Policy",
     "Replay",
     "Schedule",
     "Seesaw",
+    "SimiGrad",
     "Smith",
     "parameter_groups",
 ]

@@ -1,10 +1,19 @@
 """Rank 0 decides, every rank learns, at the same cursor.
 
-    every rank   phase(progress) changed?  -- no -->  go on
+    every rank   phase(progress) changed, or a step was measured?  -- no -->  go on
     rank 0       propose(progress) -> bounds -> journal
-    every rank   <- broadcast of three numbers; the decision holds from this cursor on
+    every rank   <- six numbers (``Cluster.announce``); the decision holds from this cursor on
 
-A broadcast costs one Horovod cycle (about 1 ms) and happens only where the rule's phase changes.
+    number                     why rank 0's is taken
+    batch, learning rate       one place to decide and to log
+    cursor                     ranks that have drifted apart say so at once
+    pace of measuring          it comes from rank 0's clock
+    variance, signal           AdaScale's learning rate; NCCL does not promise equal sums on all ranks
+
+What an announcement takes (``benchmarks/decision_latency.py``; medians on 2 cores of an AMD EPYC, which 4 and 8 ranks
+share; a cluster gives each rank a core of its own):
+
+@LATENCY@
 
 Not here: the rules (policies/), what the learning rate makes of it (learning_rate/).
 """
@@ -14,9 +23,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from .cluster import Cluster
+from .gradients import Measurement
 from .policies import Policy, Progress
 
 
@@ -30,6 +38,10 @@ class Decision:
     """Multiplies the scheduled learning rate."""
     samples_seen: int
     """The cursor: samples trained on when it takes effect."""
+    pace: int = 1
+    """Steps until the next measurement."""
+    noise: tuple[float, float] = (0.0, 0.0)
+    """Variance and signal as AdaScale takes them."""
     reason: str = ""
     """For people; on rank 0 only."""
 
@@ -46,36 +58,69 @@ class Coordinator:
         self._cluster = cluster
         self.policy = policy
         self._phase: int | None = None
+        self._measurements = 0
 
     def start(self, progress: Progress) -> None:
         """Takes the phase of this progress as decided."""
-        self._phase = self.policy.phase(progress)
+        self._phase, self._measurements = self.policy.phase(progress), progress.measurements
 
-    def decide(self, progress: Progress) -> Decision | None:
-        """The decision that holds from here on; None when the rule has nothing to say at this point."""
+    def decide(self, progress: Progress, *, pace: int = 1) -> Decision | None:
+        """The decision that holds from here on; None when there is nothing to say at this point.
+
+        Args:
+            progress: where training stands.
+            pace: steps between measurements that rank 0 can afford.
+
+        Raises:
+            RuntimeError: this rank stands at another sample than rank 0.
+        """
         phase = self.policy.phase(progress)
-        if phase == self._phase:
+        if (phase, progress.measurements) == (self._phase, self._measurements):
             return None
-        self._phase = phase
-        message = torch.zeros(3, dtype=torch.float64)  # integers up to 2^53 are exact
-        reason = ""
+        due = phase != self._phase
+        self._phase, self._measurements = phase, progress.measurements
+        numbers, reason = [0.0] * 6, ""
         if self._cluster.leads:
-            proposal = self.policy.propose(progress)
-            reason = proposal.reason
-            bounded = max(1, min(proposal.global_batch, progress.max_global_batch))
-            message[:] = torch.tensor(
-                [bounded, proposal.learning_rate_factor, progress.samples_seen], dtype=torch.float64
-            )
-        batch, factor, cursor = self._cluster.broadcast_(message, "decision").tolist()
+            batch, factor, noise = progress.global_batch, progress.learning_rate_factor, None
+            if due:
+                proposal = self.policy.propose(progress)
+                batch, factor, noise = proposal.global_batch, proposal.learning_rate_factor, proposal.noise
+                reason = proposal.reason
+            least = min(progress.min_global_batch, progress.max_global_batch)
+            bounded = max(least, min(batch, progress.max_global_batch))
+            estimate = progress.estimate
+            if noise is None:
+                noise = (estimate.variance, estimate.signal) if estimate is not None else (0.0, 0.0)
+            numbers = [float(bounded), factor, float(progress.samples_seen), float(pace), *noise]
+        batch_now, factor, cursor, pace_now, variance, signal = self._cluster.announce(numbers)
         if int(cursor) != progress.samples_seen:
             raise RuntimeError(
                 f"rank {self._cluster.rank} is at sample {progress.samples_seen}, rank 0 at {int(cursor)}"
             )
-        return Decision(global_batch=int(batch), learning_rate_factor=factor, samples_seen=int(cursor), reason=reason)
+        return Decision(
+            global_batch=int(batch_now),
+            learning_rate_factor=factor,
+            samples_seen=int(cursor),
+            pace=int(pace_now),
+            noise=(variance, signal),
+            reason=reason,
+        )
+
+    def extend(self, measurement: Measurement | None, progress: Progress) -> int:
+        """Samples by which the batch in hand is to be lengthened; 0 when it is good.
+
+        Args:
+            measurement: of the batch in hand; None when it was too small to be measured.
+            progress: where training stands.
+        """
+        more = 0
+        if self._cluster.leads:
+            more = self.policy.extension(measurement, progress) if measurement is not None else progress.n_ranks
+        return int(self._cluster.announce([float(more)])[0])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"phase": self._phase, "policy": self.policy.state_dict()}
+        return {"phase": self._phase, "measurements": self._measurements, "policy": self.policy.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._phase = state["phase"]
+        self._phase, self._measurements = state["phase"], state["measurements"]
         self.policy.load_state_dict(state["policy"])

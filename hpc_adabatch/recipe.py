@@ -24,16 +24,18 @@ class Options:
     """Samples per optimizer step over all ranks, at the start; a schedule brings its own."""
     max_global_batch: int | None = None
     """The largest it may become; the whole training set when not given."""
+    min_global_batch: int = 1
+    """The smallest it may become, with rules that shrink it."""
     max_micro_batch: int | None = None
     """The most samples one rank passes through its device at once; global_batch when not given."""
     epochs: int = 10
     """Passes over the training set."""
     seed: int = 0
     """Of weights, order of samples, and augmentation."""
-    model: str = "small_cnn"
-    """Network by name."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of activations, by autocast; weights and statistics stay float32."""
+    model: str | None = None
+    """Network by name; the task's own when not given."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of activations, by autocast; weights and statistics stay float32. float16 scales the loss."""
     channels_last: bool = False
     """Memory layout of activations; weights stay contiguous, because Horovod takes no others."""
     workers: int = 0
@@ -42,16 +44,22 @@ class Options:
     """Test samples per pass of one rank."""
     journal_every: int = 10
     """Steps between two records of statistics."""
-    measure_every: int = 10
-    """Steps between two measurements of the gradient's noise, for rules that follow it."""
+    statistics_budget: float = 0.01
+    """Part of the time of a step that measuring the gradient's noise may take, for rules that follow it."""
+    measure_every: int | None = None
+    """Steps between two measurements; as the budget allows when not given. A number makes runs repeatable."""
+    split_passes: bool = True
+    """On one rank, a measured step that would take one pass takes two: a variance needs two pieces."""
 
     def __post_init__(self) -> None:
-        for name, example in (("epochs", 10), ("evaluation_batch", 500), ("journal_every", 10), ("measure_every", 10)):
+        for name, example in (("epochs", 10), ("evaluation_batch", 500), ("journal_every", 10)):
             value = getattr(self, name)
             require(value >= 1, name, value, "1 or more", f"--{name} {example}")
-        for name in ("global_batch", "max_global_batch", "max_micro_batch"):
+        for name in ("global_batch", "max_global_batch", "max_micro_batch", "measure_every"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "1 or more", f"--{name} 64")
+        budget, hint = self.statistics_budget, "--statistics_budget 0.01"
+        require(0 < budget <= 1, "statistics_budget", budget, "more than 0, at most 1", hint)
         require(self.seed >= 0, "seed", self.seed, "0 or more", "--seed 0")
         require(self.workers >= 0, "workers", self.workers, "0 or more", "--workers 2")
 
@@ -80,6 +88,14 @@ class Recipe:
             f"{own}, with which the policy starts",
             f"--global_batch {own}",
         )
+        searched = self.optimizer.step_size() is not None
+        require(
+            not searched or self.learning_rate == LearningRate(),
+            "learning_rate",
+            "a schedule",
+            f"none with optimizer {self.chosen['optimizer']}, which searches its steps",
+            "the recipe without learning_rate",
+        )
 
     @property
     def global_batch(self) -> int:
@@ -87,6 +103,11 @@ class Recipe:
         batch = self.options.global_batch or self.policy.initial_batch
         assert batch is not None  # checked at construction
         return batch
+
+    @property
+    def model_name(self) -> str:
+        """Network by name."""
+        return self.options.model or self.task.default_model
 
     @property
     def schedule(self) -> LearningRate:
@@ -104,6 +125,7 @@ class Recipe:
             data.train,
             self.global_batch,
             max_global_batch=self.options.max_global_batch,
+            min_global_batch=self.options.min_global_batch,
             max_micro_batch=self.options.max_micro_batch,
             seed=self.options.seed,
             workers=self.options.workers,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 
 from hpc_adabatch import AdaBatch, Policy
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.coordinator import Coordinator, Decision
+from hpc_adabatch.gradients import Estimate
 from hpc_adabatch.policies import Progress, Proposal
 
 
@@ -53,8 +54,9 @@ class Follower(SingleProcess):
     def __init__(self, message: list[float]) -> None:
         self.message = message
 
-    def broadcast_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
-        return tensor.copy_(torch.tensor(self.message, dtype=tensor.dtype))
+    def announce(self, numbers: list[float]) -> list[float]:
+        assert len(numbers) == len(self.message)
+        return self.message
 
 
 def started(policy: Policy, cluster: SingleProcess | None = None) -> Coordinator:
@@ -91,6 +93,25 @@ def test_proposals_are_bounded(wanted: int, bounded: int) -> None:
     assert decision.global_batch == bounded
 
 
+@pytest.mark.parametrize(("wanted", "bounded"), [(1, 5), (5, 5), (6, 6), (100, 77)])
+def test_proposals_do_not_fall_below_the_minimum(wanted: int, bounded: int) -> None:
+    decision = started(Every100Samples(wanted)).decide(replace(at(100, maximum=77), min_global_batch=5))
+    assert decision is not None
+    assert decision.global_batch == bounded
+
+
+def test_a_measurement_is_made_known_without_asking_the_policy() -> None:
+    """AdaScale's noise and the pace of measuring reach all ranks, whatever the rule."""
+    policy = Every100Samples()
+    coordinator = started(policy)
+    estimate = Estimate(variance=8.0, signal=2.0, mean_square=3.0, low=1.0, high=9.0, steps=4.0, samples=50, full=True)
+    now = replace(at(50), measurements=1, estimate=estimate, learning_rate_factor=0.3)
+    decision = coordinator.decide(now, pace=12)
+    assert decision == Decision(global_batch=10, learning_rate_factor=0.3, samples_seen=50, pace=12, noise=(8.0, 2.0))
+    assert coordinator.decide(now, pace=12) is None
+    assert policy.asked == []
+
+
 def test_large_numbers_arrive_whole() -> None:
     batch, seen = 2**40 + 1, 2**50 + 1
     decision = started(Every100Samples(batch)).decide(at(seen, maximum=2**41))
@@ -112,14 +133,14 @@ def test_a_restart_goes_on_with_the_same_decisions(stop_at: int) -> None:
 
 def test_a_rank_that_follows_takes_the_word_of_rank_0() -> None:
     policy = Every100Samples()
-    decision = started(policy, Follower([40, 0.5, 100])).decide(at(100))
-    assert decision == Decision(global_batch=40, learning_rate_factor=0.5, samples_seen=100)
+    decision = started(policy, Follower([40, 0.5, 100, 7, 3.0, 2.0])).decide(at(100))
+    assert decision == Decision(global_batch=40, learning_rate_factor=0.5, samples_seen=100, pace=7, noise=(3.0, 2.0))
     assert policy.asked == []
 
 
 def test_ranks_at_different_cursors_are_told_apart() -> None:
     with pytest.raises(RuntimeError, match="rank 1 is at sample 110, rank 0 at 100"):
-        started(Every100Samples(), Follower([40, 0.5, 100])).decide(at(110))
+        started(Every100Samples(), Follower([40, 0.5, 100, 7, 3.0, 2.0])).decide(at(110))
 
 
 def test_adabatch_is_asked_at_the_end_of_its_interval() -> None:

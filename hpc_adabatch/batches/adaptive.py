@@ -26,6 +26,7 @@ class AdaptiveBatches:
         dataset: any map-style dataset whose samples start with the input; a TensorDataset is indexed without workers.
         global_batch: samples per optimizer step over all ranks, at the start.
         max_global_batch: the largest it may become; the whole training set when not given.
+        min_global_batch: the smallest it may become.
         max_micro_batch: the most samples one rank passes through its device at once; ``global_batch`` when not given.
         seed: of the order of the samples and of their augmentation.
         workers: processes that read samples ahead, per rank.
@@ -42,6 +43,7 @@ class AdaptiveBatches:
         global_batch: int,
         *,
         max_global_batch: int | None = None,
+        min_global_batch: int = 1,
         max_micro_batch: int | None = None,
         seed: int = 0,
         workers: int = 0,
@@ -64,11 +66,19 @@ class AdaptiveBatches:
             f"global_batch ({global_batch}) or more",
             f"--max_global_batch {max(8 * global_batch, 1)}",
         )
+        require(
+            1 <= min_global_batch <= global_batch,
+            "min_global_batch",
+            min_global_batch,
+            f"1 to global_batch ({global_batch})",
+            f"--min_global_batch {global_batch}",
+        )
         micro = global_batch if max_micro_batch is None else max_micro_batch
         require(micro >= 1, "max_micro_batch", micro, "1 or more", "--max_micro_batch 64")
         require(workers >= 0, "workers", workers, "0 or more", "--workers 2")
         self.dataset = dataset
         self.global_batch = global_batch
+        self.min_global_batch = min_global_batch
         self.max_global_batch = min(maximum, n_samples)
         self.max_micro_batch = micro
         self.seed = seed

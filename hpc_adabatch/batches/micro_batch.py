@@ -23,3 +23,17 @@ def passes_and_micro_batch(global_batch: int, n_ranks: int, max_micro_batch: int
     """Passes per step and samples per pass of the fullest rank, for a full global batch."""
     sizes = pieces(-(-global_batch // n_ranks), max_micro_batch)
     return len(sizes), sizes[0]
+
+
+def even(global_batch: float, n_ranks: int, max_micro_batch: int | None, *, least: int, most: int, now: int) -> int:
+    """The batch next to the one wanted that gives every pass of every rank equally many samples.
+
+    Rounded away from ``now``, so that a small change is not rounded to none. Where there is no such batch within
+    ``least`` and ``most``, the nearest integer within them.
+    """
+    near = round(min(max(global_batch, least), most))
+    share = -(-near // n_ranks)
+    unit = n_ranks * (1 if max_micro_batch is None else -(-share // max_micro_batch))
+    below, above = near // unit * unit, -(-near // unit) * unit
+    first, second = (above, below) if global_batch > now else (below, above)
+    return next((size for size in (first, second) if least <= size <= most and size > 0), near)

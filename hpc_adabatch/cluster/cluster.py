@@ -18,6 +18,11 @@ import torch
 from ..errors import InputError
 
 
+def apply(optimizer: torch.optim.Optimizer) -> object:
+    """A plain step of the optimizer."""
+    return optimizer.step()
+
+
 class DistributedOptimizer(Protocol):
     """An optimizer whose gradients are summed over all ranks, in the order that Horovod can bear.
 
@@ -32,8 +37,8 @@ class DistributedOptimizer(Protocol):
     def reduce(self) -> None:
         """Waits until every ``p.grad`` is the sum over ranks. A rank without a backward pass contributes zeros."""
 
-    def step(self) -> None:
-        """Applies the reduced gradients."""
+    def step(self, through: Callable[[torch.optim.Optimizer], object] = apply) -> None:
+        """Applies the reduced gradients; ``through`` is called with the optimizer, as a GradScaler's step wants."""
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
@@ -91,6 +96,10 @@ class Cluster(ABC):
     @abstractmethod
     def broadcast_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         """Rank 0's values, in place, on every rank."""
+
+    @abstractmethod
+    def announce(self, numbers: list[float]) -> list[float]:
+        """Rank 0's numbers (float64; as many on every rank) on every rank, by the quickest road there is."""
 
     @abstractmethod
     def gather(self, item: Any) -> list[Any]:

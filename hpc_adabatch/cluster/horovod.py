@@ -7,6 +7,7 @@ How Horovod 0.28.1 behaves, and what is done about it here:
     step() reduces again unless told                          reduce() first, then step() inside skip_synchronize()
     a fresh optimizer's state broadcast takes a real step     never called: state is equal by construction or checkpoint
     it finalises MPI under whoever still uses it              mpi4py is imported first and owns MPI
+    a broadcast waits for its next cycle                      decisions go by MPI itself, where there is an MPI world
 
 Not here: one process (single.py), which launcher (environment.py).
 """
@@ -19,10 +20,11 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import InputError
-from .cluster import Cluster, DistributedOptimizer
+from .cluster import Cluster, DistributedOptimizer, apply
 from .environment import Launch
 
 
@@ -53,6 +55,9 @@ class HorovodCluster(Cluster):
                 "all of them",
                 "srun --mpi=pmix (srun --mpi=list shows what there is) or the mpirun that Horovod was built with",
             )
+        # a communicator of its own: no message of ours can be taken for one of Horovod's
+        world = self._mpi.COMM_WORLD if self._mpi is not None else None
+        self._road = world.Dup() if world is not None and world.Get_size() == self.size else None
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
         handle = self._hvd.allreduce_async_(tensor, name=name, op=self._hvd.Sum)
@@ -60,6 +65,13 @@ class HorovodCluster(Cluster):
 
     def broadcast_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         return self._hvd.broadcast_(tensor, root_rank=0, name=name)
+
+    def announce(self, numbers: list[float]) -> list[float]:
+        if self._road is None:  # Gloo
+            return self.broadcast_(torch.tensor(numbers, dtype=torch.float64), "announcement").tolist()
+        message = np.array(numbers, dtype=np.float64)
+        self._road.Bcast(message, root=0)
+        return message.tolist()
 
     def gather(self, item: Any) -> list[Any]:
         return self._hvd.allgather_object(item, name="gather")
@@ -102,9 +114,9 @@ class HorovodOptimizer:
     def reduce(self) -> None:
         self.optimizer.synchronize()
 
-    def step(self) -> None:
+    def step(self, through: Callable[[torch.optim.Optimizer], object] = apply) -> None:
         with self.optimizer.skip_synchronize():
-            self.optimizer.step()
+            through(self.optimizer)
 
     def zero_grad(self) -> None:
         self.optimizer.zero_grad()

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .cluster import Cluster, DistributedOptimizer
+from .cluster import Cluster, DistributedOptimizer, apply
 
 
 class SingleProcess(Cluster):
@@ -24,6 +24,9 @@ class SingleProcess(Cluster):
 
     def broadcast_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         return tensor
+
+    def announce(self, numbers: list[float]) -> list[float]:
+        return numbers
 
     def gather(self, item: Any) -> list[Any]:
         return [item]
@@ -59,8 +62,8 @@ class LocalOptimizer:
                 if parameter.grad is None and parameter.requires_grad:
                     parameter.grad = torch.zeros_like(parameter)
 
-    def step(self) -> None:
-        self.optimizer.step()
+    def step(self, through: Callable[[torch.optim.Optimizer], object] = apply) -> None:
+        through(self.optimizer)
 
     def zero_grad(self) -> None:
         self.optimizer.zero_grad()

@@ -40,6 +40,8 @@ class Measurement:
     """n; at least 2, and each with at least one sample."""
     inner_square_sum: float | None = None
     """sum of b_i (g_i . g)^2, where the pieces' gradients were kept until the mean was known."""
+    loss: float | None = None
+    """Mean loss over the samples."""
 
     def __post_init__(self) -> None:
         if self.pieces < 2 or self.samples < self.pieces:
@@ -76,7 +78,8 @@ class Measurement:
 
     @property
     def finite(self) -> bool:
-        return math.isfinite(self.square_sum) and math.isfinite(self.mean_square)
+        sums = (self.square_sum, self.mean_square, self.inner_square_sum or 0.0, self.loss or 0.0)
+        return all(math.isfinite(value) for value in sums)
 
     def _inner(self) -> float:
         if self.inner_square_sum is None:

@@ -1,13 +1,18 @@
-"""Squared lengths of each piece's gradient, read before anything is summed over passes or ranks.
+"""Lengths of each piece's gradient, read before anything is summed over passes or ranks.
 
 A hook on each parameter sees the gradient of one backward pass alone: before it is added to ``p.grad``, and before
 Horovod's allreduce, which works in place and in the background. The hooks hang on measured steps only, so other steps
 do no work at all.
 
-    backward of pass i  ->  hook: h = (b_i / B) * scale * g_i  ->  |h|^2 in float64
+    backward of pass i  ->  hook: h = weight_i * g_i,  weight_i = scale * b_i / B   ->  |h|^2 in float64
     after the last pass ->  sum over i of b_i |g_i|^2, one number a parameter group, ready for the step's message
 
-Not here: what the sums mean (noise.py), the message (training/adaptive.py).
+Inner products with the mean gradient need the pieces until the mean is known. Then a piece is kept: the sum of the
+passes of a rank, or of each half of them where there is one rank. It costs one or two copies of the gradient.
+
+    after the sum over ranks  ->  sum over kept pieces of b_i (g_i . g)^2
+
+Not here: what the sums mean (noise.py), the messages (training/measuring.py).
 """
 
 from __future__ import annotations
@@ -20,14 +25,33 @@ from torch.utils.hooks import RemovableHandle
 CHUNK = 2**20  # elements summed in float32 before float64 takes over: 30 million at once lose four digits
 
 
+def inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Inner product of two tensors of one shape, float64, shape (), without waiting for the device."""
+    kind = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)  # half precision overflows
+    flat, other = (tensor.detach().reshape(-1).to(kind) for tensor in (a, b))
+    if flat.numel() <= CHUNK:
+        return torch.dot(flat, other).double()
+    chunks = zip(torch.split(flat, CHUNK), torch.split(other, CHUNK), strict=True)
+    return torch.stack([torch.dot(one, two) for one, two in chunks]).double().sum()
+
+
 def square(tensor: torch.Tensor) -> torch.Tensor:
     """Squared Euclidean length, float64, shape (), without waiting for the device."""
-    flat = tensor.detach().reshape(-1)
-    if flat.dtype not in (torch.float32, torch.float64):
-        flat = flat.float()
-    if flat.numel() <= CHUNK:
-        return torch.dot(flat, flat).double()
-    return torch.stack([torch.dot(part, part) for part in torch.split(flat, CHUNK)]).double().sum()
+    return inner(tensor, tensor)
+
+
+class _Kept:
+    """One piece that is kept: the weighted sum of its passes."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.weight = 0.0
+        self.gradients: dict[int, torch.Tensor] = {}  # by the parameter's place
+
+    @property
+    def factor(self) -> float:
+        """Of the squared length of the weighted sum, to make it b |g|^2."""
+        return self.samples / self.weight**2
 
 
 class PieceMeter:
@@ -43,34 +67,72 @@ class PieceMeter:
         self._handles: list[RemovableHandle] = []
         self._factor = 0.0
         self._sums: list[torch.Tensor] = []
-        self.pieces = 0
+        self._kept: list[_Kept] = []
+        self._keep = 0
+        self._passes = self._passes_done = 0
 
-    def start(self) -> None:
-        """Before the first backward pass of a measured step."""
+    def start(self, *, passes: int, keep: int = 0) -> None:
+        """Before the first backward pass of a measured step.
+
+        Args:
+            passes: how many there will be.
+            keep: pieces to keep for inner products; 0 when every pass is a piece.
+        """
         self.stop()
-        self.pieces = 0
+        self._passes, self._passes_done = passes, 0
+        self._keep, self._kept = min(keep, passes), []
         device = self._groups[0][0].device
         self._sums = [torch.zeros((), dtype=torch.float64, device=device) for _ in self._groups]
+        place = 0
         for number, group in enumerate(self._groups):
             for parameter in group:
-                self._handles.append(parameter.register_hook(self._reader(number)))  # type: ignore[no-untyped-call]
+                reader = self._keeper(place) if keep else self._reader(number)
+                self._handles.append(parameter.register_hook(reader))  # type: ignore[no-untyped-call]
+                place += 1
 
     def piece(self, samples: int, weight: float) -> None:
         """Before each backward pass: its samples, and the factor that its mean loss was multiplied by."""
+        if self._keep:
+            if self._passes_done * self._keep >= len(self._kept) * self._passes:
+                self._kept.append(_Kept())
+            self._kept[-1].samples += samples
+            self._kept[-1].weight += weight
         self._factor = samples / weight**2
-        self.pieces += 1
+        self._passes_done += 1
+
+    @property
+    def pieces(self) -> int:
+        """Pieces of this rank so far."""
+        return len(self._kept) if self._keep else self._passes_done
 
     def square_sums(self) -> torch.Tensor:
         """After the last pass: sum of b_i |g_i|^2 over this rank's pieces. Shape (groups,), float64."""
-        return torch.stack(self._sums)
+        sums, place = list(self._sums), 0
+        for number, group in enumerate(self._groups):
+            for _ in group:
+                for kept in self._kept:
+                    if place in kept.gradients:
+                        sums[number] = sums[number] + square(kept.gradients[place]) * kept.factor
+                place += 1
+        return torch.stack(sums)
 
-    def mean_squares(self, weight: float = 1.0) -> torch.Tensor:
-        """After the sum over ranks: |g|^2 of the gradients times ``weight``. Shape (groups,), float64."""
+    def mean_squares(self) -> torch.Tensor:
+        """After the sum over ranks: |g|^2, the scale taken off already. Shape (groups,), float64."""
         sums = []
         for group in self._groups:
             squares = [square(parameter.grad) for parameter in group if parameter.grad is not None]
             sums.append(torch.stack(squares).sum() if squares else torch.zeros_like(self._sums[0]))
-        return torch.stack(sums) / weight**2
+        return torch.stack(sums)
+
+    def inner_square_sum(self) -> torch.Tensor:
+        """After the sum over ranks: sum of b_i (g_i . g)^2 over this rank's kept pieces. Shape (), float64."""
+        total = torch.zeros_like(self._sums[0])
+        parameters = [parameter for group in self._groups for parameter in group]
+        for kept in self._kept:
+            products = [inner(gradient, self._mean(parameters[place])) for place, gradient in kept.gradients.items()]
+            total += torch.stack(products).sum() ** 2 * kept.factor
+        self._kept = []
+        return total
 
     def stop(self) -> None:
         """Takes the hooks off."""
@@ -78,8 +140,24 @@ class PieceMeter:
             handle.remove()
         self._handles = []
 
+    @staticmethod
+    def _mean(parameter: torch.nn.Parameter) -> torch.Tensor:
+        assert parameter.grad is not None  # it had a gradient in a pass of this step
+        return parameter.grad
+
     def _reader(self, number: int) -> Callable[[torch.Tensor], None]:
         def read(gradient: torch.Tensor) -> None:
             self._sums[number] += square(gradient) * self._factor
 
         return read
+
+    def _keeper(self, place: int) -> Callable[[torch.Tensor], None]:
+        def keep(gradient: torch.Tensor) -> None:
+            gradients = self._kept[-1].gradients
+            if place in gradients:
+                gradients[place] += gradient
+            else:
+                kind = torch.promote_types(gradient.dtype, torch.float32)
+                gradients[place] = gradient.detach().to(kind, copy=True)
+
+        return keep

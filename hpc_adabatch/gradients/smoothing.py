@@ -37,6 +37,12 @@ class Estimate:
     """Squared length of the true gradient, unbiased; may be negative while it is small."""
     mean_square: float
     """Squared length of the last mean gradient: the raw signal of the published tests."""
+    inner_variance: float | None = None
+    """One sample's variance along the mean gradient, where it is measured."""
+    orthogonal_variance: float | None = None
+    """One sample's variance across it, where it is measured."""
+    loss: float | None = None
+    """Mean loss, averaged as the others."""
     low: float
     """Lower end of the interval of the noise scale, in samples."""
     high: float
@@ -66,6 +72,7 @@ class Smoother:
         self.window_samples = window_samples
         self._weight = self._weight_squares = 0.0
         self._sums = np.zeros(2)  # of variance, signal
+        self._others = np.zeros(3)  # of inner variance, orthogonal variance, loss; nan where not measured
         self._products = np.zeros((2, 2))
         self._mean_square = 0.0
         self._samples = 0
@@ -84,6 +91,11 @@ class Smoother:
         self._weight_squares = keep**2 * self._weight_squares + 1.0
         self._sums = keep * self._sums + values
         self._products = keep * self._products + np.outer(values, values)
+        along = across = math.nan
+        if measurement.inner_square_sum is not None:
+            along, across = measurement.inner_variance, measurement.orthogonal_variance
+        loss = math.nan if measurement.loss is None else measurement.loss
+        self._others = keep * self._others + np.array([along, across, loss])
         self._mean_square = measurement.mean_square
         self._samples += samples_since
 
@@ -94,11 +106,15 @@ class Smoother:
             return None
         mean = self._sums / self._weight
         covariance = (self._products / self._weight - np.outer(mean, mean)) / (steps - 1.0)  # of the mean
+        along, across, loss = (float(x) if math.isfinite(x) else None for x in self._others / self._weight)
         low, high = fieller(mean, covariance, float(student.ppf((1 + CONFIDENCE) / 2, steps - 1.0)))
         return Estimate(
             variance=float(mean[0]),
             signal=float(mean[1]),
             mean_square=self._mean_square,
+            inner_variance=along,
+            orthogonal_variance=across,
+            loss=loss,
             low=low,
             high=high,
             steps=steps,
@@ -110,6 +126,7 @@ class Smoother:
         return {
             "sums": self._sums.tolist(),
             "products": self._products.tolist(),
+            "others": self._others.tolist(),
             "weights": [self._weight, self._weight_squares],
             "mean_square": self._mean_square,
             "samples": self._samples,
@@ -117,6 +134,7 @@ class Smoother:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._sums, self._products = np.array(state["sums"]), np.array(state["products"])
+        self._others = np.array(state["others"])
         self._weight, self._weight_squares = state["weights"]
         self._mean_square, self._samples = state["mean_square"], state["samples"]
 

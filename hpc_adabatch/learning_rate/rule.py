@@ -2,7 +2,8 @@
 
     learning rate = base * scale(batch now / reference) * ramp(epoch) * decay(epoch) * factor of the policy
 
-It counts samples, never steps: a schedule in steps ends early when the batch grows.
+It counts samples, never steps: a schedule in steps ends early when the batch grows. With AdaScale the scale is the
+measured gain, and the samples are those of its clock (adascale.py).
 
 Not here: the parts (scaling.py, warmup.py, decay.py), the policy's factor (policies/).
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import require
+from .adascale import gain
 from .decay import cosine, poly, step
 from .scaling import SCALINGS
 from .warmup import LENGTHS, ramp
@@ -26,8 +28,8 @@ class LearningRate:
         InputError: a field is out of range, or misses a partner.
     """
 
-    scaling: Literal["none", "linear", "sqrt"] = "none"
-    """With the batch: none, linear (Goyal), sqrt (LEGW)."""
+    scaling: Literal["none", "linear", "sqrt", "adascale"] = "none"
+    """With the batch: none, linear (Goyal), sqrt (LEGW), adascale (the measured gain; schedules run on its clock)."""
     warmup: Literal["none", "fixed", "legw"] = "none"
     """Length of the warm-up: none, warmup_epochs, or warmup_epochs times the start batch over the reference (LEGW)."""
     warmup_epochs: float = 0.0
@@ -54,7 +56,8 @@ class LearningRate:
             name = f"learning_rate.{field}"
             require(condition, name, getattr(self, field), allowed, f"--{name} {example}")
 
-        check(self.scaling in SCALINGS, "scaling", ", ".join(SCALINGS), "sqrt")
+        scalings = (*SCALINGS, "adascale")
+        check(self.scaling in scalings, "scaling", ", ".join(scalings), "sqrt")
         check(self.warmup in LENGTHS, "warmup", ", ".join(LENGTHS), "legw")
         check(self.decay in ("constant", "step", "poly", "cosine"), "decay", "constant, step, poly, cosine", "poly")
         check(
@@ -77,21 +80,35 @@ class LearningRate:
         """Epochs of warm-up of a run that starts with this batch."""
         return LENGTHS[self.warmup](self.warmup_epochs, start_batch / (self.reference_batch or start_batch))
 
-    def multiplier(self, samples_seen: int, samples_per_epoch: int, start_batch: int, global_batch: int) -> float:
+    @property
+    def measures(self) -> bool:
+        """Whether the gradient's noise must be measured for it."""
+        return self.scaling == "adascale"
+
+    def gain(self, variance: float, signal: float, start_batch: int, global_batch: int) -> float:
+        """AdaScale's gain of the batch over the reference."""
+        reference = self.reference_batch or start_batch
+        return gain(variance, signal, scale=global_batch / reference, reference_batch=reference)
+
+    def multiplier(
+        self, samples_seen: float, samples_per_epoch: int, start_batch: int, global_batch: int, gain: float = 1.0
+    ) -> float:
         """Learning rate over base before the step that follows ``samples_seen`` samples.
 
         Args:
-            samples_seen: since the start of training, over all ranks.
+            samples_seen: since the start of training, over all ranks; with AdaScale those of its clock.
             samples_per_epoch: length of the training set.
             start_batch: global batch at step 0.
             global_batch: global batch now.
+            gain: AdaScale's, the last that is known.
 
         Raises:
             InputError: poly or cosine without ``epochs``.
         """
         epoch = samples_seen / samples_per_epoch
         warmup = self.warmup_length(start_batch)
-        scale = SCALINGS[self.scaling](global_batch / (self.reference_batch or start_batch))
+        ratio = global_batch / (self.reference_batch or start_batch)
+        scale = gain if self.measures else SCALINGS[self.scaling](ratio)
         return scale * ramp(epoch, warmup, self.warmup_start) * self._decay(epoch, warmup)
 
     def _decay(self, epoch: float, warmup: float) -> float:

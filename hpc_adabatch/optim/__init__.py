@@ -1,7 +1,9 @@
 """Optimizers for large batches, applied to gradients that are averaged already."""
 
+from .armijo import Armijo
+from .barzilai_borwein import BarzilaiBorwein
 from .lars import LARS
 from .options import OPTIMIZERS, OptimizerOptions
 from .parameter_groups import parameter_groups
 
-__all__ = ["LARS", "OPTIMIZERS", "OptimizerOptions", "parameter_groups"]
+__all__ = ["LARS", "OPTIMIZERS", "Armijo", "BarzilaiBorwein", "OptimizerOptions", "parameter_groups"]

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from ..errors import require
+from .armijo import Armijo
+from .barzilai_borwein import BarzilaiBorwein
 from .lars import LARS
 from .parameter_groups import parameter_groups
 
@@ -22,16 +24,11 @@ class OptimizerOptions(ABC):
 
     lr: float = 0.1
     """Base learning rate, which the schedule multiplies."""
-    momentum: float = 0.9
-    """0 to below 1."""
     weight_decay: float = 5e-4
     """Of weights; biases and normalisation parameters do not decay."""
-    nesterov: bool = False
-    """Looks ahead along the momentum."""
 
     def __post_init__(self) -> None:
         require(self.lr > 0, "optimizer.lr", self.lr, "more than 0", "--optimizer.lr 0.1")
-        require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "0 to below 1", "--optimizer.momentum 0.9")
         require(
             self.weight_decay >= 0,
             "optimizer.weight_decay",
@@ -39,6 +36,28 @@ class OptimizerOptions(ABC):
             "0 or more",
             "--optimizer.weight_decay 5e-4",
         )
+
+    def step_size(self) -> Armijo | None:
+        """The rule that searches the step size of each batch; None where a learning rate says it."""
+        return None
+
+    @abstractmethod
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer of this model's parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentumOptions(OptimizerOptions):
+    """Options of an optimizer with momentum."""
+
+    momentum: float = 0.9
+    """0 to below 1."""
+    nesterov: bool = False
+    """Looks ahead along the momentum."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "0 to below 1", "--optimizer.momentum 0.9")
         require(
             self.momentum > 0 or not self.nesterov,
             "optimizer.nesterov",
@@ -47,13 +66,9 @@ class OptimizerOptions(ABC):
             "--optimizer.nesterov false",
         )
 
-    @abstractmethod
-    def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer of this model's parameters."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class SgdOptions(OptimizerOptions):
+class SgdOptions(MomentumOptions):
     """Stochastic gradient descent with momentum (torch.optim.SGD)."""
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -62,7 +77,7 @@ class SgdOptions(OptimizerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LarsOptions(OptimizerOptions):
+class LarsOptions(MomentumOptions):
     """LARS (1708.03888): a trust ratio for each layer."""
 
     lr: float = 1.0
@@ -105,4 +120,44 @@ class LarsOptions(OptimizerOptions):
         )
 
 
-OPTIMIZERS: dict[str, type[OptimizerOptions]] = {"sgd": SgdOptions, "lars": LarsOptions}
+@dataclass(frozen=True, kw_only=True)
+class ArmijoOptions(OptimizerOptions):
+    """Steps along the gradient, as long as backtracking on the same batch allows (Big Batch SGD, 1610.05792)."""
+
+    lr: float = 1.0
+    """First step size to try; there is no schedule."""
+    decrease: float = 0.1
+    """Part of the predicted decrease of the loss that a step must reach."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = "more than 0, at most 0.5"
+        good = 0 < self.decrease <= 0.5
+        require(good, "optimizer.decrease", self.decrease, allowed, "--optimizer.decrease 0.1")
+
+    def step_size(self) -> Armijo:
+        return Armijo(self.lr, self.decrease)
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        # the search adds the decay to objective and gradient itself
+        groups = [
+            {**group, "search_decay": group["weight_decay"], "weight_decay": 0.0}
+            for group in parameter_groups(model, self.weight_decay)
+        ]
+        return torch.optim.SGD(groups, lr=self.lr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarzilaiBorweinOptions(ArmijoOptions):
+    """Step sizes from the curvature along the last step, less the noise (Big Batch SGD, 1610.05792)."""
+
+    def step_size(self) -> Armijo:
+        return BarzilaiBorwein(self.lr, self.decrease)
+
+
+OPTIMIZERS: dict[str, type[OptimizerOptions]] = {
+    "sgd": SgdOptions,
+    "lars": LarsOptions,
+    "armijo": ArmijoOptions,
+    "barzilai_borwein": BarzilaiBorweinOptions,
+}

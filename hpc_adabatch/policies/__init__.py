@@ -1,37 +1,55 @@
 """Rules for the batch size, one published rule a file. Recipes name a rule by its file."""
 
 from .adabatch import AdaBatch
+from .big_batch import BigBatch
+from .cabs import Cabs
 from .fixed import Fixed
+from .goodput import Goodput
+from .inner_product import InnerProduct
 from .noise_scale import NoiseScale
 from .norm_test import NormTest
+from .plateau import Plateau
 from .policy import Policy, Progress, Proposal
 from .replay import Replay
 from .schedule import Schedule
 from .seesaw import Seesaw
+from .simigrad import SimiGrad
 from .smith import Smith
 
 POLICIES: dict[str, type[Policy]] = {
     "adabatch": AdaBatch,
+    "big_batch": BigBatch,
+    "cabs": Cabs,
     "fixed": Fixed,
+    "goodput": Goodput,
+    "inner_product": InnerProduct,
     "noise_scale": NoiseScale,
     "norm_test": NormTest,
+    "plateau": Plateau,
     "replay": Replay,
     "schedule": Schedule,
     "seesaw": Seesaw,
+    "simigrad": SimiGrad,
     "smith": Smith,
 }
 
 __all__ = [
     "POLICIES",
     "AdaBatch",
+    "BigBatch",
+    "Cabs",
     "Fixed",
+    "Goodput",
+    "InnerProduct",
     "NoiseScale",
     "NormTest",
+    "Plateau",
     "Policy",
     "Progress",
     "Proposal",
     "Replay",
     "Schedule",
     "Seesaw",
+    "SimiGrad",
     "Smith",
 ]

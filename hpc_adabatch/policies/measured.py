@@ -5,6 +5,10 @@
     growth     factor per change, at most; also where the signal cannot be told from zero
     tolerance  changes smaller than this part are not made
     shrink     whether the batch may become smaller again
+    lower_lr   where the maximum cuts the batch, the learning rate takes the rest: maximum / batch wanted (Sievert &
+               Shah 2021, https://arxiv.org/abs/1910.08222); what one change may do is bounded as for the batch
+
+A batch is rounded to what ranks and micro-batches carry evenly (batches/micro_batch.py).
 
 Not here: what a rule wants (one file each), measuring (gradients/).
 """
@@ -14,8 +18,9 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from ..batches.micro_batch import even
 from ..errors import require
 from ..gradients import Estimate
 from .policy import Policy, Progress, Proposal
@@ -29,6 +34,7 @@ class Measured(Policy):
         InputError: a parameter is out of range.
     """
 
+    measures: ClassVar[bool] = True
     window: int | None = None
     """Samples that the average reaches back; half an epoch when not given."""
     dwell: int = 5
@@ -39,6 +45,8 @@ class Measured(Policy):
     """Relative change of the batch below which it stays."""
     shrink: bool = False
     """Whether the batch may become smaller again."""
+    lower_lr: bool = False
+    """Where the batch wanted is above the maximum, the learning rate falls instead."""
     _changed_at: int = field(default=0, init=False, repr=False)  # measurements made when the batch was changed last
 
     def __post_init__(self) -> None:
@@ -78,23 +86,36 @@ class Measured(Policy):
         return progress.measurements
 
     def propose(self, progress: Progress) -> Proposal:
-        now, estimate = progress.global_batch, progress.estimate
+        now, factor, estimate = progress.global_batch, progress.learning_rate_factor, progress.estimate
         if estimate is None or not estimate.full:
-            return Proposal(global_batch=now, reason="measuring: the window is not full")
+            return Proposal(global_batch=now, learning_rate_factor=factor, reason="measuring: the window is not full")
         if progress.measurements - self._changed_at < self.dwell:
-            return Proposal(global_batch=now, reason="dwelling after a change")
+            return Proposal(global_batch=now, learning_rate_factor=factor, reason="dwelling after a change")
         target = self.wanted(estimate, progress)
-        bounded = min(target, now * self.growth, float(progress.max_global_batch))
-        if not self.shrink:
-            bounded = max(bounded, float(now))
-        bounded = max(bounded, now / self.growth, 1.0)
+        batch, factor = self._bounded(target, progress)
         found = (
             f"noise scale {estimate.noise_scale:.4g} ({estimate.low:.4g} to {estimate.high:.4g}), wanted {target:.4g}"
         )
-        if abs(bounded - now) <= self.tolerance * now:
-            return Proposal(global_batch=now, reason=found)
-        self._changed_at = progress.measurements
-        return Proposal(global_batch=round(bounded), reason=found)
+        if (batch, factor) != (now, progress.learning_rate_factor):
+            self._changed_at = progress.measurements
+        return Proposal(global_batch=batch, learning_rate_factor=factor, reason=found)
+
+    def _bounded(self, target: float, progress: Progress) -> tuple[int, float]:
+        """Batch and learning-rate factor, no further from now than one change may go."""
+        now, maximum = progress.global_batch, progress.max_global_batch
+        standing = now / progress.learning_rate_factor  # the batch that this learning rate stands for
+        bounded = min(target, standing * self.growth)
+        if not self.shrink:
+            bounded = max(bounded, standing)
+        bounded = max(bounded, standing / self.growth, 1.0)
+        factor = min(1.0, maximum / bounded) if self.lower_lr else 1.0
+        if abs(bounded - standing) <= self.tolerance * standing:
+            return now, progress.learning_rate_factor
+        least = min(progress.min_global_batch, maximum)
+        batch = even(bounded, progress.n_ranks, progress.max_micro_batch, least=least, most=maximum, now=now)
+        if not self.lower_lr and abs(batch - now) <= self.tolerance * now:
+            return now, factor
+        return batch, factor
 
     def state_dict(self) -> dict[str, Any]:
         return {"changed_at": self._changed_at}

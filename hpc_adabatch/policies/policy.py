@@ -2,7 +2,7 @@
 
 A rule is a function from how far training has come, and how noisy its gradients are, to the batch that it wants. Every
 rank computes ``phase``; when it changes, rank 0 alone asks ``propose``, bounds the answer and broadcasts it
-(coordinator.py).
+(coordinator.py). A rule may also lengthen the batch in hand before it is applied: then rank 0 asks ``extension``.
 
 Not here: the rules (one file each), bounds and broadcast (coordinator.py), learning-rate schedules (learning_rate/).
 """
@@ -10,10 +10,11 @@ Not here: the rules (one file each), bounds and broadcast (coordinator.py), lear
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from ..gradients import Estimate
+from ..gradients import Estimate, Measurement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,20 @@ class Progress:
     """Global batch now, in samples."""
     max_global_batch: int
     """The largest global batch allowed, in samples."""
+    min_global_batch: int = 1
+    """The smallest global batch allowed, in samples."""
+    n_ranks: int = 1
+    """Ranks that share the batch."""
+    max_micro_batch: int | None = None
+    """Samples that one rank passes through its device at once, at most; None: any number."""
+    learning_rate: float = 0.0
+    """Of the first parameter group, at the last step."""
+    learning_rate_factor: float = 1.0
+    """The policy's own factor of it, now."""
+    epoch_loss: float | None = None
+    """Mean training loss over the last whole epoch."""
+    step_seconds: Mapping[int, float] = field(default_factory=dict)
+    """Median seconds of a step, by global batch, for batches that took enough steps. On rank 0's clock."""
     measurements: int = 0
     """Steps whose gradients were measured so far."""
     estimate: Estimate | None = None
@@ -48,12 +63,26 @@ class Proposal:
     """Samples per optimizer step, over all ranks."""
     learning_rate_factor: float = 1.0
     """Multiplies the scheduled learning rate; 1 for rules that leave it alone."""
+    noise: tuple[float, float] | None = None
+    """Variance and signal for AdaScale, where the rule repeats those of another run."""
     reason: str
     """For people, in the journal."""
 
 
 class Policy(ABC):
-    """A rule for the global batch."""
+    """A rule for the global batch.
+
+    Attributes:
+        measures: whether it needs the gradient's noise measured.
+        inner_products: whether it needs inner products of the pieces with the mean.
+        extends: whether it lengthens batches before they are applied; then every step is measured.
+        pieces: passes of each rank on measured steps, at least; 1 where ranks are pieces enough.
+    """
+
+    measures: ClassVar[bool] = False
+    inner_products: ClassVar[bool] = False
+    extends: ClassVar[bool] = False
+    pieces: int = 1
 
     @property
     def initial_batch(self) -> int | None:
@@ -77,6 +106,18 @@ class Policy(ABC):
     @abstractmethod
     def propose(self, progress: Progress) -> Proposal:
         """The batch wanted now. Asked on rank 0 only."""
+
+    def window_samples(self, samples_per_epoch: int, start_batch: int) -> float:
+        """Samples that averages of measurements reach back.
+
+        Raises:
+            InputError: the rule's window is shorter than a batch.
+        """
+        return float(max(samples_per_epoch / 2, start_batch))
+
+    def extension(self, measurement: Measurement, progress: Progress) -> int:
+        """Samples to add to the batch in hand before it is applied; 0 when it is good. Asked on rank 0 only."""
+        return 0
 
     def state_dict(self) -> dict[str, Any]:
         """What the rule must remember over a restart."""

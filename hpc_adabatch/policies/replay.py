@@ -31,6 +31,7 @@ class Replay(Policy):
             self.cursors = [int(record["cursor"]) for record in holding]
             self.sizes = [int(record["global_batch"]) for record in holding]
             self.factors = [float(record["learning_rate_factor"]) for record in holding]
+            self.noises = [record.get("noise") for record in holding]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError("policy.journal", f"{journal} ({type(error).__name__})", allowed, example) from error
         require(self.cursors[:1] == [0], "policy.journal", journal, allowed, example)
@@ -49,4 +50,10 @@ class Replay(Policy):
     def propose(self, progress: Progress) -> Proposal:
         entry = self.phase(progress)
         reason = f"replay of the decision at sample {self.cursors[entry]}"
-        return Proposal(global_batch=self.sizes[entry], learning_rate_factor=self.factors[entry], reason=reason)
+        noise = self.noises[entry]
+        return Proposal(
+            global_batch=self.sizes[entry],
+            learning_rate_factor=self.factors[entry],
+            noise=None if noise is None else (noise[0], noise[1]),
+            reason=reason,
+        )

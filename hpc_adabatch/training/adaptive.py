@@ -14,23 +14,40 @@ Not here: data and models (tasks/), files (checkpoint.py, journal.py), a whole r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..batches import AdaptiveBatches
+from ..batches import AdaptiveBatches, GlobalBatch
 from ..batches.micro_batch import passes_and_micro_batch, pieces
 from ..cluster import Cluster
+from ..cluster.cluster import apply
 from ..coordinator import Coordinator, Decision
+from ..errors import require
 from ..learning_rate import LearningRate
+from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
-from ..policies.measured import Measured
 from .journal import Journal
-from .measuring import Measuring
+from .line_search import LineSearch
+from .measuring import LARGEST_GUARD, Measuring, small_and_finite
 from .signals import StopFlag
 from .step import Step
+from .timing import StepTimes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """What is added to the batch in hand."""
+
+    samples: int
+    """Over all ranks."""
+    passes: list[int]
+    """Samples of each pass of this rank."""
 
 
 class AdaptiveTraining:
@@ -45,7 +62,16 @@ class AdaptiveTraining:
         learning_rate: the schedule over the base learning rates; constant when not given.
         journal: where steps and decisions are written down.
         journal_every: steps between two records of statistics.
-        measure_every: steps between two measurements of the gradient's noise, for policies that follow it.
+        measure_every: steps between two measurements of the gradient's noise, for policies that follow it; as many as
+            keep the cost below ``statistics_budget`` when not given. A fixed number makes runs repeatable.
+        statistics_budget: part of the time of a step that measuring may take.
+        split_passes: on one rank, a measured step that would take one pass takes two: a variance needs two pieces.
+        step_size: the rule that searches the step size on each batch; the learning rate is not used then.
+        scaler: scales losses in float16; ``torch.amp.GradScaler``.
+        groups: parameters by the name of the group whose noise is told apart; the optimizer's when not given.
+
+    Raises:
+        InputError: nothing could be measured: one rank, one pass, not to be split; or the window is too short.
 
     Attributes:
         optimizer: the one to inspect and save: Horovod rebuilds what it is given.
@@ -65,7 +91,12 @@ class AdaptiveTraining:
         learning_rate: LearningRate | None = None,
         journal: Journal | None = None,
         journal_every: int = 10,
-        measure_every: int = 10,
+        measure_every: int | None = None,
+        statistics_budget: float = 0.01,
+        split_passes: bool = True,
+        step_size: Armijo | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+        groups: Mapping[str, Sequence[nn.Parameter]] | None = None,
     ) -> None:
         self.model = model
         self.batches = batches
@@ -82,16 +113,35 @@ class AdaptiveTraining:
         self.stop_flag = StopFlag()
         self.stopped: str | None = None
         self._loss_sum, self._loss_samples = 0.0, 0
+        self._epoch_sums = [0.0, 0.0]  # loss, samples
+        self._epoch_loss: float | None = None  # mean over the last whole epoch
+        self._times = StepTimes()
+        self._clock: float = 0  # samples seen; with AdaScale those of its clock
+        self._noise: tuple[float, float] | None = None  # variance and signal as rank 0 has them, for AdaScale
+        self._kept: list[torch.Tensor] = []  # mean gradient of a batch that is being lengthened
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.scaler, self.loss_scale = scaler, 1.0
+        if scaler is not None:
+            scaler.scale(torch.zeros((), device=cluster.device))  # else it has no state before its first loss
+        self.split_passes = split_passes
         self._reducer = cluster.distributed_optimizer(optimizer, model.named_parameters())
         self.optimizer = self._reducer.optimizer
         self._base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.policy = policy or Fixed()
+        self.line_search = LineSearch(step_size, self) if step_size is not None else None
+        self._searched_batch = self.start_batch
+        each_step = self.policy.extends or (step_size is not None and step_size.needs_variance)
         self.measuring: Measuring | None = None
-        if isinstance(self.policy, Measured):
+        if self.policy.measures or self.learning_rate.measures or each_step:
+            check_pieces(batches, cluster.size, max(self.policy.pieces, 1 + split_passes))
+            named = groups or {str(n): group["params"] for n, group in enumerate(self.optimizer.param_groups)}
+            inner = self.policy.inner_products
             self.measuring = Measuring(
-                [parameter for parameter in model.parameters() if parameter.requires_grad],
+                named,
                 window_samples=self.policy.window_samples(self.plan.n_samples, self.start_batch),
-                every=measure_every,
+                every=1 if each_step else measure_every,
+                budget=statistics_budget,
+                keep=(2 if cluster.size == 1 else 1) if inner else 0,
             )
         self.coordinator = Coordinator(cluster, self.policy)
         self.coordinator.start(self.progress)
@@ -105,7 +155,14 @@ class AdaptiveTraining:
             samples_per_epoch=self.plan.n_samples,
             start_batch=self.start_batch,
             global_batch=self.global_batch,
+            min_global_batch=self.batches.min_global_batch,
             max_global_batch=self.batches.max_global_batch,
+            max_micro_batch=self.batches.max_micro_batch,
+            n_ranks=self.cluster.size,
+            learning_rate=self.last_rate,
+            learning_rate_factor=self.learning_rate_factor,
+            epoch_loss=self._epoch_loss,
+            step_seconds=self._times.medians(),
             measurements=self.measuring.measurements if self.measuring is not None else 0,
             estimate=self.measuring.estimate if self.measuring is not None else None,
         )
@@ -141,64 +198,172 @@ class AdaptiveTraining:
                 raise RuntimeError("step.update() was not called")
 
     def _next_step(self) -> Step:
-        batch = self.plan.cut(self.global_batch)
+        self._times.begin()
+        batch = self.plan.cut(self._batch_to_cut())
         multiplier = self._multiplier()
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * multiplier
+        self.loss_scale = float(self.scaler.get_scale()) if self.scaler is not None else 1.0
+        measured = self.measuring is not None and self.measuring.begin_step(self.steps)
+        return Step(self, batch, self._passes(batch, measured=measured))
+
+    def _batch_to_cut(self) -> int:
+        """The batch; all that is left of the epoch where the rule lengthens batches and a short rest would follow."""
+        left = self.plan.n_samples - self.plan.cursor
+        return left if self.policy.extends and left < 1.5 * self.global_batch else self.global_batch
+
+    def _passes(self, batch: GlobalBatch, *, measured: bool) -> list[int]:
+        """Samples of each of this rank's passes; Horovod is told how many to expect."""
         own = len(batch.share(self.cluster.rank, self.cluster.size))
         passes = pieces(own, self.batches.max_micro_batch)
-        measured = self.measuring is not None and self.measuring.begin_step(self.steps)
-        if measured and self.cluster.size == 1 and len(passes) == 1 and own >= 2:
-            passes = pieces(own, -(-own // 2))  # a variance needs two pieces
+        if measured and self.measuring is not None:
+            alone = 2 if self.cluster.size == 1 and self.split_passes else 1  # a variance needs two pieces
+            least = min(own, max(alone, self.policy.pieces))
+            if len(passes) < least:
+                passes = pieces(own, own // least)
+            self.measuring.begin_passes(len(passes))
         self._reducer.expect(max(1, len(passes)))
-        return Step(self, batch, passes)
+        return passes
 
-    def finish_step(self, step: Step, loss_sum: torch.Tensor) -> float:
-        """Sums, updates, advances and decides; called by ``Step.update``. Returns the mean loss of the global batch."""
-        samples = len(step.batch)
-        measured = self.measuring is not None and self.measuring.active
-        loss, finite = self._sum_and_update(loss_sum, samples)
-        self.plan.advance(step.batch)
-        self.steps += 1
+    def lengthen(self, step: Step) -> Extension | None:
+        """Sums the passes so far over ranks, and adds samples where the rule wants more; None when it does not."""
+        if not self.policy.extends:
+            return None
+        self._sum_over_ranks(step)
+        batch, measuring = step.batch, self.measuring
+        if not step.finite or measuring is None:
+            return None
+        wanted = self.coordinator.extend(measuring.last, self.progress)
+        if wanted == 0:
+            return None
+        more = min(wanted, self.plan.n_samples - batch.stop, self.batches.max_global_batch - len(batch))
+        step.wanted = len(batch) + more if more > 0 else self.global_batch + wanted
+        if more <= 0:
+            return None
+        self._kept = [p.grad.clone() for p in self._trained if p.grad is not None]
+        self._reducer.zero_grad()
+        added = GlobalBatch(batch.epoch, batch.stop, batch.stop + more)
+        step.batch, step.added, step.summed = GlobalBatch(batch.epoch, batch.start, added.stop), more, False
+        return Extension(samples=more, passes=self._passes(added, measured=True))
+
+    def search(self, step: Step) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Where the step size is searched: the micro-batches again, as often as the search wants them."""
+        if self.line_search is None:
+            return
+        self._sum_over_ranks(step)
+        if step.finite:
+            before, self._searched_batch = self._searched_batch, self._batch_after(step)
+            yield from self.line_search.run(step, grew=self._searched_batch > before)
+
+    def begin_again(self, passes: int) -> None:
+        """Before the gradients of the same passes at other weights."""
+        self._reducer.zero_grad()
+        self._reducer.expect(max(1, passes))
+
+    def sum_again(self, step: Step) -> None:
+        """Sums them over ranks; the measurement stays that of the first ones."""
+        self._reducer.reduce()
+        self._unscale(step)
+        step.take_losses()
+
+    def finish_step(self, step: Step) -> None:
+        """Sums, updates, advances and decides; called by ``Step.update``."""
+        self._sum_over_ranks(step)
+        samples, finite = len(step.batch), step.finite
         if finite:
-            self._loss_sum += loss
-            self._loss_samples += samples
-        else:
-            self.skipped += 1
-            self.record("skipped", reason="a loss or a gradient is not finite on some rank")
-        if measured and finite and self.measuring is not None:
+            self._reducer.step(self.scaler.step if self.scaler is not None else apply)
+        if self.scaler is not None:
+            self.scaler.update(None if finite else self.loss_scale * self.scaler.get_backoff_factor())
+        self._reducer.zero_grad()
+        self.plan.advance(step.batch)
+        self._clock += self._clock_samples(samples)
+        self.steps += 1
+        step.loss = step.loss_sum / samples
+        whole = samples == self.global_batch
+        self._count(step)
+        measured = self.measuring is not None and self.measuring.end_step(samples, finite=finite)
+        if measured and self.measuring is not None:
             self.record("noise", **self.measuring.fields())
+        elif whole:
+            self._times.end(samples)
         if self.steps % self.journal_every == 0 or self.plan.epoch_finished:
             mean = self._loss_sum / self._loss_samples if self._loss_samples else math.nan  # all steps were skipped
             self.record("statistics", loss=mean, global_batch=samples, learning_rate=self.last_rate)
             self._loss_sum, self._loss_samples = 0.0, 0
-        decision = self.coordinator.decide(self.progress)
+        if self._batch_after(step) != self.global_batch:
+            self.global_batch = self._batch_after(step)
+            self.record("decision", **self.holding(), reason="the test failed: the batch in hand was lengthened")
+        pace = self.measuring.affordable(self._times.latest()) if self.measuring is not None else 1
+        decision = self.coordinator.decide(self.progress, pace=pace)
         if decision is not None:
             self._apply(decision)
-        return loss / samples
 
-    def _sum_and_update(self, loss_sum: torch.Tensor, samples: int) -> tuple[float, bool]:
-        """Sums gradients and message over ranks and applies the optimizer. Returns the loss summed over the samples,
-        and whether everything is finite; where it is not, no rank's weights change."""
-        flags = self.stop_flag.numbers()
-        noise = self.measuring.message() if self.measuring is not None else []
-        message = torch.cat([loss_sum.view(1), loss_sum.new_tensor(flags), *noise])
+    def _count(self, step: Step) -> None:
+        """Adds up losses, over the journal's steps and over the epoch."""
+        if step.finite:
+            self._loss_sum, self._loss_samples = self._loss_sum + step.loss_sum, self._loss_samples + len(step.batch)
+            self._epoch_sums = [self._epoch_sums[0] + step.loss_sum, self._epoch_sums[1] + len(step.batch)]
+        else:
+            self.skipped += 1
+            self.record("skipped", reason="a loss or a gradient is not finite on some rank")
+        if self.plan.epoch_finished:
+            self._epoch_loss = self._epoch_sums[0] / self._epoch_sums[1] if self._epoch_sums[1] else None
+            self._epoch_sums = [0.0, 0.0]
+
+    def _sum_over_ranks(self, step: Step) -> None:
+        """Makes ``p.grad`` the mean over the step's batch on every rank, and sees whether everything is finite."""
+        if step.summed:
+            return
+        step.summed = True
+        samples, noise = len(step.batch), self.measuring.message() if self.measuring is not None else []
+        losses = step.take_losses()
+        message = torch.cat([losses.view(1), losses.new_tensor(self.stop_flag.numbers()), *noise])
         summed = self.cluster.allreduce_async_(message, "step.measured" if noise else "step")  # beside the gradients
         self._reducer.reduce()
         loss, *numbers = summed().tolist()
-        self.stopped = self.stop_flag.agreed(numbers[: len(flags)])
-        finite = math.isfinite(loss)
-        if self.measuring is not None:
-            finite = self.measuring.end_step(numbers[len(flags) :], samples) and finite
-        if finite:
-            self._reducer.step()
-        self._reducer.zero_grad()
-        return loss, finite
+        n_flags = len(numbers) - sum(part.numel() for part in noise)
+        self.stopped = self.stop_flag.agreed(numbers[:n_flags]) or self.stopped
+        step.loss_sum += loss
+        self._unscale(step)
+        if self._kept:  # this sum was over what was added to the batch
+            old, new = (samples - step.added) / samples, step.added / samples
+            for p, kept in zip((p for p in self._trained if p.grad is not None), self._kept, strict=True):
+                p.grad.mul_(new).add_(kept, alpha=old)  # type: ignore[union-attr]
+            self._kept = []
+        step.finite = step.finite and math.isfinite(loss) and self._gradients_finite()
+        if noise and self.measuring is not None:
+            mean, add = step.loss_sum / samples, partial(self.cluster.allreduce_, name="step.inner")
+            step.finite = self.measuring.take(numbers[n_flags:], samples, mean, add) and step.finite
+
+    def _unscale(self, step: Step) -> None:
+        """Takes the loss scale off the summed gradients. A GradScaler does so once a step; further sums are ours."""
+        if self.scaler is None:
+            return
+        if step.unscaled:
+            torch._foreach_mul_([p.grad for p in self._trained if p.grad is not None], 1 / self.loss_scale)
+        else:
+            self.scaler.unscale_(self.optimizer)
+            step.unscaled = True
+
+    def _gradients_finite(self) -> bool:
+        everything = self.scaler is not None  # float16 overflows in any of them
+        return small_and_finite(self._trained, sys.maxsize if everything else LARGEST_GUARD)
+
+    def _batch_after(self, step: Step) -> int:
+        """The batch from this step on: larger where the rule lengthened it, or wanted to at the end of an epoch."""
+        return max(self.global_batch, min(step.wanted, self.batches.max_global_batch))
 
     def _apply(self, decision: Decision) -> None:
         self.global_batch = decision.global_batch
         self.learning_rate_factor = decision.learning_rate_factor
-        self.record("decision", **self.holding(), reason=decision.reason)
+        extra: dict[str, Any] = {}
+        if self.measuring is not None:
+            self.measuring.set_pace(decision.pace)
+            extra = {"measure_every": decision.pace, "statistics_cost": self.measuring.cost}
+        if self.learning_rate.measures:
+            self._noise = decision.noise
+            extra["noise"] = list(decision.noise)
+        self.record("decision", **self.holding(), reason=decision.reason, **extra)
 
     def holding(self) -> dict[str, Any]:
         """What holds from here on: batch, micro-batch, passes and learning rate, for the journal."""
@@ -216,10 +381,21 @@ class AdaptiveTraining:
         self.journal.record(kind, step=self.steps, cursor=self.plan.samples_seen, epoch=self.plan.epoch, **fields)
 
     def _multiplier(self) -> float:
-        scheduled = self.learning_rate.multiplier(
-            self.plan.samples_seen, self.plan.n_samples, self.start_batch, self.global_batch
-        )
+        rule, start, now = self.learning_rate, self.start_batch, self.global_batch
+        scheduled = rule.multiplier(self._clock, self.plan.n_samples, start, now, gain=self._gain(now))
         return scheduled * self.learning_rate_factor
+
+    def _gain(self, samples: int) -> float:
+        """AdaScale's gain of a batch of this many samples; 1 until the noise is known."""
+        if self._noise is None or not self.learning_rate.measures:
+            return 1.0
+        return self.learning_rate.gain(*self._noise, self.start_batch, samples)
+
+    def _clock_samples(self, samples: int) -> float:
+        """What a step of this many samples adds to the clock of the schedule."""
+        if self._noise is None or not self.learning_rate.measures:
+            return samples
+        return self._gain(samples) * (self.learning_rate.reference_batch or self.start_batch)
 
     def send_weights(self) -> None:
         """Rank 0's parameters and buffers, on every rank."""
@@ -245,7 +421,10 @@ class AdaptiveTraining:
             "steps": self.steps,
             "skipped": self.skipped,
             "measuring": self.measuring.state_dict() if self.measuring is not None else None,
-            "loss": [self._loss_sum, self._loss_samples],
+            "loss": [self._loss_sum, self._loss_samples, *self._epoch_sums, self._epoch_loss],
+            "clock": [self._clock, self._noise],
+            "scaler": self.scaler.state_dict() if self.scaler is not None else None,
+            "search": [self._searched_batch, self.line_search.rule.alpha] if self.line_search is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -260,4 +439,26 @@ class AdaptiveTraining:
         self.steps, self.skipped = state["steps"], state["skipped"]
         if self.measuring is not None:
             self.measuring.load_state_dict(state["measuring"])
-        self._loss_sum, self._loss_samples = state["loss"]
+        self._loss_sum, self._loss_samples, *self._epoch_sums, self._epoch_loss = state["loss"]
+        self._clock, self._noise = state["clock"]
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
+        if self.line_search is not None:
+            self._searched_batch, self.line_search.rule.alpha = state["search"]
+
+
+def check_pieces(batches: AdaptiveBatches, n_ranks: int, least_passes: int) -> None:
+    """Sees that a step has two pieces to tell apart.
+
+    Raises:
+        InputError: one rank takes one pass, and may not split it.
+    """
+    passes, _ = passes_and_micro_batch(batches.global_batch, n_ranks, batches.max_micro_batch)
+    enough = n_ranks > 1 or passes > 1 or least_passes > 1
+    require(
+        enough,
+        "split_passes",
+        "false with one rank and one pass",
+        "true; or two passes (max_micro_batch), or two ranks: a variance needs two pieces",
+        "--split_passes true",
+    )

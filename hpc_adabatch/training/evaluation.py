@@ -43,7 +43,7 @@ def evaluate(
     if len(mine):
         for inputs, targets in _read(data.test, mine, batch, workers):
             inputs, targets = inputs.to(cluster.device), targets.to(cluster.device)
-            outputs = forward(data.prepare(inputs)).float()
+            outputs = forward(data.prepare(inputs))
             sums += torch.stack(
                 [
                     task.loss(outputs, targets).double() * len(targets),

@@ -54,6 +54,8 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
             start_batch=batches.global_batch,
             global_batch=global_batch,
             max_global_batch=batches.max_global_batch,
+            learning_rate_factor=factor,
+            n_ranks=n_ranks,
         )
 
     coordinator.start(progress())
@@ -88,7 +90,7 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
     recipe.task.fetch()
     data = recipe.task.load()
     recipe.batches(data).check_ranks(n_ranks)
-    model = recipe.task.model(recipe.options.model, data)
+    model = recipe.task.model(recipe.model_name, data)
     if not recipe.policy.foreseeable:
         console.print(f"{recipe.chosen['policy']} follows the gradients: its batches cannot be known before the run")
         return

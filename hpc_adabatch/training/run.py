@@ -12,11 +12,10 @@ import torch
 
 from ..cluster import Cluster
 from ..errors import InputError
-from ..policies.measured import Measured
 from ..recipe import Recipe
 from ..tasks import TaskData
 from . import checkpoint, restart
-from .adaptive import AdaptiveTraining
+from .adaptive import AdaptiveTraining, check_pieces
 from .evaluation import evaluate
 from .folder import RunFolder
 from .journal import Journal
@@ -74,9 +73,10 @@ class Run:
         """Applies the model in the precision and memory layout of the recipe."""
         if self.recipe.options.channels_last and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        reduced = self.recipe.options.precision == "bfloat16"
-        with torch.autocast(self.cluster.device.type, dtype=torch.bfloat16, enabled=reduced):
-            return self.training.model(inputs)
+        reduced = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.recipe.options.precision)
+        with torch.autocast(self.cluster.device.type, dtype=reduced, enabled=reduced is not None):
+            outputs = self.training.model(inputs)
+        return outputs if outputs.dtype == torch.float64 else outputs.float()
 
     def _epoch(self, epoch: int) -> None:
         training, plan, task = self.training, self.training.plan, self.recipe.task
@@ -86,7 +86,7 @@ class Run:
         with self.display.epoch(f"epoch {epoch + 1}", plan.cursor % plan.n_samples, plan.n_samples):
             for step in training.epoch(epoch):
                 for inputs, targets in step:
-                    step.backward(task.loss(self.forward(inputs).float(), targets))
+                    step.backward(task.loss(self.forward(inputs), targets))
                 step.update()
                 loss_sum, samples = loss_sum + step.loss * len(step.batch), samples + len(step.batch)
                 self.display.step(len(step.batch), step.loss, len(step.batch))
@@ -125,7 +125,7 @@ class Run:
         recipe = self.recipe
         with self.cluster.together():
             torch.manual_seed(recipe.options.seed)
-            model = recipe.task.model(recipe.options.model, self.data).to(self.cluster.device)
+            model = recipe.task.model(recipe.model_name, self.data).to(self.cluster.device)
             try:  # one look at a sample: a network may not take images of this size
                 with torch.no_grad():
                     model.eval()(torch.zeros(1, *self.data.sample_shape, device=self.cluster.device))
@@ -133,12 +133,13 @@ class Run:
                 shape = "x".join(map(str, self.data.sample_shape))
                 reason = str(error).splitlines()[0]
                 raise InputError(
-                    "model", f"{recipe.options.model} ({reason})", f"one that takes samples of {shape}"
+                    "model", f"{recipe.model_name} ({reason})", f"one that takes samples of {shape}"
                 ) from error
             batches = recipe.batches(self.data)
             batches.check_ranks(self.cluster.size)
-            if isinstance(recipe.policy, Measured):
+            if recipe.policy.measures or recipe.learning_rate.measures:
                 recipe.policy.window_samples(batches.plan.n_samples, batches.global_batch)
+                check_pieces(batches, self.cluster.size, max(recipe.policy.pieces, 1 + recipe.options.split_passes))
             optimizer = recipe.optimizer.build(model)
         torch.manual_seed(recipe.options.seed + 1 + self.cluster.rank)  # dropout differs between ranks
         return AdaptiveTraining(
@@ -151,6 +152,10 @@ class Run:
             journal=self.journal,
             journal_every=recipe.options.journal_every,
             measure_every=recipe.options.measure_every,
+            statistics_budget=recipe.options.statistics_budget,
+            split_passes=recipe.options.split_passes,
+            step_size=recipe.optimizer.step_size(),
+            scaler=torch.amp.GradScaler(self.cluster.device.type) if recipe.options.precision == "float16" else None,
         )
 
     def _start(self) -> None:
@@ -161,7 +166,7 @@ class Run:
             "start",
             name=recipe.name,
             **recipe.chosen,
-            model=recipe.options.model,
+            model=recipe.model_name,
             metric=recipe.task.metric,
             epochs=recipe.options.epochs,
             samples_per_epoch=training.plan.n_samples,
@@ -175,7 +180,7 @@ class Run:
             **training.holding(),
         )
         self.display.line(
-            f"{recipe.name}: {recipe.chosen['task']}, {recipe.options.model}, {recipe.chosen['policy']} with "
+            f"{recipe.name}: {recipe.chosen['task']}, {recipe.model_name}, {recipe.chosen['policy']} with "
             f"{recipe.chosen['optimizer']}; {cluster.size} rank(s) on {cluster.n_nodes} node(s), "
             f"{cluster.device.type}, {torch.get_num_threads()} thread(s) each; in {self.folder.path}"
         )

@@ -115,6 +115,17 @@ CASES = [
     Case("a schedule above the maximum", "policy", flags("--policy", "schedule", "--policy.text", "0:16 9ep:640")),
     Case("a theta of 0", "policy.theta", flags("--policy", "norm_test", "--policy.theta", 0)),
     Case("a window shorter than a batch", "policy.window", flags("--policy", "noise_scale", "--policy.window", 9)),
+    Case("an angle of 0", "policy.nu", flags("--policy", "inner_product", "--policy.nu", 0)),
+    Case("a cosine of 1", "policy.similarity", flags("--policy", "simigrad", "--policy.similarity", 1)),
+    Case("a growth of 0", "policy.growth", flags("--policy", "big_batch", "--policy.growth", 0)),
+    Case("no patience", "policy.patience", flags("--policy", "plateau", "--policy.patience", 0)),
+    Case("a minimum above the batch", "min_global_batch", flags("--min_global_batch", 999)),
+    Case("a budget of 0", "statistics_budget", flags("--statistics_budget", 0)),
+    Case("a decrease above a half", "optimizer.decrease", flags("--optimizer", "armijo", "--optimizer.decrease", 0.7)),
+    Case("a schedule for searched steps", "learning_rate", flags(
+        "--optimizer", "armijo", "--learning_rate.scaling", "sqrt")),
+    Case("a condition below 1", "task.condition", flags("--task", "ridge", "--task.condition", 0.5)),
+    Case("a LIBSVM file that is not there", "task.file", flags("--task", "ridge", "--task.file", "none")),
     Case("a journal that is not there", "policy.journal", flags("--policy", "replay", "--policy.journal", "none")),
     Case("an unknown network", "model", flags("--model", "resnet21")),
     Case("a network for other images", "model", flags("--model", "resnet50")),
@@ -142,6 +153,13 @@ def test_one_line_and_exit_code_2(case: Case, adabatch: Any, tmp_path: Path) -> 
     assert f": {case.field}: given " in ours[0]
     assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_one_rank_that_may_not_split_its_pass_cannot_measure(adabatch: Any, tmp_path: Path) -> None:
+    measured = ["--policy", "noise_scale", "--split_passes", "false"]
+    done = adabatch("train", RECIPE, *measured, "--out", tmp_path / "run", ranks=1, launcher="plain", code=2)
+    assert done.stderr.count("adabatch: error: split_passes: given false with one rank and one pass") == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_a_resumed_run_must_be_the_same_run(adabatch: Any, tmp_path: Path) -> None:

@@ -14,27 +14,33 @@ import torch
 from hpc_adabatch.policies import POLICIES
 
 pytestmark = pytest.mark.launch
+VARIANTS = ("adascale", "armijo", "barzilai_borwein", "budget", "float16")
 
 
 @pytest.mark.parametrize(
-    ("ranks", "launcher", "global_batch", "max_micro"),
+    ("ranks", "launcher", "arguments"),
     [
-        (1, "plain", 16, 100),  # one pass is split in two
-        (1, "mpirun", 17, 6),  # three uneven passes
-        (2, "mpirun", 16, 100),
-        (2, "horovodrun --gloo", 21, 4),  # uneven shares, three passes
-        (3, "mpirun", 13, 2),
-        (4, "mpirun", 23, 3),
+        (1, "plain", "16 100"),  # one pass is split in two
+        (1, "plain", "16 100 inner"),
+        (1, "mpirun", "17 6 scaled"),  # three uneven passes
+        (1, "plain", "17 6 inner scaled"),
+        (2, "mpirun", "16 100"),
+        (2, "mpirun", "16 8 inner scaled"),
+        (2, "horovodrun --gloo", "21 4 inner"),  # uneven shares, three passes
+        (3, "mpirun", "13 2 scaled"),
+        (3, "mpirun", "13 3 inner"),
+        (4, "mpirun", "23 3"),
+        (4, "mpirun", "23 3 inner scaled"),
     ],
 )
-def test_variance_and_signal_equal_explicit_per_sample_gradients(
-    ranks: int, launcher: str, global_batch: int, max_micro: int, launch: Any, programs: Path
+def test_statistics_equal_those_of_explicit_per_sample_gradients(
+    ranks: int, launcher: str, arguments: str, launch: Any, programs: Path
 ) -> None:
-    done = launch(programs / "brute_force.py", global_batch, max_micro, ranks=ranks, launcher=launcher)
+    done = launch(programs / "brute_force.py", *arguments.split(), ranks=ranks, launcher=launcher)
     assert done.stdout.count("steps agree") == ranks
 
 
-@pytest.mark.parametrize("where", ["loss", "gradient"])
+@pytest.mark.parametrize("where", ["loss", "gradient", "unmeasured", "scaled"])
 def test_a_step_with_an_infinity_on_one_of_three_ranks_is_skipped_by_all(
     where: str, launch: Any, programs: Path
 ) -> None:
@@ -44,10 +50,14 @@ def test_a_step_with_an_infinity_on_one_of_three_ranks_is_skipped_by_all(
 def test_ranks_never_disagree_whatever_the_rule(launch: Any, programs: Path, tmp_path: Path) -> None:
     """300 steps on 4 ranks for every rule: batch, learning rate and cursor are the same everywhere."""
     found = dict(
-        re.findall(r"(\w+): 300 steps agree, (\d+) batch", launch(programs / "agreement.py", tmp_path, ranks=4).stdout)
+        re.findall(
+            r"([\w ]+): 300 steps agree, (\d+) batch",
+            launch(programs / "agreement.py", tmp_path, ranks=4, timeout_s=240).stdout,
+        )
     )
-    assert set(found) == set(POLICIES)
-    assert all(int(sizes) >= 3 for rule, sizes in found.items() if rule != "fixed"), found
+    assert {rule for rule in found if " " not in rule} == set(POLICIES)
+    assert {rule.split()[-1] for rule in found if " " in rule} == {*VARIANTS}
+    assert all(int(sizes) >= 3 for rule, sizes in found.items() if rule != "fixed" and " " not in rule), found
 
 
 def state(folder: Path) -> dict[str, Any]:

@@ -10,14 +10,12 @@ from torch import nn
 
 from hpc_adabatch import LARS, InputError
 from hpc_adabatch.optim import OPTIMIZERS, OptimizerOptions
-from hpc_adabatch.optim.options import LarsOptions, SgdOptions
+from hpc_adabatch.optim.options import ArmijoOptions, BarzilaiBorweinOptions, LarsOptions, SgdOptions
 
 COMMON: list[tuple[str, Any]] = [
     ("lr", 0.0),
     ("lr", -1.0),
     ("lr", float("nan")),
-    ("momentum", 1.0),
-    ("momentum", -0.1),
     ("weight_decay", -1e-4),
 ]
 
@@ -31,6 +29,8 @@ def test_recipes_name_their_optimizers() -> None:
     ("kind", "option", "value"),
     [
         *((kind, option, value) for kind in OPTIMIZERS.values() for option, value in COMMON),
+        *((kind, "momentum", value) for kind in (SgdOptions, LarsOptions) for value in (1.0, -0.1)),
+        *((kind, "decrease", value) for kind in (ArmijoOptions, BarzilaiBorweinOptions) for value in (0.0, 0.6)),
         (LarsOptions, "trust_coefficient", -1e-3),
         (LarsOptions, "eps", -1e-8),
         (LarsOptions, "eps", float("nan")),
@@ -41,8 +41,8 @@ def test_options_out_of_range_are_refused(kind: type[OptimizerOptions], option: 
         kind(**{option: value})
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS.values())
-def test_nesterov_needs_momentum(kind: type[OptimizerOptions]) -> None:
+@pytest.mark.parametrize("kind", [SgdOptions, LarsOptions])
+def test_nesterov_needs_momentum(kind: type[SgdOptions | LarsOptions]) -> None:
     with pytest.raises(InputError, match=r"^optimizer\.nesterov: given True"):
         kind(momentum=0.0, nesterov=True)
 

@@ -4,8 +4,10 @@ agreement.py FOLDER
 """
 
 import json
+import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -13,7 +15,7 @@ from torch.utils.data import TensorDataset
 
 import hpc_adabatch as hab
 
-STEPS, SAMPLES = 300, 2000
+STEPS, SAMPLES = 300, 800
 cluster = hab.Cluster.start()
 journal = Path(sys.argv[1]) / "journal.jsonl"
 if cluster.rank == 0:
@@ -33,20 +35,43 @@ RULES = {
     "noise_scale": hab.NoiseScale(window=400, dwell=1, shrink=True),
     "norm_test": hab.NormTest(theta=0.5, window=400, dwell=1),
     "replay": hab.Replay(journal=str(journal)),
+    "inner_product": hab.InnerProduct(theta=0.4, window=400, dwell=1),
+    "cabs": hab.Cabs(window=400, dwell=1, shrink=True),
+    "simigrad": hab.SimiGrad(window=400),
+    "goodput": hab.Goodput(window=400, dwell=1, shrink=True, tolerance=0.0),
+    "plateau": hab.Plateau(patience=1, factor=1.3, threshold=0.3),
+    "big_batch": hab.BigBatch(theta=0.8),
 }
+VARIANTS: dict[str, dict[str, Any]] = {  # that decide more than the batch
+    "big_batch armijo": {"policy": hab.BigBatch(theta=0.5), "step_size": hab.Armijo(1.0)},
+    "big_batch barzilai_borwein": {"policy": hab.BigBatch(theta=0.5), "step_size": hab.BarzilaiBorwein(1.0)},
+    "noise_scale adascale": {
+        "policy": hab.NoiseScale(window=400, dwell=1, lower_lr=True),
+        "learning_rate": hab.LearningRate("adascale", decay="cosine", epochs=5.0),
+    },
+    "adabatch adascale": {
+        "policy": hab.AdaBatch(factor=1.5, interval=0.3, lr_factor=0.9),
+        "learning_rate": hab.LearningRate("adascale"),
+    },
+    "noise_scale budget": {"policy": hab.NoiseScale(window=400, dwell=1)},  # rank 0's clock sets the pace
+    "norm_test float16": {"policy": hab.NormTest(window=400, dwell=1), "scaler": torch.amp.GradScaler("cpu")},
+}
+
 torch.manual_seed(0)
-data = TensorDataset(torch.randn(SAMPLES, 6), torch.randint(0, 3, (SAMPLES,)))
-for name, policy in RULES.items():
+inputs = torch.randn(SAMPLES, 6)
+data = TensorDataset(inputs, (inputs[:, :3] + torch.randn(SAMPLES, 3)).argmax(1))
+schedule = hab.LearningRate("sqrt", warmup="legw", warmup_epochs=0.2)
+for name, given in ({rule: {"policy": policy} for rule, policy in RULES.items()} | VARIANTS).items():
     model = torch.nn.Sequential()
-    model.add_module(name, torch.nn.Linear(6, 3))
+    model.add_module(name.replace(" ", "_"), torch.nn.Linear(6, 3))
+    optimizer = hab.LARS(hab.parameter_groups(model, weight_decay=1e-4), lr=5.0)
     training = hab.AdaptiveTraining(
         model,
-        hab.LARS(hab.parameter_groups(model, weight_decay=1e-4), lr=5.0),
+        torch.optim.SGD(model.parameters(), lr=1.0) if "step_size" in given else optimizer,
         hab.AdaptiveBatches(data, 12, max_global_batch=60, max_micro_batch=5, seed=4),
         cluster=cluster,
-        policy=policy,
-        learning_rate=hab.LearningRate("sqrt", warmup="legw", warmup_epochs=0.2),
-        measure_every=3,
+        measure_every=None if "budget" in name else 3,
+        **({"learning_rate": schedule} | given),
     )
     seen = []
     for epoch in range(100):
@@ -61,6 +86,7 @@ for name, policy in RULES.items():
             break
     everyone = cluster.gather(seen)
     assert len(seen) == STEPS
+    assert all(math.isfinite(rate) for _, rate, *_ in seen), name
     assert all(other == seen for other in everyone), f"{name}: ranks disagree"
     if cluster.rank == 0:
         print(f"{name}: {STEPS} steps agree, {len({batch for batch, *_ in seen})} batch sizes", flush=True)

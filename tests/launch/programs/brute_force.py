@@ -1,8 +1,9 @@
 """Measures the noise of each step on real ranks, beside explicit per-sample gradients.
 
-brute_force.py GLOBAL_BATCH MAX_MICRO_BATCH
+brute_force.py GLOBAL_BATCH MAX_MICRO_BATCH [inner] [scaled]
 
-Every rank recomputes every piece of every rank by torch.func and compares.
+Every rank recomputes every piece of every rank by torch.func and compares. ``inner``: pieces are kept for inner
+products; ``scaled``: a GradScaler multiplies the losses.
 """
 
 import sys
@@ -12,11 +13,14 @@ from torch.func import functional_call, grad, vmap
 from torch.utils.data import TensorDataset
 
 import hpc_adabatch as hab
+from hpc_adabatch.batches import GlobalBatch
 from hpc_adabatch.batches.micro_batch import pieces
 from hpc_adabatch.batches.plan import permutation
+from hpc_adabatch.gradients import Measurement
 
 SAMPLES = 60
 global_batch, max_micro = int(sys.argv[1]), int(sys.argv[2])
+inner, scaled = "inner" in sys.argv, "scaled" in sys.argv
 torch.manual_seed(0)
 inputs, targets = torch.randn(SAMPLES, 5).double(), torch.randn(SAMPLES, 2).double()
 cluster = hab.Cluster.start()
@@ -27,8 +31,9 @@ training = hab.AdaptiveTraining(
     torch.optim.SGD(model.parameters(), lr=0.0),
     hab.AdaptiveBatches(TensorDataset(inputs, targets), global_batch, max_micro_batch=max_micro, seed=2),
     cluster=cluster,
-    policy=hab.NormTest(window=SAMPLES),
+    policy=hab.InnerProduct(window=SAMPLES) if inner else hab.NormTest(window=SAMPLES),
     measure_every=1,
+    scaler=torch.amp.GradScaler("cpu") if scaled else None,
 )
 
 
@@ -42,33 +47,48 @@ table = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, inputs, targets)
 gradients = torch.cat([values.flatten(1) for values in table.values()], dim=1)  # (samples, parameters)
 order = permutation(2, 0, SAMPLES)
 
-seen = []
-whole = training.measuring
-assert whole is not None
-add = whole._smoother.add
-whole._smoother.add = lambda measured, since: (seen.append(measured), add(measured, since))[1]  # type: ignore[method-assign]
+
+def pieces_of(rank: int, batch: GlobalBatch) -> list[list[int]]:
+    """Dataset indices of each piece of a rank."""
+    positions = list(batch.share(rank, cluster.size))
+    sizes = pieces(len(positions), max_micro)
+    if cluster.size == 1 and len(sizes) == 1 and len(positions) >= 2:
+        sizes = pieces(len(positions), -(-len(positions) // 2))
+    if inner:  # kept: all passes of a rank together, or the first and the second half of one rank's
+        half = -(-len(sizes) // 2)
+        sizes = [sum(sizes)] if cluster.size > 1 else [sum(sizes[:half]), sum(sizes[half:])]
+    return [part.tolist() for part in torch.tensor([order[p] for p in positions]).split(sizes) if len(part)]
+
+
+def agree(found: float, expected: float) -> bool:
+    return abs(found - expected) <= 1e-9 * abs(expected) + 1e-14
+
+
+seen: list[Measurement] = []
 for step in training.epoch(0):
     for features, wanted in step:
         step.backward((model(features) - wanted).pow(2).mean())
     step.update()
-    chosen = []
-    for rank in range(cluster.size):
-        positions = list(step.batch.share(rank, cluster.size))
-        sizes = pieces(len(positions), max_micro)
-        if cluster.size == 1 and len(sizes) == 1 and len(positions) >= 2:
-            sizes = pieces(len(positions), -(-len(positions) // 2))
-        chosen += [part.tolist() for part in torch.tensor([order[p] for p in positions]).split(sizes)]
-    chosen = [part for part in chosen if part]
+    chosen = [part for rank in range(cluster.size) for part in pieces_of(rank, step.batch)]
     if len(chosen) < 2:
         continue
     mean = gradients[order[step.batch.start : step.batch.stop].copy()].mean(0)
-    squares = sum(len(part) * gradients[part].mean(0).pow(2).sum().item() for part in chosen)
-    variance = (squares - len(step.batch) * mean.pow(2).sum().item()) / (len(chosen) - 1)
-    found = seen[-1]
-    assert found.pieces == len(chosen), (found.pieces, len(chosen))
-    assert found.samples == len(step.batch)
-    assert abs(found.variance / variance - 1) < 1e-9, (found.variance, variance)
-    assert abs(found.mean_square / mean.pow(2).sum().item() - 1) < 1e-9
+    square = mean.pow(2).sum().item()
+    means = [(len(part), gradients[part].mean(0)) for part in chosen]
+    n, size = len(chosen), len(step.batch)
+    variance = sum(b * (g - mean).pow(2).sum().item() for b, g in means) / (n - 1)
+    found = training.measuring.last if training.measuring is not None else None
+    assert found is not None
+    assert (found.pieces, found.samples) == (n, size)
+    assert agree(found.variance, variance), (found.variance, variance)
+    assert agree(found.mean_square, square)
+    assert agree(found.signal, square - variance / size)
+    if inner:
+        along = sum(b * ((g - mean) @ mean).item() ** 2 for b, g in means) / (n - 1)
+        across = sum(b * (g - (g @ mean) / square * mean).pow(2).sum().item() for b, g in means) / (n - 1)
+        assert agree(found.inner_variance, along), (found.inner_variance, along)
+        assert agree(found.orthogonal_variance, across), (found.orthogonal_variance, across)
+    seen.append(found)
 assert len(seen) >= 2
 print(f"rank {cluster.rank}: {len(seen)} steps agree")
 cluster.stop()

@@ -1,4 +1,5 @@
-"""An infinity on one rank: in a loss, and in a gradient of a measured step. infinity.py loss|gradient"""
+"""An infinity on one rank: in a loss, in a gradient of a measured step, in one of a step that is not; and of a step
+whose loss is scaled. infinity.py loss|gradient|unmeasured|scaled"""
 
 import math
 import sys
@@ -17,7 +18,8 @@ training = hab.AdaptiveTraining(
     hab.AdaptiveBatches(TensorDataset(torch.randn(90, 4), torch.randn(90, 1)), 9),
     cluster=cluster,
     policy=hab.NoiseScale(window=30),
-    measure_every=1,
+    measure_every=3 if sys.argv[1] == "unmeasured" else 1,  # the broken step is the fifth
+    scaler=torch.amp.GradScaler("cpu", init_scale=1024.0) if sys.argv[1] == "scaled" else None,
 )
 weights = []
 for step in training.epoch(0):
@@ -26,7 +28,7 @@ for step in training.epoch(0):
         loss = (model(inputs) - targets).pow(2).mean()
         if broken and sys.argv[1] == "loss":
             loss = loss * math.inf
-        if broken and sys.argv[1] == "gradient":
+        if broken and sys.argv[1] != "loss":
             loss = loss + (model.weight - model.weight.detach()).abs().sqrt().sum()  # 0, with an infinite slope
         step.backward(loss)
     step.update()
@@ -37,6 +39,7 @@ assert all(torch.isfinite(weight).all() for weight in weights)
 assert training.skipped == 1
 assert torch.equal(weights[4], weights[3]), "the broken step changed the weights"
 assert not torch.equal(weights[5], weights[4]), "training did not go on"
+assert training.scaler is None or training.scaler.get_scale() == 512.0, "the scale did not back off"
 estimate = training.progress.estimate
 assert estimate is not None
 assert math.isfinite(estimate.variance)

@@ -1,0 +1,71 @@
+"""Big Batch SGD: the batch in hand grows until its gradient stands out of its noise.
+
+De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, Algorithm 1 (Algorithms 2 and 3 are this rule with
+``optimizer: armijo`` and ``barzilai_borwein``):
+
+    draw K samples, g and V
+    while theta^2 |g|^2 <= V / K:  draw K/10 more, the old ones kept
+    update with all of them; K stays for the next step
+
+    paper        here
+    K            global batch; never shrinks
+    V_B          variance, from the pieces of all ranks and passes; every step is measured
+    |g_B|^2      mean_square (raw), or signal (debiased)
+    theta        theta; 1 in the experiments
+
+A variance of few pieces is itself noise, so a rank's share is cut into ``pieces`` parts. Where an epoch ends before the
+test passes, the step is taken with the samples there are, and K grows for the next one.
+
+When to use it: you want no schedule and no window, a decision on each step's own evidence; with armijo or
+barzilai_borwein no learning rate either. Every step pays for the measurement (docs/statistics.md).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ..errors import require
+from ..gradients import Measurement
+from .policy import Policy, Progress, Proposal
+
+
+@dataclass(kw_only=True, eq=False)
+class BigBatch(Policy):
+    """Grows each batch by a tenth at a time until it passes the norm test."""
+
+    measures: ClassVar[bool] = True
+    extends: ClassVar[bool] = True
+    theta: float = 1.0
+    """Noise over signal that is allowed, as lengths."""
+    growth: float = 0.1
+    """Part of the batch that is added while the test fails."""
+    pieces: int = 8
+    """Parts of a rank's share whose gradients are told apart, at least."""
+    signal: Literal["debiased", "raw"] = "raw"
+    """raw as in the paper, or debiased."""
+
+    def __post_init__(self) -> None:
+        require(self.theta > 0, "policy.theta", self.theta, "more than 0", "--policy.theta 1")
+        require(0 < self.growth <= 1, "policy.growth", self.growth, "more than 0, at most 1", "--policy.growth 0.1")
+        require(self.pieces >= 1, "policy.pieces", self.pieces, "1 or more", "--policy.pieces 8")
+        known = self.signal in ("debiased", "raw")
+        require(known, "policy.signal", self.signal, "debiased, raw", "--policy.signal raw")
+
+    @property
+    def foreseeable(self) -> bool:
+        return False
+
+    def phase(self, progress: Progress) -> int:
+        return 0  # its decisions are taken inside the steps
+
+    def propose(self, progress: Progress) -> Proposal:
+        return Proposal(
+            global_batch=progress.global_batch,
+            learning_rate_factor=progress.learning_rate_factor,
+            reason="decided inside the steps",
+        )
+
+    def extension(self, measurement: Measurement, progress: Progress) -> int:
+        signal = measurement.signal if self.signal == "debiased" else measurement.mean_square
+        if self.theta**2 * signal > measurement.variance / measurement.samples:
+            return 0
+        return max(1, round(self.growth * measurement.samples), progress.n_ranks)

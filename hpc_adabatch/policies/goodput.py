@@ -1,0 +1,87 @@
+"""Goodput: the batch that makes the most progress a second on this cluster.
+
+Qiao et al. 2021 (Pollux, OSDI), https://arxiv.org/abs/2008.12260, equations 4 to 7:
+
+    paper                                 here
+    GOODPUT(m) = THROUGHPUT(m) * EFFICIENCY(m)
+    THROUGHPUT(M) = M / T_iter(M)         samples a second: measured where steps of this batch were timed, else modelled
+    EFFICIENCY(M) = (phi + M0)/(phi + M)  phi the noise scale; what a sample is worth in a batch of M, against M0
+    T_iter                                seconds = a + b * passes + c * samples of a rank, a, b, c >= 0
+
+The model of a step's time has what one job on a fixed allocation can tell apart: what every step costs (sum over ranks,
+update), what every pass costs, and what every sample costs. It is fitted to the medians of the batches timed so far.
+Where only one batch was timed, half of its time is taken to be fixed, just to try a larger one; what is measured then
+decides. A batch that was timed and is slower than the present one in samples a second is never chosen.
+
+When to use it: you want the run to end soonest on this machine, whatever the noise would allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from ..batches.micro_batch import passes_and_micro_batch
+from ..gradients import Estimate
+from .measured import Measured
+from .policy import Progress
+
+CANDIDATES = 25  # batches between half and twice the present one, evenly spaced in logarithm
+
+
+@dataclass(kw_only=True, eq=False)
+class Goodput(Measured):
+    """Moves to the batch of the highest goodput within one change's reach."""
+
+    def wanted(self, estimate: Estimate, progress: Progress) -> float:
+        now, timed = progress.global_batch, progress.step_seconds
+        if now not in timed:
+            return float(now)  # not timed yet
+        model = StepTime(timed, progress.n_ranks, progress.max_micro_batch)
+        high = min(now * self.growth, progress.max_global_batch)
+        candidates = {round(size) for size in np.geomspace(now / self.growth, high, CANDIDATES)}
+        candidates |= {size for size in timed if now / self.growth <= size <= high}
+        rate_now = now / timed[now]
+        allowed = [size for size in candidates if size not in timed or size / timed[size] >= rate_now]
+
+        def goodput(size: int) -> float:
+            return size / model(size) * efficiency(size, estimate.noise_scale, progress.start_batch)
+
+        best = max(allowed, key=lambda size: (goodput(size), -size))
+        return float(best) if goodput(best) > goodput(now) * (1 + self.tolerance) else float(now)
+
+
+def efficiency(batch: float, noise_scale: float, start_batch: float) -> float:
+    """What a sample is worth in this batch, against one in ``start_batch``: (phi + M0) / (phi + M), equation 7."""
+    return 1.0 if np.isinf(noise_scale) else (noise_scale + start_batch) / (noise_scale + batch)
+
+
+class StepTime:
+    """Seconds of a step by its global batch: as measured, else by the model.
+
+    Args:
+        timed: median seconds by global batch; at least one.
+        n_ranks: ranks that share a batch.
+        max_micro_batch: samples of a pass, at most; None: any number.
+    """
+
+    def __init__(self, timed: Mapping[int, float], n_ranks: int, max_micro_batch: int | None) -> None:
+        self._timed, self._n_ranks, self._micro = timed, n_ranks, max_micro_batch
+        batches, seconds = list(timed), np.array(list(timed.values()))
+        rows = np.array([self._row(batch) for batch in batches])
+        if len(batches) == 1:
+            self._costs = np.array([seconds[0] / 2, 0.0, seconds[0] / 2 / rows[0, 2]])
+        else:
+            self._costs = nnls(rows / seconds[:, None], np.ones(len(batches)))[0]  # relative errors
+
+    def __call__(self, global_batch: int) -> float:
+        if global_batch in self._timed:
+            return self._timed[global_batch]
+        return float(self._row(global_batch) @ self._costs)
+
+    def _row(self, batch: int) -> np.ndarray:
+        passes, micro_batch = passes_and_micro_batch(batch, self._n_ranks, self._micro or batch)
+        return np.array([1.0, passes, passes * micro_batch])

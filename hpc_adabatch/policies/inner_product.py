@@ -1,0 +1,57 @@
+"""The inner product test: the batch is large enough when most of its steps are descents, whatever happens across them.
+
+Bollapragada, Byrd & Nocedal 2018, https://arxiv.org/abs/1710.11258: the inner product test, equation 2.6, and the test
+of orthogonality that completes it, equation 3.3.
+
+    paper                                                     here
+    Var(g_i . g) / |S| <= theta^2 |g|^4                       inner_variance / B <= theta^2 signal^2
+    Var(g_i - (g_i . g / |g|^2) g) / |S| <= nu^2 |g|^2        orthogonal_variance / B <= nu^2 signal
+    |S| = the larger of both demands                          wanted
+
+The norm test (norm_test.py) bounds the noise in all directions alike, so it asks for more samples than a descent needs.
+As there, the published tests take the raw |g|^2; ``signal: debiased`` takes the noise out of it.
+
+When to use it: norm_test's case with as few samples as a descent needs. It keeps a copy of the gradient on measured
+steps (two on one rank).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ..errors import require
+from ..gradients import Estimate
+from .measured import Measured
+from .policy import Progress
+
+
+@dataclass(kw_only=True, eq=False)
+class InnerProduct(Measured):
+    """Jumps to the batch that passes the inner product test and the test of orthogonality."""
+
+    inner_products: ClassVar[bool] = True
+    theta: float = 0.9
+    """Noise along the gradient over its length that is allowed."""
+    nu: float = 5.84
+    """Noise across the gradient over its length that is allowed: the tangent of about 80 degrees."""
+    signal: Literal["debiased", "raw"] = "debiased"
+    """debiased, or raw as in the paper."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.theta > 0, "policy.theta", self.theta, "more than 0", "--policy.theta 0.9")
+        require(self.nu > 0, "policy.nu", self.nu, "more than 0", "--policy.nu 5.84")
+        known = self.signal in ("debiased", "raw")
+        require(known, "policy.signal", self.signal, "debiased, raw", "--policy.signal debiased")
+
+    def wanted(self, estimate: Estimate, progress: Progress) -> float:
+        assert estimate.inner_variance is not None  # measured because of ``inner_products``
+        assert estimate.orthogonal_variance is not None
+        signal = estimate.signal
+        if self.signal == "raw":
+            signal += estimate.variance / progress.global_batch
+        if signal <= 0:
+            return math.inf
+        along = estimate.inner_variance / (self.theta * signal) ** 2
+        across = estimate.orthogonal_variance / (self.nu**2 * signal)
+        return max(along, across)

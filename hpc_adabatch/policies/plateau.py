@@ -1,0 +1,64 @@
+"""The batch grows when the training loss stops to fall.
+
+What AdaBatch's authors announce in a help text and left out of their code (Devarakonda, Naumov & Garland 2017,
+https://arxiv.org/abs/1712.02029): the trigger of a learning rate that is lowered on a plateau, with the batch growing
+instead (Smith et al. 2018, https://arxiv.org/abs/1711.00489). At its maximum the batch stays and the learning rate
+takes the rest.
+
+When to use it: you lower the learning rate on plateaus today, and measure nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import require
+from .growth import grow
+from .policy import Policy, Progress, Proposal
+
+
+@dataclass(kw_only=True, eq=False)
+class Plateau(Policy):
+    """Batch times ``factor`` after ``patience`` epochs without a better training loss."""
+
+    factor: float = 2.0
+    """Of the batch at a plateau."""
+    patience: int = 2
+    """Epochs without improvement before it grows."""
+    threshold: float = 0.01
+    """Part of the best loss that counts as an improvement."""
+    _best: float = field(default=math.inf, init=False, repr=False)
+    _waited: int = field(default=0, init=False, repr=False)  # epochs without improvement
+
+    def __post_init__(self) -> None:
+        require(1 < self.factor < math.inf, "policy.factor", self.factor, "more than 1", "--policy.factor 2")
+        require(self.patience >= 1, "policy.patience", self.patience, "1 or more", "--policy.patience 2")
+        small = 0 <= self.threshold < 1
+        require(small, "policy.threshold", self.threshold, "0 to below 1", "--policy.threshold 0.01")
+
+    @property
+    def foreseeable(self) -> bool:
+        return False
+
+    def phase(self, progress: Progress) -> int:
+        return progress.epochs_completed
+
+    def propose(self, progress: Progress) -> Proposal:
+        batch, factor, loss = progress.global_batch, progress.learning_rate_factor, progress.epoch_loss
+        if loss is not None and loss < self._best * (1 - self.threshold):
+            self._best, self._waited = loss, 0
+        else:
+            self._waited += 1
+        reason = f"loss {loss:.4g}, best {self._best:.4g}, {self._waited} epochs ago" if loss is not None else "no loss"
+        if self._waited >= self.patience:
+            self._waited = 0
+            batch, factor = grow(batch, factor, factor=self.factor, lr_factor=1.0, maximum=progress.max_global_batch)
+        return Proposal(global_batch=batch, learning_rate_factor=factor, reason=reason)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self._best, "waited": self._waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._best, self._waited = state["best"], state["waited"]
