@@ -1,11 +1,11 @@
-"""What measuring the gradient's noise costs a step: off, every 10th step, every step, interleaved in one run.
+"""What measuring the gradient's noise costs a step: ours, fairscale's and adaptdl's, interleaved in one run.
 
     mpirun -np 2 python benchmarks/statistics_cost.py [--rounds 15] [--steps 10] [--network resnet20|wide]
 
 resnet20 is the CIFAR network (0.27 million parameters) at a global batch of 64; wide is a fully connected network of 25
 million parameters at a global batch of 32, where the gradients are large and the work on them is not. Inputs are
-random, because only time is measured. Each round runs every variant for the same number of steps, in turn; ratios are
-taken by round.
+random, because only time is measured. Each round runs every loop for the same number of steps, in turn; ratios are
+taken by round, of each loop over its own without statistics: ours over ours, theirs over bare DDP (rivals.py).
 """
 
 from __future__ import annotations
@@ -13,16 +13,22 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from typing import Any
 
 import torch
+from rivals import BARE, Loop, rivals
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 from hpc_adabatch import AdaptiveBatches, AdaptiveTraining, Cluster, Fixed, NormTest
 from hpc_adabatch.tasks.models import build_model
 
-VARIANTS = {"off": 0, "every 10th step": 10, "every step": 1}
+OFF = "off"
+VARIANTS: dict[str, dict[str, Any]] = {  # what AdaptiveTraining is given; a rule that measures, but where off
+    OFF: {},
+    "every 10th step": {"measure_every": 10},
+    "every step": {"measure_every": 1},
+}
 
 
 def network(name: str) -> torch.nn.Module:
@@ -33,7 +39,7 @@ def network(name: str) -> torch.nn.Module:
     return torch.nn.Sequential(*layers, torch.nn.ReLU(), torch.nn.Linear(width, 768), torch.nn.Linear(768, 10))
 
 
-def stepper(tag: str, every: int, name: str, batch: int, cluster: Cluster) -> Callable[[], None]:
+def stepper(tag: str, how: dict[str, Any], name: str, batch: int, cluster: Cluster) -> Loop:
     torch.manual_seed(0)
     model = torch.nn.Sequential()
     model.add_module(tag.replace(" ", "_"), network(name))  # Horovod tells tensors by their names
@@ -44,8 +50,8 @@ def stepper(tag: str, every: int, name: str, batch: int, cluster: Cluster) -> Ca
         torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9),
         AdaptiveBatches(data, batch, max_global_batch=batch),
         cluster=cluster,
-        policy=NormTest() if every else Fixed(),
-        measure_every=every or 1,
+        policy=NormTest() if how else Fixed(),
+        **how,
     )
     steps = (step for epoch in range(10**6) for step in training.epoch(epoch))
 
@@ -58,35 +64,53 @@ def stepper(tag: str, every: int, name: str, batch: int, cluster: Cluster) -> Ca
     return one
 
 
+def timed(loops: dict[str, Loop], cluster: Cluster, rounds: int, steps: int) -> dict[str, list[float]]:
+    """Seconds a step of each loop, by round; another one begins in each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in loops}
+    names = list(loops)
+    for number in range(rounds + 1):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            cluster.barrier()
+            began_s = time.perf_counter()
+            for _ in range(steps):
+                loops[name]()
+            if number:  # the first round warms up
+                seconds[name].append((time.perf_counter() - began_s) / steps)
+    return seconds
+
+
+def ratio(values: list[float], off: list[float]) -> str:
+    """Median and quartiles over the rounds."""
+    ratios = sorted(value / without for value, without in zip(values, off, strict=True))
+    quarter = len(ratios) // 4
+    return f"{statistics.median(ratios):.3f} ({ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f} between quartiles)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=10, help="of each variant in a round; a multiple of 10")
+    parser.add_argument("--steps", type=int, default=10, help="of each loop in a round; a multiple of 10")
     parser.add_argument("--network", default="resnet20", choices=["resnet20", "wide"])
     flags = parser.parse_args()
     cluster = Cluster.start()
     batch = 64 if flags.network == "resnet20" else 32
-    loops = {name: stepper(name, every, flags.network, batch, cluster) for name, every in VARIANTS.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in loops}
-    for round_number in range(flags.rounds + 1):
-        order = list(loops)[round_number % 3 :] + list(loops)[: round_number % 3]
-        for name in order:
-            cluster.barrier()
-            began_s = time.perf_counter()
-            for _ in range(flags.steps):
-                loops[name]()
-            if round_number:  # the first round warms up
-                seconds[name].append((time.perf_counter() - began_s) / flags.steps)
+    loops = {name: stepper(name, how, flags.network, batch, cluster) for name, how in VARIANTS.items()}
+    theirs, remarks = rivals(lambda: network(flags.network), batch, cluster)
+    offs = dict.fromkeys(loops, OFF) | dict.fromkeys(theirs, BARE)
+    seconds = timed(loops | theirs, cluster, flags.rounds, flags.steps)
     if cluster.leads:
         parameters = sum(parameter.numel() for parameter in network(flags.network).parameters())
         ranks = f"{cluster.size} rank(s) x {torch.get_num_threads()} thread(s)"
-        print(f"{flags.network}, {parameters:,} parameters, global batch {batch}, {ranks}")
+        print(f"{flags.network}, {parameters:,} parameters, global batch {batch}, {ranks}, {flags.rounds} rounds")
         for name, values in seconds.items():
-            ratios = sorted(value / off for value, off in zip(values, seconds["off"], strict=True))
-            quarter = len(ratios) // 4
-            spread = f"{ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f} between quartiles"
-            middle = f"{1000 * statistics.median(values):7.1f} ms   {statistics.median(ratios):.3f} of off"
-            print(f"{name:16} {middle} ({spread})")
+            off, remark = offs[name], remarks.pop(name, "")
+            against = "" if name == off else f"{ratio(values, seconds[off])} of {off}"
+            print(f"{name:16} {1000 * statistics.median(values):7.1f} ms   {against}  {remark}".rstrip())
+        for name, remark in remarks.items():
+            print(f"{name:16} not timed: {remark}")
+    if theirs:
+        torch.distributed.destroy_process_group()
     cluster.stop()
 
 

@@ -1,0 +1,34 @@
+"""The machine and the versions that a table's numbers hold for."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def machine(ranks: int) -> str:
+    """Processor, cores, ranks, threads."""
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = models[0] if models else platform.processor() or platform.machine()
+    return f"{name}, {len(os.sched_getaffinity(0))} cores, {ranks} ranks with a thread each"
+
+
+def versions() -> str:
+    """Of what computes and what sends."""
+    found = [f"Python {platform.python_version()}"]
+    for package in ("torch", "horovod", "numpy"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"no {package}")
+    try:
+        shown = subprocess.run(["mpirun", "--version"], capture_output=True, text=True, check=False).stdout
+        found.append(shown.splitlines()[0])
+    except (OSError, IndexError):
+        found.append("no mpirun")
+    return ", ".join(found)

@@ -1,0 +1,150 @@
+"""The runs of rules.py as a table in Markdown and a picture, with all that their numbers depend on.
+
+Not here: which runs there are (rules.py), their numbers (outcome.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from cells import ROOT, Cell
+from machine import machine, versions
+from outcome import Outcome, Record, outcome, summary
+
+COLUMNS = (
+    *("accuracy", "best", "updates", "times fewer", "final batch"),
+    *("wall time, s", "largest growth", "turns", "diverged"),
+)
+MEANING = (
+    "Accuracy is that of the test set after the last epoch, best the highest after any epoch. Times fewer: updates of",
+    "fixed_small over those of the rule. Largest growth: of the batch in one change, in any seed. Turns: how often the",
+    "batch went the other way than at its last change. Diverged: a test loss not finite, or at the end above guessing.",
+    "Wall time: training, evaluations and checkpoints; starting the ranks and reading the data are not in it.",
+)
+
+
+@dataclass
+class Row:
+    """A rule with its runs, one a seed."""
+
+    name: str
+    cells: list[Cell]
+    missing: str | None = None
+    """Why it cannot be run."""
+    note: str = ""
+    """Written behind its name."""
+
+
+def outcomes(cells: Sequence[Cell]) -> list[Outcome]:
+    """Of the cells that are complete."""
+    return [outcome(result, cell.records()) for cell in cells if (result := cell.result()) is not None]
+
+
+def table_lines(rows: Sequence[Row]) -> list[str]:
+    """Every row, with its reason where it has no numbers. The first row is what updates are compared with."""
+    small = outcomes(rows[0].cells)
+    fixed_updates = statistics.mean(one.updates for one in small) if small else None
+    lines = [f"| rule | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
+    for row in rows:
+        found, failures = outcomes(row.cells), [failure for cell in row.cells if (failure := cell.failure())]
+        reason = row.missing or (f"failed: {failures[0]}" if failures else "not run")
+        shown = summary(found, fixed_updates) if found else {"accuracy": reason}
+        if found and len(found) < len(row.cells):
+            shown["accuracy"] += f" ({len(found)} of {len(row.cells)} seeds; others: {reason})"
+        numbers = [shown.get(column, "").replace("|", "\\|") for column in COLUMNS]
+        lines.append(f"| {' | '.join([f'{row.name} {row.note}'.strip(), *numbers])} |")
+    return lines
+
+
+def grid_line(cell: Cell) -> str:
+    """A run of the grid that chose the tuned row's learning rate."""
+    found = outcomes([cell])
+    return f"{cell.name} {found[0].accuracy:.4f}" if found else f"{cell.name} {cell.failure() or 'not run'}"
+
+
+def document(rows: Sequence[Row], grid: Sequence[Cell], recipe: Record, flags: argparse.Namespace) -> str:
+    """The table with all that its numbers depend on."""
+    cells = [*(cell for row in rows for cell in row.cells), *grid]
+    notes = [cell.known() for cell in cells if cell.result() is not None]
+    began, codes = sorted(note["began"] for note in notes), sorted({note["code"] for note in notes})
+    loads = [note["load"] for note in notes if "load" in note]
+    shown = yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None, width=110).splitlines()
+    favoured = "by its accuracy on the test set, which favours that row"
+    lines = [
+        f"# Rules for the batch beside fixed batches: {flags.task}",
+        "",
+        f"    {command(flags)}",
+        "",
+        f"Trained {began[0]} to {began[-1]}" if began else "Nothing trained yet",
+        f"by {', '.join(codes)} (+: changed since that commit);",
+        f"{versions()}.",
+        f"{machine(flags.ranks)}, one run after another;",
+        f"load average at the end of a run {min(loads)} to {max(loads)}." if loads else "",
+        "",
+        *table_lines(rows),
+        "",
+        f"± is the standard deviation over seeds {', '.join(map(str, flags.seeds))}.",
+        *MEANING,
+        f"The learning rate of fixed_large_tuned was chosen on seed {flags.seeds[0]}, {favoured}:",
+        f"{', '.join(map(grid_line, grid))}.",
+        "",
+        f"![Batch over epochs, accuracy over updates]({flags.write.with_suffix('.png').name})",
+        "",
+        "The recipe; what each rule adds to it stands in benchmarks/rules.py:",
+        "",
+        *(f"    {text}" for text in shown),
+    ]
+    return "\n".join(lines).replace(str(flags.out), "OUT").replace(f"{ROOT}/", "") + "\n"
+
+
+def command(flags: argparse.Namespace) -> str:
+    """What repeats the table, without the folders of this machine."""
+    seeds = ",".join(map(str, flags.seeds))
+    images = " --images DIR" if flags.task == "cifar" else ""
+    write = flags.write if not flags.write.is_absolute() else flags.write.name
+    ranks = f" --ranks {flags.ranks}"
+    return f"python benchmarks/rules.py --task {flags.task}{images} --seeds {seeds}{ranks} --write {write}"
+
+
+def draw(found: Sequence[tuple[str, list[Outcome]]], path: Path) -> None:
+    """The first seed's batch over the epochs; the accuracy over the updates, all seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (batch, score) = pyplot.subplots(1, 2, figsize=(10, 6), layout="constrained")
+    for number, (name, runs) in enumerate(found):
+        colour, marker = pyplot.get_cmap("tab20")(number % 20), "osD^v"[number % 5]
+        epochs, sizes = zip(*runs[0].batches, strict=True)
+        batch.plot(epochs, sizes, drawstyle="steps-post", color=colour, marker=marker, markersize=4, alpha=0.8)
+        updates, accuracies = [run.updates for run in runs], [run.accuracy for run in runs]
+        middle, error = statistics.mean(accuracies), statistics.stdev(accuracies) if len(runs) > 1 else 0.0
+        score.errorbar(statistics.mean(updates), middle, yerr=error, fmt=marker, color=colour, label=name)
+    batch.set(xlabel="epoch", ylabel="global batch (samples), first seed")
+    score.set(xlabel="updates", ylabel="test accuracy, mean ± standard deviation over seeds")
+    batch.set_yscale("log", base=2)
+    score.set_xscale("log", base=2)
+    batch.yaxis.set_major_formatter("{x:.0f}")
+    score.xaxis.set_major_formatter("{x:.0f}")
+    for axes in (batch, score):
+        axes.grid(alpha=0.3)
+    figure.legend(*score.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize="small")
+    figure.savefig(path, dpi=90)
+    pyplot.close(figure)
+
+
+def write_table(rows: Sequence[Row], grid: Sequence[Cell], recipe: Record, flags: argparse.Namespace) -> None:
+    """Prints the table; with ``--write``, writes the document and the picture beside it."""
+    print("\n".join(table_lines(rows)))
+    if flags.write is not None:
+        flags.write.parent.mkdir(parents=True, exist_ok=True)
+        flags.write.write_text(document(rows, grid, recipe, flags), encoding="utf-8")
+        found = [(row.name, outcomes(row.cells)) for row in rows]
+        draw([(name, runs) for name, runs in found if runs], flags.write.with_suffix(".png"))
+        print(f"written to {flags.write}")
