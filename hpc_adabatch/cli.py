@@ -3,29 +3,41 @@
 Exit codes: 0 done, 1 a fault of the program, 2 input that cannot be used, 75 stopped by the scheduler and to be started
 again, 130 stopped by the user.
 
-Not here: what the commands do (training/run.py, training/preview.py, cluster/doctor.py), recipes (command_line.py).
+Not here: what the commands do (training/run.py, training/preview.py, probe/, cluster/doctor.py), recipes
+(command_line.py).
 """
 
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from .errors import InputError, require
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from .cluster import Cluster
 
 USAGE = """usage: adabatch COMMAND ...
 
   train RECIPE [--out DIR] [--resume auto] [--FIELD VALUE ...]   train; alone, or under horovodrun, mpirun, srun
   plan RECIPE [--ranks N] [--measure true] [--FIELD VALUE ...]   what will happen, before it happens
+  probe [RECIPE] [--out FILE] [--seconds S] [--FIELD VALUE ...]  what messages and steps take on these ranks
+  noise RECIPE [--checkpoint RUN] [--steps N] [--FIELD VALUE ...] noise scale of a model's gradient, layer by layer
   report RUN                                                     table of a finished run
   doctor                                                         what is built, what is wrong, how to mend it
 
 adabatch COMMAND --help tells more."""
+
+
+PATIENCE_S = 10.0  # for rank 0 to start and to read the same input; its end is usually this one's too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +60,27 @@ class PlanFlags:
     """Passes a few micro-batches of each size through the network here, for hours and memory."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProbeFlags:
+    """How long to measure."""
+
+    out: str | None = None
+    """File for all numbers, as JSON; none is written when not given."""
+    seconds: float = 120.0
+    """To measure for, at most about."""
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command and exits."""
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    commands: dict[str, Callable[[list[str]], int]] = {"train": train, "plan": plan, "report": report, "doctor": doctor}
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "train": train,
+        "plan": plan,
+        "probe": probe,
+        "noise": noise,
+        "report": report,
+        "doctor": doctor,
+    }
     if command in ("-h", "--help"):
         print(USAGE)
         sys.exit(0)
@@ -64,36 +93,25 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         found = launch()
         if found is None or found.rank == 0:
             _complain(error)
+        else:  # whoever ends first with an error makes mpirun end the others, and rank 0 has something to say
+            time.sleep(PATIENCE_S)
         code = 2
     sys.exit(code)
 
 
 def train(arguments: list[str]) -> int:
-    """Trains a recipe. Faults on one rank end all."""
-    from .cluster import Cluster
+    """Trains a recipe."""
     from .command_line import parse_recipe
 
     recipe, flags, resolved = parse_recipe("train", arguments, TrainFlags)
     from .training.run import Run
 
-    cluster = Cluster.start()
-    try:
+    def run(cluster: Cluster) -> int:
         name = f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
         folder = Path(flags["out"] or cluster.tell(name))
-        code = Run(recipe, resolved, folder, resume=flags["resume"] == "auto", cluster=cluster).train()
-    except InputError as error:
-        if not error.shared:  # the other ranks know nothing of it
-            _complain(error, f" (rank {cluster.rank})" if cluster.size > 1 else "")
-            cluster.abort(2)
-        if cluster.leads:
-            _complain(error)
-        code = 2
-    except BaseException as error:
-        _report_fault(error, cluster.rank)
-        cluster.abort(130 if isinstance(error, KeyboardInterrupt) else 1)
-        raise
-    cluster.stop()
-    return code
+        return Run(recipe, resolved, folder, resume=flags["resume"] == "auto", cluster=cluster).train()
+
+    return _on_all_ranks(run)
 
 
 def plan(arguments: list[str]) -> int:
@@ -107,19 +125,57 @@ def plan(arguments: list[str]) -> int:
     return 0
 
 
+def probe(arguments: list[str]) -> int:
+    """Measures messages between the ranks, and a recipe's steps on them."""
+    from .command_line import parse_recipe
+
+    recipe = None
+    if arguments and (not arguments[0].startswith("-") or {"-h", "--help", "--print_config"} & set(arguments)):
+        recipe, flags, _ = parse_recipe("probe", arguments, ProbeFlags)
+    else:
+        flags = _flags_alone("probe", arguments, ProbeFlags)
+    from .probe import check_seconds, measure
+
+    check_seconds(flags["seconds"])
+    out = Path(flags["out"]) if flags["out"] is not None else None
+
+    def run(cluster: Cluster) -> int:
+        measure(recipe, out, seconds=flags["seconds"], cluster=cluster)
+        return 0
+
+    return _on_all_ranks(run)
+
+
+def noise(arguments: list[str]) -> int:
+    """Measures the noise of a model's gradient, and says which batch it suggests."""
+    from .command_line import parse_recipe
+    from .training.noise_report import NoiseFlags, report_noise
+    from .training.progress import Display
+
+    recipe, given, _ = parse_recipe("noise", arguments, NoiseFlags)
+    flags = NoiseFlags(**{name: given[name] for name in NoiseFlags.__dataclass_fields__})
+
+    def run(cluster: Cluster) -> int:
+        parts = report_noise(recipe, flags, cluster)
+        if cluster.leads:
+            for part in parts:
+                Display(True).console.print(part)
+        return 0
+
+    return _on_all_ranks(run)
+
+
 def report(arguments: list[str]) -> int:
     """Prints the table of a finished run."""
-    from rich.console import Console
-
+    from .training.progress import Display
     from .training.result import report as parts
 
     require(len(arguments) == 1, "RUN", " ".join(arguments) or "nothing", "one folder", "adabatch report runs/NAME")
     if arguments[0] in ("-h", "--help"):
         print("usage: adabatch report RUN\n\nRUN is the folder of a finished run.")
         return 0
-    console = Console(soft_wrap=True, highlight=False)
     for part in parts(Path(arguments[0])):
-        console.print(part)
+        Display(True).console.print(part)
     return 0
 
 
@@ -132,6 +188,54 @@ def doctor(arguments: list[str]) -> int:
     from .cluster.doctor import examine
 
     return examine()
+
+
+def _flags_alone(command: str, arguments: list[str], flags: type) -> Namespace:
+    """The flags of a command that was given no recipe.
+
+    Raises:
+        InputError: the first thing that cannot be used.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from .command_line import _explain
+
+    names, hint = list(flags.__dataclass_fields__), f"adabatch {command} recipes/quickstart.yaml"  # type: ignore[attr-defined]
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        known = not flag.startswith("--") or flag[2:] in names
+        require(known, flag[2:], "no RECIPE that has such a field", ", ".join(names), f"{hint} {flag} VALUE")
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_class_arguments(flags)
+    parser.add_argument("late", nargs="?")
+    try:
+        found = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise _explain(str(error), parser) from error
+    require(found["late"] is None, "RECIPE", f"{found['late']} after the flags", "the recipe first", hint)
+    return found
+
+
+def _on_all_ranks(work: Callable[[Cluster], int]) -> int:
+    """Joins the other ranks, works and leaves. Faults on one rank end all."""
+    from .cluster import Cluster
+
+    cluster = Cluster.start()
+    try:
+        code = work(cluster)
+    except InputError as error:
+        if not error.shared:  # the other ranks know nothing of it
+            _complain(error, f" (rank {cluster.rank})" if cluster.size > 1 else "")
+            cluster.abort(2)
+        if cluster.leads:
+            _complain(error)
+        code = 2
+    except BaseException as error:
+        _report_fault(error, cluster.rank)
+        cluster.abort(130 if isinstance(error, KeyboardInterrupt) else 1)
+        raise
+    cluster.stop()
+    return code
 
 
 def _complain(error: InputError, where: str = "") -> None:

@@ -126,7 +126,7 @@ class Smoother:
         return {
             "sums": self._sums.tolist(),
             "products": self._products.tolist(),
-            "others": self._others.tolist(),
+            "others": [x if math.isfinite(x) else None for x in self._others.tolist()],
             "weights": [self._weight, self._weight_squares],
             "mean_square": self._mean_square,
             "samples": self._samples,
@@ -134,7 +134,7 @@ class Smoother:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._sums, self._products = np.array(state["sums"]), np.array(state["products"])
-        self._others = np.array(state["others"])
+        self._others = np.array([math.nan if x is None else x for x in state["others"]])
         self._weight, self._weight_squares = state["weights"]
         self._mean_square, self._samples = state["mean_square"], state["samples"]
 

@@ -3,6 +3,7 @@
     window     no decision before a whole window of samples has been measured
     dwell      measurements between two changes, at least
     growth     factor per change, at most; also where the signal cannot be told from zero
+    interval   no change while the batches that the 95 % interval of the noise scale would want hold the present one
     tolerance  changes smaller than this part are not made
     shrink     whether the batch may become smaller again
     lower_lr   where the maximum cuts the batch, the learning rate takes the rest: maximum / batch wanted (Sievert &
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from ..batches.micro_batch import even
@@ -91,19 +92,25 @@ class Measured(Policy):
             return Proposal(global_batch=now, learning_rate_factor=factor, reason="measuring: the window is not full")
         if progress.measurements - self._changed_at < self.dwell:
             return Proposal(global_batch=now, learning_rate_factor=factor, reason="dwelling after a change")
-        target = self.wanted(estimate, progress)
-        batch, factor = self._bounded(target, progress)
-        found = (
-            f"noise scale {estimate.noise_scale:.4g} ({estimate.low:.4g} to {estimate.high:.4g}), wanted {target:.4g}"
+        least, target, most = (
+            self.wanted(_with(estimate, scale), progress)
+            for scale in (estimate.low, estimate.noise_scale, estimate.high)
         )
+        found = (
+            f"noise scale {estimate.noise_scale:.4g} ({estimate.low:.4g} to {estimate.high:.4g}),"
+            f" wanted {target:.4g} ({least:.4g} to {most:.4g})"
+        )
+        standing = now / factor  # the batch that this learning rate stands for
+        if least <= standing <= most:
+            return Proposal(global_batch=now, learning_rate_factor=factor, reason=found)
+        batch, factor = self._bounded(target, standing, progress)
         if (batch, factor) != (now, progress.learning_rate_factor):
             self._changed_at = progress.measurements
         return Proposal(global_batch=batch, learning_rate_factor=factor, reason=found)
 
-    def _bounded(self, target: float, progress: Progress) -> tuple[int, float]:
+    def _bounded(self, target: float, standing: float, progress: Progress) -> tuple[int, float]:
         """Batch and learning-rate factor, no further from now than one change may go."""
         now, maximum = progress.global_batch, progress.max_global_batch
-        standing = now / progress.learning_rate_factor  # the batch that this learning rate stands for
         bounded = min(target, standing * self.growth)
         if not self.shrink:
             bounded = max(bounded, standing)
@@ -122,3 +129,10 @@ class Measured(Policy):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._changed_at = state["changed_at"]
+
+
+def _with(estimate: Estimate, noise_scale: float) -> Estimate:
+    """The estimate as it would be with this noise scale: the variance is known far better than the signal."""
+    if noise_scale == estimate.noise_scale:
+        return estimate
+    return replace(estimate, signal=estimate.variance / noise_scale if noise_scale > 0 else math.inf)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 SECONDS_BETWEEN_LINES = 30.0
+WIDTH = 110  # of tables in log files
 
 
 class Display:
@@ -29,6 +30,8 @@ class Display:
         # mpirun gives each rank a terminal as standard output, whatever its own output is, but not as standard error
         terminal = sys.stdout.isatty() and sys.stderr.isatty()
         self.console = console or Console(soft_wrap=True, highlight=False, force_terminal=terminal, file=sys.stdout)
+        if console is None and not terminal:
+            self.console.width = WIDTH
         self._bar: Progress | None = None
         self._title = ""
         self._total = self._done = 0

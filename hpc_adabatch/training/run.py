@@ -11,11 +11,10 @@ from pathlib import Path
 import torch
 
 from ..cluster import Cluster
-from ..errors import InputError
 from ..recipe import Recipe
-from ..tasks import TaskData
 from . import checkpoint, restart
 from .adaptive import AdaptiveTraining, check_pieces
+from .build import Forward, build_model, load_data
 from .evaluation import evaluate
 from .folder import RunFolder
 from .journal import Journal
@@ -45,9 +44,10 @@ class Run:
         with cluster.together():
             if cluster.leads:
                 self.folder.claim(resume=resume)
-        self.data = self._load_data()
+        self.data = load_data(recipe, cluster)
         self.journal = Journal(self.folder.journal if cluster.leads else None)
         self.training = self._build()
+        self.forward = Forward(self.training.model, recipe, cluster.device)
         self.metric: float | None = None
         self.training_s = 0.0
         if not (resume and self._resume()):
@@ -68,15 +68,6 @@ class Run:
         if self.cluster.leads and not self.folder.result.exists():
             self._finish()
         return 0
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Applies the model in the precision and memory layout of the recipe."""
-        if self.recipe.options.channels_last and inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        reduced = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.recipe.options.precision)
-        with torch.autocast(self.cluster.device.type, dtype=reduced, enabled=reduced is not None):
-            outputs = self.training.model(inputs)
-        return outputs if outputs.dtype == torch.float64 else outputs.float()
 
     def _epoch(self, epoch: int) -> None:
         training, plan, task = self.training, self.training.plan, self.recipe.task
@@ -113,28 +104,10 @@ class Run:
             self.training.record("end", reason=self.training.stopped)
         self._save()
 
-    def _load_data(self) -> TaskData:
-        with self.cluster.together():
-            if self.cluster.local_rank == 0:
-                self.recipe.task.fetch()
-        with self.cluster.together():
-            data = self.recipe.task.load()
-        return data  # noqa: RET504 (leaving the block is what tells the other ranks)
-
     def _build(self) -> AdaptiveTraining:
         recipe = self.recipe
         with self.cluster.together():
-            torch.manual_seed(recipe.options.seed)
-            model = recipe.task.model(recipe.model_name, self.data).to(self.cluster.device)
-            try:  # one look at a sample: a network may not take images of this size
-                with torch.no_grad():
-                    model.eval()(torch.zeros(1, *self.data.sample_shape, device=self.cluster.device))
-            except RuntimeError as error:
-                shape = "x".join(map(str, self.data.sample_shape))
-                reason = str(error).splitlines()[0]
-                raise InputError(
-                    "model", f"{recipe.model_name} ({reason})", f"one that takes samples of {shape}"
-                ) from error
+            model = build_model(recipe, self.data, self.cluster.device)
             batches = recipe.batches(self.data)
             batches.check_ranks(self.cluster.size)
             if recipe.policy.measures or recipe.learning_rate.measures:

@@ -1,0 +1,213 @@
+"""What optimizer steps of a recipe take, with communication and without, for each micro-batch.
+
+    pass          forward and backward of one micro-batch, on the device already
+    step alone    data, pass, optimizer; each rank for itself, all at the same time
+    step          the same, with gradients summed over the ranks
+    exposed       step - step alone, round by round: the communication that the backward pass does not hide
+
+Everything is the recipe's and goes through ``AdaptiveTraining`` with a fixed batch of one pass a rank; but the learning
+rate is next to nothing, so that no network diverges, however many steps there are, and no step size is searched.
+
+Not here: rounds and clock (timing.py), what the messages take by themselves (messages.py).
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sized
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Subset, TensorDataset
+
+from ..batches import AdaptiveBatches
+from ..cluster import Cluster, SingleProcess
+from ..errors import InputError
+from ..recipe import Recipe
+from ..tasks import TaskData
+from ..training import AdaptiveTraining
+from ..training.build import Forward, build_model, load_data
+from .timing import LEAST_ROUNDS, WARM_ROUNDS, Timer, Times
+
+STANDING_STILL = 1e-12  # learning rate; 0 would be divided by
+MOST_ROUNDS = 100  # so that small micro-batches leave their time to large ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTimes:
+    """One micro-batch on every rank."""
+
+    micro_batch: int
+    global_batch: int
+    forward_backward: Times
+    step_alone: Times
+    step: Times
+    exposed: Times | None
+    """May be negative, by what the times scatter; None with one rank."""
+    samples_per_s_per_rank: float
+    samples_per_s: float
+    """Of ``step``, over all ranks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A micro-batch without times."""
+
+    micro_batch: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """What was measured of a recipe."""
+
+    parameters: int
+    """That are trained."""
+    gradient_bytes: int
+    """That a step sums over the ranks."""
+    steps: list[StepTimes]
+    left_out: list[LeftOut]
+
+
+def micro_batches(max_micro_batch: int, max_global_batch: int, n_ranks: int) -> list[int]:
+    """Powers of two up to the most that a rank passes at once when the global batch is largest, and that."""
+    most = min(max_micro_batch, max(1, max_global_batch // n_ranks))
+    powers = [2**power for power in range(most.bit_length())]
+    return powers if powers[-1] == most else [*powers, most]
+
+
+class RecipeSteps:
+    """The steps of a recipe on these ranks.
+
+    Args:
+        recipe: what to train.
+        cluster: the ranks.
+
+    Raises:
+        InputError: data, model or sizes cannot be used; the same on every rank.
+    """
+
+    def __init__(self, recipe: Recipe, cluster: Cluster) -> None:
+        self.recipe, self.cluster = recipe, cluster
+        self.data = load_data(recipe, cluster)
+        with cluster.together():
+            batches = recipe.batches(self.data)
+            batches.check_ranks(cluster.size)
+            model = build_model(recipe, self.data, cluster.device)
+            trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            recipe.optimizer.build(model)  # a process's first optimizer loads torch's compiler, for seconds
+        self.sizes = micro_batches(batches.max_micro_batch, batches.max_global_batch, cluster.size)
+        self.parameters = sum(parameter.numel() for parameter in trained)
+        self.gradient_bytes = sum(parameter.nbytes for parameter in trained)
+
+    def measure(self, timer: Timer) -> Steps:
+        """Times every micro-batch for which there is time and memory, from small to large; call on every rank."""
+        steps: list[StepTimes] = []
+        left_out: list[LeftOut] = []
+        for index, micro_batch in enumerate(self.sizes):
+            # twice the samples take at most about twice as long
+            if steps and not timer.allows(2 * (WARM_ROUNDS + LEAST_ROUNDS) * _round_s(steps[-1])):
+                reason = f"no time left of {timer.seconds:g} seconds"
+                left_out += [LeftOut(micro_batch=size, reason=reason) for size in self.sizes[index:]]
+                break
+            found = self._measure(micro_batch, timer, 1 / (len(self.sizes) - index))
+            if isinstance(found, LeftOut):
+                left_out.append(found)
+            else:
+                steps.append(found)
+            gc.collect()  # Horovod's hooks and its optimizer hold each other, and the weights with them
+        return Steps(parameters=self.parameters, gradient_bytes=self.gradient_bytes, steps=steps, left_out=left_out)
+
+    def _measure(self, micro_batch: int, timer: Timer, share: float) -> StepTimes | LeftOut:
+        cluster, seed = self.cluster, self.recipe.options.seed
+        one_rank = SingleProcess()
+        one_rank.device = cluster.device
+        together = _Stepper(self.recipe, self.data, micro_batch, cluster, seed)
+        alone = _Stepper(self.recipe, self.data, micro_batch, one_rank, seed + cluster.rank)  # other samples a rank
+        reason = ""
+        try:  # without communication: a rank that has no memory left keeps no other waiting
+            alone.step()
+        except InputError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+        reasons = [f"rank {rank}: {reason}" for rank, reason in enumerate(cluster.gather(reason)) if reason]
+        if reasons:
+            return LeftOut(micro_batch=micro_batch, reason=reasons[0])
+        works = {"pass": alone.forward_backward, "alone": alone.step}
+        if cluster.size > 1:
+            works["step"] = together.step
+        seconds = timer.rounds(works, share=share, most=MOST_ROUNDS)
+        step = Times.of(seconds.get("step", seconds["alone"]))
+        exposed = None
+        if cluster.size > 1:
+            exposed = Times.of(np.subtract(seconds["step"], seconds["alone"]).tolist())
+        return StepTimes(
+            micro_batch=micro_batch,
+            global_batch=micro_batch * cluster.size,
+            forward_backward=Times.of(seconds["pass"]),
+            step_alone=Times.of(seconds["alone"]),
+            step=step,
+            exposed=exposed,
+            samples_per_s_per_rank=micro_batch / step.median_s,
+            samples_per_s=micro_batch * cluster.size / step.median_s,
+        )
+
+
+class _Stepper:
+    """Optimizer steps of one fixed batch without end, one at a time."""
+
+    def __init__(self, recipe: Recipe, data: TaskData, micro_batch: int, cluster: Cluster, seed: int) -> None:
+        self._task = recipe.task
+        self._model = build_model(recipe, data, cluster.device).train()
+        self._forward = Forward(self._model, recipe, cluster.device)
+        optimizer = recipe.optimizer.build(self._model)
+        for group in optimizer.param_groups:
+            group["lr"] = STANDING_STILL
+        global_batch = micro_batch * cluster.size
+        batches = AdaptiveBatches(
+            _whole_batches(data.train, global_batch),
+            global_batch,
+            max_global_batch=global_batch,
+            max_micro_batch=micro_batch,
+            seed=seed,
+            workers=recipe.options.workers,
+            transform=data.augment,
+        )
+        scaler = torch.amp.GradScaler(cluster.device.type) if recipe.options.precision == "float16" else None
+        training = AdaptiveTraining(self._model, optimizer, batches, cluster=cluster, scaler=scaler)
+        self._steps = (step for epoch in count() for step in training.epoch(epoch))
+        self._held: tuple[torch.Tensor, torch.Tensor]
+
+    def step(self) -> None:
+        """Data, pass, sum over the ranks, optimizer."""
+        step = next(self._steps)
+        for inputs, targets in step:
+            step.backward(self._loss(inputs, targets))
+            self._held = inputs, targets
+        step.update()
+
+    def forward_backward(self) -> None:
+        """A pass of the samples of the last step, whose gradient is forgotten."""
+        self._loss(*self._held).backward()  # type: ignore[no-untyped-call]
+        self._model.zero_grad()
+
+    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return self._task.loss(self._forward(inputs), targets)
+
+
+def _whole_batches(dataset: Dataset[Any], global_batch: int) -> Dataset[Any]:
+    """The samples of whole global batches only: a ragged one at an epoch's end would be quicker than the others."""
+    n_samples = len(cast(Sized, dataset)) // global_batch * global_batch
+    if isinstance(dataset, TensorDataset):  # stays one, because those are indexed without workers
+        return TensorDataset(*(tensor[:n_samples] for tensor in dataset.tensors))
+    return Subset(dataset, range(n_samples))
+
+
+def _round_s(times: StepTimes) -> float:
+    """A round of all that is timed with one micro-batch."""
+    step_s = times.step.median_s if times.exposed is not None else 0.0
+    return times.forward_backward.median_s + times.step_alone.median_s + step_s

@@ -1,0 +1,70 @@
+"""From a recipe to what trains: data on every rank, a network with its weights, and its forward pass.
+
+Not here: recipes (recipe.py), training (adaptive.py).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..cluster import Cluster
+from ..errors import InputError
+from ..recipe import Recipe
+from ..tasks import TaskData
+
+REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_data(recipe: Recipe, cluster: Cluster) -> TaskData:
+    """The task's data, fetched by one rank a node, read by all.
+
+    Raises:
+        InputError: it is missing or damaged; the same on every rank.
+    """
+    with cluster.together():
+        if cluster.local_rank == 0:
+            recipe.task.fetch()
+    with cluster.together():
+        data = recipe.task.load()
+    return data  # noqa: RET504 (leaving the block is what tells the other ranks)
+
+
+def build_model(recipe: Recipe, data: TaskData, device: torch.device) -> nn.Module:
+    """The network with fresh weights, which takes the task's samples.
+
+    Raises:
+        InputError: there is no such network, or it does not take them.
+    """
+    torch.manual_seed(recipe.options.seed)
+    model = recipe.task.model(recipe.model_name, data).to(device)
+    kind = next(model.parameters()).dtype
+    try:  # one look at a sample: a network may not take images of this size
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, *data.sample_shape, device=device, dtype=kind))
+    except RuntimeError as error:
+        shape, reason = "x".join(map(str, data.sample_shape)), str(error).splitlines()[0]
+        raise InputError("model", f"{recipe.model_name} ({reason})", f"one that takes samples of {shape}") from error
+    return model
+
+
+class Forward:
+    """Applies a model in the precision and memory layout of a recipe; the outputs are float32 at least.
+
+    Args:
+        model: to apply.
+        recipe: whose options say how.
+        device: where the model is.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self._channels_last = recipe.options.channels_last
+        self._reduced = REDUCED.get(recipe.options.precision)
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self._channels_last and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, dtype=self._reduced, enabled=self._reduced is not None):
+            outputs: torch.Tensor = self._model(inputs)
+        return outputs if outputs.dtype == torch.float64 else outputs.float()
