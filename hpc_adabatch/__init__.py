@@ -9,6 +9,7 @@ learning_rate  one function of samples and batches
 optim          optimizers for large batches
 training       the loop, and a whole run around it
 tasks          what there is to learn
+probe          what messages and steps take on these ranks
 """
 
 from .batches import AdaptiveBatches

@@ -198,7 +198,7 @@ def _flags_alone(command: str, arguments: list[str], flags: type) -> Namespace:
     """
     from jsonargparse import ArgumentError, ArgumentParser
 
-    from .command_line import _explain
+    from .command_line import explain
 
     names, hint = list(flags.__dataclass_fields__), f"adabatch {command} recipes/quickstart.yaml"  # type: ignore[attr-defined]
     for argument in arguments:
@@ -211,7 +211,7 @@ def _flags_alone(command: str, arguments: list[str], flags: type) -> Namespace:
     try:
         found = parser.parse_args(arguments)
     except ArgumentError as error:
-        raise _explain(str(error), parser) from error
+        raise explain(str(error), parser) from error
     require(found["late"] is None, "RECIPE", f"{found['late']} after the flags", "the recipe first", hint)
     return found
 

@@ -59,7 +59,7 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
     try:
         known = parser.parse_args(["--config", yaml.safe_dump(sections), *flags])
     except ArgumentError as error:
-        raise _explain(str(error), parser) from error
+        raise explain(str(error), parser) from error
     for key, default in parser.get_defaults().items():
         if known.get(key) is None and default is not None and not key.startswith("config"):
             raise InputError(key, "null", "a value", f"--{key} {_example(key, parser)}")
@@ -182,7 +182,7 @@ def _example(key: str, parser: ArgumentParser) -> str:
     return "VALUE" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def _explain(message: str, parser: ArgumentParser) -> InputError:
+def explain(message: str, parser: ArgumentParser) -> InputError:
     """jsonargparse's message as field, given, allowed, what to type."""
     if found := _KEY.search(message):
         key, value = found["key"], _VALUE.search(message)
