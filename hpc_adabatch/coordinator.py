@@ -20,12 +20,15 @@ Not here: the rules (policies/), what the learning rate makes of it (learning_ra
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from .cluster import Cluster
 from .gradients import Measurement
 from .policies import Policy, Progress
+
+UNKNOWN = (math.nan, math.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +43,8 @@ class Decision:
     """The cursor: samples trained on when it takes effect."""
     pace: int = 1
     """Steps until the next measurement."""
-    noise: tuple[float, float] = (0.0, 0.0)
-    """Variance and signal as AdaScale takes them."""
+    noise: tuple[float, float] | None = None
+    """Variance and signal as AdaScale takes them; None until they are known."""
     reason: str = ""
     """For people; on rank 0 only."""
 
@@ -90,7 +93,7 @@ class Coordinator:
             bounded = max(least, min(batch, progress.max_global_batch))
             estimate = progress.estimate
             if noise is None:
-                noise = (estimate.variance, estimate.signal) if estimate is not None else (0.0, 0.0)
+                noise = (estimate.variance, estimate.signal) if estimate is not None else UNKNOWN
             numbers = [float(bounded), factor, float(progress.samples_seen), float(pace), *noise]
         batch_now, factor, cursor, pace_now, variance, signal = self._cluster.announce(numbers)
         if int(cursor) != progress.samples_seen:
@@ -102,7 +105,7 @@ class Coordinator:
             learning_rate_factor=factor,
             samples_seen=int(cursor),
             pace=int(pace_now),
-            noise=(variance, signal),
+            noise=(variance, signal) if math.isfinite(variance) else None,
             reason=reason,
         )
 

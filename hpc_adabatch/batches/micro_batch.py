@@ -9,6 +9,8 @@ The micro-batch grows with the global batch, because that is what makes one devi
 Not here: whose samples they are (plan.py), weighting their losses (training/step.py).
 """
 
+import math
+
 
 def pieces(share: int, max_micro_batch: int) -> list[int]:
     """Splits ``share`` samples into the fewest passes of at most ``max_micro_batch``, equal to within one sample."""
@@ -25,15 +27,28 @@ def passes_and_micro_batch(global_batch: int, n_ranks: int, max_micro_batch: int
     return len(sizes), sizes[0]
 
 
-def even(global_batch: float, n_ranks: int, max_micro_batch: int | None, *, least: int, most: int, now: int) -> int:
-    """The batch next to the one wanted that gives every pass of every rank equally many samples.
+def is_even(global_batch: int, n_ranks: int, max_micro_batch: int | None) -> bool:
+    """Whether every pass of every rank gets equally many samples."""
+    share, rest = divmod(global_batch, n_ranks)
+    passes = 1 if max_micro_batch is None else -(-share // max_micro_batch)
+    return rest == 0 and share > 0 and share % passes == 0
 
-    Rounded away from ``now``, so that a small change is not rounded to none. Where there is no such batch within
-    ``least`` and ``most``, the nearest integer within them.
-    """
-    near = round(min(max(global_batch, least), most))
-    share = -(-near // n_ranks)
-    unit = n_ranks * (1 if max_micro_batch is None else -(-share // max_micro_batch))
-    below, above = near // unit * unit, -(-near // unit) * unit
-    first, second = (above, below) if global_batch > now else (below, above)
-    return next((size for size in (first, second) if least <= size <= most and size > 0), near)
+
+def even(wanted: float, n_ranks: int, max_micro_batch: int | None, *, least: int, most: int) -> int:
+    """The even batch nearest to the one wanted, within ``least`` and ``most``; the nearest integer if there is none."""
+    near = min(max(wanted, least), most)
+    below = next_even(math.floor(near) + 1, n_ranks, max_micro_batch, limit=least)
+    above = next_even(math.ceil(near) - 1, n_ranks, max_micro_batch, limit=most)
+    found = [size for size in (below, above) if least <= size <= most and is_even(size, n_ranks, max_micro_batch)]
+    return min(found, key=lambda size: (abs(size - near), size)) if found else round(near)
+
+
+def next_even(now: int, n_ranks: int, max_micro_batch: int | None, *, limit: int) -> int:
+    """The first even batch on the way from ``now`` to ``limit``, beyond ``now``; ``now`` where there is none."""
+    up = limit > now
+    share = now // n_ranks + 1 if up else -(-now // n_ranks) - 1
+    while (share * n_ranks <= limit) if up else (share * n_ranks >= max(limit, 1)):
+        if is_even(share * n_ranks, n_ranks, max_micro_batch):
+            return share * n_ranks
+        share += 1 if up else -1
+    return now

@@ -38,4 +38,5 @@ class Cabs(Measured):
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         assert estimate.loss is not None  # the loop gives it with every measurement
         gap = max(estimate.loss - self.infimum, 1e-12)
-        return self.constant * progress.learning_rate * max(estimate.variance, 0.0) / gap
+        rate = progress.learning_rate / progress.learning_rate_factor  # not the one that lower_lr has lowered
+        return self.constant * rate * max(estimate.variance, 0.0) / gap

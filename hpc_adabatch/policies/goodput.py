@@ -11,20 +11,22 @@ Qiao et al. 2021 (Pollux, OSDI), https://arxiv.org/abs/2008.12260, equations 4 t
 The model of a step's time has what one job on a fixed allocation can tell apart: what every step costs (sum over ranks,
 update), what every pass costs, and what every sample costs. It is fitted to the medians of the batches timed so far.
 Where only one batch was timed, half of its time is taken to be fixed, just to try a larger one; what is measured then
-decides. A batch that was timed and is slower than the present one in samples a second is never chosen.
+decides. A batch that was timed and is slower than the present one in samples a second is never chosen, nor is one
+beyond it.
 
 When to use it: you want the run to end soonest on this machine, whatever the noise would allow.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import nnls
 
-from ..batches.micro_batch import passes_and_micro_batch
+from ..batches.micro_batch import even, passes_and_micro_batch
 from ..gradients import Estimate
 from .measured import Measured
 from .policy import Progress
@@ -42,10 +44,14 @@ class Goodput(Measured):
             return float(now)  # not timed yet
         model = StepTime(timed, progress.n_ranks, progress.max_micro_batch)
         high = min(now * self.growth, progress.max_global_batch)
-        candidates = {round(size) for size in np.geomspace(now / self.growth, high, CANDIDATES)}
+        ranks, micro, most = progress.n_ranks, progress.max_micro_batch, progress.max_global_batch
+        grid = np.geomspace(max(1.0, now / self.growth), high, CANDIDATES)
+        candidates = {now} | {even(float(size), ranks, micro, least=1, most=most) for size in grid}
         candidates |= {size for size in timed if now / self.growth <= size <= high}
-        rate_now = now / timed[now]
-        allowed = [size for size in candidates if size not in timed or size / timed[size] >= rate_now]
+        slower = [size for size, seconds in timed.items() if size / seconds < now / timed[now]]
+        below = max((size for size in slower if size < now), default=0)
+        above = min((size for size in slower if size > now), default=math.inf)
+        allowed = [size for size in candidates if below < size < above]
 
         def goodput(size: int) -> float:
             return size / model(size) * efficiency(size, estimate.noise_scale, progress.start_batch)

@@ -9,7 +9,8 @@ of orthogonality that completes it, equation 3.3.
     |S| = the larger of both demands                          wanted
 
 The norm test (norm_test.py) bounds the noise in all directions alike, so it asks for more samples than a descent needs.
-As there, the published tests take the raw |g|^2; ``signal: debiased`` takes the noise out of it.
+As there, the published tests take the raw |g|^2; ``signal: debiased`` takes the noise out of it. The variance along g
+still holds the noise of g itself, tr(Sigma^2) / B: in a small batch the test asks for more than in a large one.
 
 When to use it: norm_test's case with as few samples as a descent needs. It keeps a copy of the gradient on measured
 steps (two on one rank).

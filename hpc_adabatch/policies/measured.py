@@ -21,7 +21,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from ..batches.micro_batch import even
+from ..batches.micro_batch import even, next_even
 from ..errors import require
 from ..gradients import Estimate
 from .policy import Policy, Progress, Proposal
@@ -56,8 +56,9 @@ class Measured(Policy):
         )
         require(self.dwell >= 1, "policy.dwell", self.dwell, "1 or more", "--policy.dwell 5")
         require(1 < self.growth < math.inf, "policy.growth", self.growth, "more than 1", "--policy.growth 2")
-        small = 0 <= self.tolerance < 1
-        require(small, "policy.tolerance", self.tolerance, "0 to below 1", "--policy.tolerance 0.05")
+        small = 0 <= self.tolerance < min(1.0, self.growth - 1)
+        allowed = f"0 to below 1, and below growth - 1 ({self.growth - 1:g})"
+        require(small, "policy.tolerance", self.tolerance, allowed, "--policy.tolerance 0.05")
 
     @property
     def foreseeable(self) -> bool:
@@ -110,19 +111,25 @@ class Measured(Policy):
 
     def _bounded(self, target: float, standing: float, progress: Progress) -> tuple[int, float]:
         """Batch and learning-rate factor, no further from now than one change may go."""
-        now, maximum = progress.global_batch, progress.max_global_batch
+        now, ranks, micro = progress.global_batch, progress.n_ranks, progress.max_micro_batch
+        maximum = progress.max_global_batch
+        least = min(progress.min_global_batch, maximum)
         bounded = min(target, standing * self.growth)
         if not self.shrink:
             bounded = max(bounded, standing)
         bounded = max(bounded, standing / self.growth, 1.0)
-        factor = min(1.0, maximum / bounded) if self.lower_lr else 1.0
         if abs(bounded - standing) <= self.tolerance * standing:
             return now, progress.learning_rate_factor
-        least = min(progress.min_global_batch, maximum)
-        batch = even(bounded, progress.n_ranks, progress.max_micro_batch, least=least, most=maximum, now=now)
-        if not self.lower_lr and abs(batch - now) <= self.tolerance * now:
-            return now, factor
-        return batch, factor
+        top = max(even(maximum, ranks, micro, least=least, most=maximum), now)
+        if bounded >= top:
+            return top, top / bounded if self.lower_lr else 1.0
+        goal = even(target, ranks, micro, least=least, most=maximum)
+        batch = even(bounded, ranks, micro, least=least, most=maximum)
+        if goal == now or (goal > now) != (bounded > now):  # what is wanted rounds to the present batch
+            batch = now
+        elif batch == now or (batch > now) != (goal > now):  # a small change is not rounded to none
+            batch = next_even(now, ranks, micro, limit=goal)
+        return batch, 1.0
 
     def state_dict(self) -> dict[str, Any]:
         return {"changed_at": self._changed_at}

@@ -47,14 +47,17 @@ class Plateau(Policy):
 
     def propose(self, progress: Progress) -> Proposal:
         batch, factor, loss = progress.global_batch, progress.learning_rate_factor, progress.epoch_loss
-        if loss is not None and loss < self._best * (1 - self.threshold):
+        better = math.inf if math.isinf(self._best) else self._best - self.threshold * abs(self._best)
+        if loss is not None and loss < better:
             self._best, self._waited = loss, 0
         else:
             self._waited += 1
         reason = f"loss {loss:.4g}, best {self._best:.4g}, {self._waited} epochs ago" if loss is not None else "no loss"
         if self._waited >= self.patience:
             self._waited = 0
-            batch, factor = grow(batch, factor, factor=self.factor, lr_factor=1.0, maximum=progress.max_global_batch)
+            maximum = progress.max_global_batch
+            grown, factor = grow(batch, factor, factor=self.factor, lr_factor=1.0, maximum=maximum)
+            batch = max(grown, min(batch + 1, maximum))
         return Proposal(global_batch=batch, learning_rate_factor=factor, reason=reason)
 
     def state_dict(self) -> dict[str, Any]:

@@ -362,7 +362,7 @@ class AdaptiveTraining:
             extra = {"measure_every": decision.pace, "statistics_cost": self.measuring.cost}
         if self.learning_rate.measures:
             self._noise = decision.noise
-            extra["noise"] = list(decision.noise)
+            extra["noise"] = list(decision.noise) if decision.noise is not None else None
         self.record("decision", **self.holding(), reason=decision.reason, **extra)
 
     def holding(self) -> dict[str, Any]:

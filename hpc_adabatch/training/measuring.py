@@ -203,8 +203,8 @@ def small_and_finite(parameters: Sequence[torch.nn.Parameter], largest: int = LA
     What makes the gradient of a weight infinite reaches the biases and gains beside it, whose gradients are sums of the
     same numbers; a large tensor alone goes unnoticed until the next measured step.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None and p.numel() <= largest]
+    gradients = [p.grad for p in parameters if p.grad is not None and 0 < p.numel() <= largest]
     if not gradients:
         return True
     largest_each = torch._foreach_norm(gradients, math.inf)
-    return math.isfinite(float(torch.stack([value.float() for value in largest_each]).sum()))
+    return bool(torch.stack([value.float() for value in largest_each]).isfinite().all())
