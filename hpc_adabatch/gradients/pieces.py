@@ -17,6 +17,7 @@ Not here: what the sums mean (noise.py), the messages (training/measuring.py).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import torch
@@ -60,6 +61,9 @@ class PieceMeter:
     Args:
         groups: the parameters whose squares are summed together, in this order; parameters that need no gradient are
             passed over.
+
+    Attributes:
+        seconds: spent in the hooks so far; on a GPU only what it took to ask for their work.
     """
 
     def __init__(self, groups: Sequence[Sequence[torch.nn.Parameter]]) -> None:
@@ -70,6 +74,7 @@ class PieceMeter:
         self._kept: list[_Kept] = []
         self._keep = 0
         self._passes = self._passes_done = 0
+        self.seconds = 0.0
 
     def start(self, *, passes: int, keep: int = 0) -> None:
         """Before the first backward pass of a measured step.
@@ -147,17 +152,21 @@ class PieceMeter:
 
     def _reader(self, number: int) -> Callable[[torch.Tensor], None]:
         def read(gradient: torch.Tensor) -> None:
+            began_s = time.perf_counter()
             self._sums[number] += square(gradient) * self._factor
+            self.seconds += time.perf_counter() - began_s
 
         return read
 
     def _keeper(self, place: int) -> Callable[[torch.Tensor], None]:
         def keep(gradient: torch.Tensor) -> None:
+            began_s = time.perf_counter()
             gradients = self._kept[-1].gradients
             if place in gradients:
                 gradients[place] += gradient
             else:
                 kind = torch.promote_types(gradient.dtype, torch.float32)
                 gradients[place] = gradient.detach().to(kind, copy=True)
+            self.seconds += time.perf_counter() - began_s
 
         return keep

@@ -4,8 +4,8 @@
     all       after the sum over ranks: |g|^2, inner products -> measurement -> averages, one a group and one for all
     rank 0    what a measurement took, against what a step takes -> steps until the next one (``pace``)
 
-A measurement reads the gradients once for each pass and once after the sum. What one reading takes is timed where it
-can be timed exactly, after the sum, and multiplied.
+A measurement reads the gradients once for each pass, in hooks, and once after the sum. Both are timed; a GPU's hooks
+only ask for work, so they count at least as much as readings after the sum, which wait for it.
 
 Not here: the formulas (gradients/), what is decided from them (policies/), the sums over ranks (adaptive.py).
 """
@@ -68,7 +68,7 @@ class Measuring:
         self.active = step >= self._next
         if self.active:
             self._next = step + self.pace
-            self._sums, self._readings = [], 0
+            self._sums, self._readings, self._meter.seconds = [], 0, 0.0
         return self.active
 
     def begin_passes(self, passes: int) -> None:
@@ -148,7 +148,7 @@ class Measuring:
         """
         if step_s is None:
             return self.pace
-        measurement_s = (self._readings + 1) * self._reading_s
+        measurement_s = max(self._meter.seconds, self._readings * self._reading_s) + self._reading_s
         wanted = math.ceil(measurement_s / (self._budget * step_s))
         pace = self._every or min(max(1, wanted), SLOWEST_PACE)
         self.cost = measurement_s / (pace * step_s)
