@@ -10,10 +10,13 @@
     pace of measuring          it comes from rank 0's clock
     variance, signal           AdaScale's learning rate; NCCL does not promise equal sums on all ranks
 
-What an announcement takes (``benchmarks/decision_latency.py``; medians on 2 cores of an AMD EPYC, which 4 and 8 ranks
-share; a cluster gives each rank a core of its own):
+What an announcement takes, until the slowest rank has it (``benchmarks/decision_latency.py``; medians and quartiles in
+microseconds on 2 cores of an AMD EPYC, which 4 and 8 ranks share; a cluster gives each rank a core of its own):
 
-@LATENCY@
+    ranks   MPI                  Horovod's broadcast
+    2          6 (5 to 11)       1076 (1071 to 3998)      Gloo: 1104 (1056 to 1455)
+    4         19 (9 to 32)       1084 (1064 to 1134)
+    8        110 (90 to 124)     2123 (1136 to 2206)
 
 Not here: the rules (policies/), what the learning rate makes of it (learning_rate/).
 """
@@ -89,8 +92,7 @@ class Coordinator:
                 proposal = self.policy.propose(progress)
                 batch, factor, noise = proposal.global_batch, proposal.learning_rate_factor, proposal.noise
                 reason = proposal.reason
-            least = min(progress.min_global_batch, progress.max_global_batch)
-            bounded = max(least, min(batch, progress.max_global_batch))
+            bounded = max(1, min(batch, progress.max_global_batch))
             estimate = progress.estimate
             if noise is None:
                 noise = (estimate.variance, estimate.signal) if estimate is not None else UNKNOWN

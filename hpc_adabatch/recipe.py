@@ -24,8 +24,8 @@ class Options:
     """Samples per optimizer step over all ranks, at the start; a schedule brings its own."""
     max_global_batch: int | None = None
     """The largest it may become; the whole training set when not given."""
-    min_global_batch: int = 1
-    """The smallest it may become, with rules that shrink it."""
+    min_global_batch: int | None = None
+    """The smallest that rules which measure may shrink it to; global_batch when not given."""
     max_micro_batch: int | None = None
     """The most samples one rank passes through its device at once; global_batch when not given."""
     epochs: int = 10
@@ -55,7 +55,7 @@ class Options:
         for name, example in (("epochs", 10), ("evaluation_batch", 500), ("journal_every", 10)):
             value = getattr(self, name)
             require(value >= 1, name, value, "1 or more", f"--{name} {example}")
-        for name in ("global_batch", "max_global_batch", "max_micro_batch", "measure_every"):
+        for name in ("global_batch", "min_global_batch", "max_global_batch", "max_micro_batch", "measure_every"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "1 or more", f"--{name} 64")
         budget, hint = self.statistics_budget, "--statistics_budget 0.01"

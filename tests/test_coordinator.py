@@ -93,13 +93,6 @@ def test_proposals_are_bounded(wanted: int, bounded: int) -> None:
     assert decision.global_batch == bounded
 
 
-@pytest.mark.parametrize(("wanted", "bounded"), [(1, 5), (5, 5), (6, 6), (100, 77)])
-def test_proposals_do_not_fall_below_the_minimum(wanted: int, bounded: int) -> None:
-    decision = started(Every100Samples(wanted)).decide(replace(at(100, maximum=77), min_global_batch=5))
-    assert decision is not None
-    assert decision.global_batch == bounded
-
-
 def test_a_measurement_is_made_known_without_asking_the_policy() -> None:
     """AdaScale's noise and the pace of measuring reach all ranks, whatever the rule."""
     policy = Every100Samples()

@@ -26,7 +26,7 @@ class AdaptiveBatches:
         dataset: any map-style dataset whose samples start with the input; a TensorDataset is indexed without workers.
         global_batch: samples per optimizer step over all ranks, at the start.
         max_global_batch: the largest it may become; the whole training set when not given.
-        min_global_batch: the smallest it may become.
+        min_global_batch: the smallest it may become; ``global_batch`` when not given.
         max_micro_batch: the most samples one rank passes through its device at once; ``global_batch`` when not given.
         seed: of the order of the samples and of their augmentation.
         workers: processes that read samples ahead, per rank.
@@ -43,7 +43,7 @@ class AdaptiveBatches:
         global_batch: int,
         *,
         max_global_batch: int | None = None,
-        min_global_batch: int = 1,
+        min_global_batch: int | None = None,
         max_micro_batch: int | None = None,
         seed: int = 0,
         workers: int = 0,
@@ -66,10 +66,11 @@ class AdaptiveBatches:
             f"global_batch ({global_batch}) or more",
             f"--max_global_batch {max(8 * global_batch, 1)}",
         )
+        minimum = global_batch if min_global_batch is None else min_global_batch
         require(
-            1 <= min_global_batch <= global_batch,
+            1 <= minimum <= global_batch,
             "min_global_batch",
-            min_global_batch,
+            minimum,
             f"1 to global_batch ({global_batch})",
             f"--min_global_batch {global_batch}",
         )
@@ -78,7 +79,7 @@ class AdaptiveBatches:
         require(workers >= 0, "workers", workers, "0 or more", "--workers 2")
         self.dataset = dataset
         self.global_batch = global_batch
-        self.min_global_batch = min_global_batch
+        self.min_global_batch = minimum
         self.max_global_batch = min(maximum, n_samples)
         self.max_micro_batch = micro
         self.seed = seed

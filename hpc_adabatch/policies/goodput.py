@@ -38,6 +38,9 @@ CANDIDATES = 25  # batches between half and twice the present one, evenly spaced
 class Goodput(Measured):
     """Moves to the batch of the highest goodput within one change's reach."""
 
+    shrink: bool = True
+    """Whether the batch may become smaller again, as when the one tried turns out to be slower."""
+
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         now, timed = progress.global_batch, progress.step_seconds
         if now not in timed:
@@ -51,7 +54,9 @@ class Goodput(Measured):
         slower = [size for size, seconds in timed.items() if size / seconds < now / timed[now]]
         below = max((size for size in slower if size < now), default=0)
         above = min((size for size in slower if size > now), default=math.inf)
-        allowed = [size for size in candidates if below < size < above]
+        faster = [size for size, seconds in timed.items() if size / seconds > now / timed[now]]
+        most = now if any(size < now for size in faster) else most  # what was slower than a smaller one is no way up
+        allowed = [size for size in candidates if below < size < above and size <= most]
 
         def goodput(size: int) -> float:
             return size / model(size) * efficiency(size, estimate.noise_scale, progress.start_batch)

@@ -56,7 +56,7 @@ class Measured(Policy):
         )
         require(self.dwell >= 1, "policy.dwell", self.dwell, "1 or more", "--policy.dwell 5")
         require(1 < self.growth < math.inf, "policy.growth", self.growth, "more than 1", "--policy.growth 2")
-        small = 0 <= self.tolerance < min(1.0, self.growth - 1)
+        small = 0 <= self.tolerance < min(1.0, self.growth - 1 - 1e-9)  # 1.05 - 1 is above 0.05 in binary
         allowed = f"0 to below 1, and below growth - 1 ({self.growth - 1:g})"
         require(small, "policy.tolerance", self.tolerance, allowed, "--policy.tolerance 0.05")
 

@@ -32,7 +32,7 @@ class Progress:
     max_global_batch: int
     """The largest global batch allowed, in samples."""
     min_global_batch: int = 1
-    """The smallest global batch allowed, in samples."""
+    """The smallest global batch that rules which measure may shrink to, in samples."""
     n_ranks: int = 1
     """Ranks that share the batch."""
     max_micro_batch: int | None = None

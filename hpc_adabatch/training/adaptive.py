@@ -393,7 +393,7 @@ class AdaptiveTraining:
 
     def _clock_samples(self, samples: int) -> float:
         """What a step of this many samples adds to the clock of the schedule."""
-        if self._noise is None or not self.learning_rate.measures:
+        if not self.learning_rate.measures:
             return samples
         return self._gain(samples) * (self.learning_rate.reference_batch or self.start_batch)
 

@@ -71,8 +71,9 @@ class LineSearch:
                     yield from self._learn(step, self.rule, weights, start, gradient, slope)
                 break
             alpha /= 2
-        else:
-            alpha = 0.0  # no descent that floating point could show: the weights stay, the next batch tries again
+        else:  # no descent that floating point could show: the weights stay, the next batch tries again, lower down
+            self.rule.after(alpha * 2 ** (HALVINGS // 2))
+            alpha = 0.0
         with torch.no_grad():
             for (p, _), value, g in zip(weights, start, gradient, strict=True):
                 p.copy_(value)

@@ -149,7 +149,7 @@ def branches(
     losses = {}
     for multiple in flags.branches:
         batch = min(multiple * recipe.global_batch, len(data.train))  # type: ignore[arg-type]
-        options = replace(recipe.options, global_batch=batch, max_global_batch=batch, min_global_batch=1)
+        options = replace(recipe.options, global_batch=batch, max_global_batch=batch, min_global_batch=None)
         branch = replace(recipe, options=options, policy=Fixed(), learning_rate=LearningRate())
         network = copy.deepcopy(model)
         optimizer = branch.optimizer.build(network)

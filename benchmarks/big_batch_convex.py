@@ -1,0 +1,214 @@
+"""Big Batch SGD beside SGD with a fixed batch, on ridge and logistic regression: docs/results/big-batch-convex.md.
+
+    export HOROVOD_CYCLE_TIME=0.1 OMPI_MCA_mpi_yield_when_idle=1 OMP_NUM_THREADS=1
+    mpirun -np 2 --oversubscribe python benchmarks/big_batch_convex.py [--write docs/results/big-batch-convex.md]
+
+De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, section 6. Every way of training starts with a
+batch of 32 and sees each sample once a pass. Big Batch SGD takes its step sizes from a constant, from Armijo's rule or
+from Barzilai & Borwein's, whose first tries are 10^4 apart; SGD takes seven learning rates. Momentum and weight decay
+are 0: the penalty is in the loss. The truth about each step is computed from the gradients of all samples.
+
+A step of models so small is mostly waiting: for Horovod's next cycle, 1 ms if it is not told otherwise, and for the
+other rank, which needs the core where ranks share one. What is finished is kept in OUT, one file a run, so the command
+can be stopped at any time and goes on where it was.
+
+Not here: what is read from the runs (big_batch_claims.py, big_batch_report.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from big_batch_claims import Run
+from big_batch_report import write_report
+from cells import code, write
+
+from hpc_adabatch import AdaptiveBatches, AdaptiveTraining, Armijo, BarzilaiBorwein, BigBatch, Cluster, Fixed
+from hpc_adabatch.tasks import Logistic, Ridge
+from hpc_adabatch.tasks.convex import Convex
+from hpc_adabatch.training.step import Step
+
+PROBLEMS: dict[str, type[Convex]] = {"ridge": Ridge, "logistic": Logistic}
+START_BATCH = 32
+FIRST_STEPS = (0.01, 1.0, 100.0)  # alpha0 of Armijo and Barzilai-Borwein
+FIXED_STEPS = (0.05, 0.5)
+GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # learning rates of SGD: from too small to too large
+RECORDS = 300  # of a run of SGD; each step of the others is recorded
+HOPELESS = 1e3  # times the gap at the start: SGD that has come there is not followed further
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way of training, of one problem."""
+
+    problem: str
+    rule: Literal["sgd", "fixed", "armijo", "bb"]
+    """sgd: fixed batch and fixed step; the others are Big Batch SGD with that rule for the step."""
+    rate: float
+    """Of SGD and fixed the step size, else the first one."""
+    pieces: int = 8
+    """Of a rank's share."""
+    theta: float = 1.0
+
+    def training(self, model: torch.nn.Module, batches: AdaptiveBatches, cluster: Cluster) -> AdaptiveTraining:
+        policy = BigBatch(theta=self.theta, pieces=self.pieces)
+        step_size = {"armijo": Armijo, "bb": BarzilaiBorwein}.get(self.rule)
+        return AdaptiveTraining(
+            model,
+            torch.optim.SGD(model.parameters(), lr=self.rate),
+            batches,
+            cluster=cluster,
+            policy=Fixed() if self.rule == "sgd" else policy,
+            step_size=step_size(self.rate) if step_size is not None else None,
+        )
+
+
+def main_ways() -> list[Way]:
+    """The rows of the table."""
+    rules: dict[Any, tuple[float, ...]] = {"fixed": FIXED_STEPS, "armijo": FIRST_STEPS, "bb": FIRST_STEPS, "sgd": GRID}
+    return [
+        Way(problem=problem, rule=rule, rate=rate)
+        for problem in PROBLEMS
+        for rule, rates in rules.items()
+        for rate in rates
+    ]
+
+
+def setting_ways() -> list[Way]:
+    """What pieces and theta change."""
+    settings: list[dict[str, Any]] = [{"pieces": 16}, {"pieces": 32}, {"theta": 0.7}]
+    rules: tuple[Any, ...] = ("armijo", "bb")
+    return [
+        Way(problem=problem, rule=rule, rate=1.0, **setting)
+        for setting in settings
+        for problem in PROBLEMS
+        for rule in rules
+    ]
+
+
+class Truth:
+    """Gap and gradient over all samples, at the weights that the model has now."""
+
+    def __init__(self, task: Convex, model: torch.nn.Module) -> None:
+        self._task, self._model = task, model
+        self._features, self._targets = task.load().train.tensors  # type: ignore[attr-defined]
+        self._lengths = self._features.square().sum(dim=1)  # (samples,)
+
+    def gradient(self) -> tuple[float, float]:
+        """|grad l|^2 and tr Var: of the gradient of sample i, slope_i x_i + penalty w."""
+        weight, penalty = next(self._model.parameters()).detach()[0], self._task.penalty
+        predictions = self._features @ weight  # (samples,)
+        expected = predictions if isinstance(self._task, Ridge) else predictions.sigmoid()
+        slopes = expected - self._targets
+        mean = slopes @ self._features / len(slopes) + penalty * weight  # (features,)
+        squares = slopes.square() * self._lengths + 2 * penalty * slopes * predictions
+        square = float(mean @ mean)
+        return square, float(squares.mean() + penalty**2 * (weight @ weight)) - square
+
+    @torch.no_grad()
+    def gap(self) -> float:
+        return float(self._task.score(self._model(self._features), self._targets)) / len(self._targets)
+
+
+def train(way: Way, seed: int, samples: int, passes: int, cluster: Cluster) -> dict[str, Any]:
+    """One run, as its file says it. ``seed`` is that of the data and of the order of the samples.
+
+    The columns of ``steps`` are of the moment before a step, ``batch`` is what the step came to.
+    """
+    task = PROBLEMS[way.problem](samples=samples, features=50, condition=100, penalty=1e-3, data_seed=seed)
+    data = task.load()
+    model = task.model("linear", data)
+    batches = AdaptiveBatches(data.train, START_BATCH, max_micro_batch=samples, seed=seed)
+    training, truth = way.training(model, batches, cluster), Truth(task, model)
+    every = 1 if way.rule != "sgd" else max(1, samples * passes // START_BATCH // RECORDS)
+    steps: list[dict[str, float]] = []
+    touched, start_gap = 0, truth.gap()
+    for epoch in range(passes):
+        for step in training.epoch(epoch):
+            row: dict[str, float] = {"samples": training.plan.samples_seen, "touched": touched}
+            if cluster.leads and training.steps % every == 0:
+                row["gap"], (square, variance) = truth.gap(), truth.gradient()
+                steps.append(row)
+            touched += take(step, training, way, task)
+            if steps and steps[-1] is row:
+                row |= {"batch": len(step.batch), "global_batch": training.global_batch, "alpha": training.last_rate}
+                row["snr"] = len(step.batch) * square / variance
+        if cluster.announce([float(not truth.gap() < HOPELESS * start_gap)])[0]:
+            break
+    gap = truth.gap()
+    return {
+        "gap": gap if math.isfinite(gap) else None,
+        "diverged": not gap < start_gap,
+        "updates": training.steps,
+        "samples": training.plan.samples_seen,
+        "touched": touched,
+        "steps": {name: [clean(row[name]) for row in steps] for name in (steps[0] if steps else ())},
+    }
+
+
+def take(step: Step, training: AdaptiveTraining, way: Way, task: Convex) -> int:
+    """One step; samples whose loss was computed for it, with or without its gradient."""
+    search = training.line_search
+    before = search.evaluations if search is not None else 0
+    for inputs, targets in step:
+        step.backward(task.loss(training.model(inputs), targets))
+    step.update()
+    gradients = 2 if way.rule == "bb" and training.last_rate > 0 else 1  # at both ends of the step
+    return gradients * len(step.batch) + (search.evaluations - before if search is not None else 0)
+
+
+def clean(value: float) -> float | None:
+    """Six digits; what is not finite is no JSON."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def kept(way: Way, seed: int, flags: argparse.Namespace, cluster: Cluster) -> Run | None:
+    """The run from its file, trained before where there is none; on rank 0."""
+    asked = asdict(way) | {"seed": seed, "samples": flags.samples, "passes": flags.passes, "ranks": cluster.size}
+    name = f"{way.problem}-{way.rule}-{way.rate:g}-{way.pieces}-{way.theta:g}-s{seed}.json"
+    path: Path = flags.out / name
+    note: dict[str, Any] | None = None
+    if cluster.leads and path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        note = found if found["asked"] == asked else None
+    if not cluster.announce([float(note is not None)])[0]:
+        began, began_s = f"{datetime.now():%Y-%m-%d %H:%M}", time.monotonic()
+        numbers = train(way, seed, flags.samples, flags.passes, cluster)
+        if cluster.leads:
+            note = {"asked": asked, "code": code(), "began": began, "wall_s": time.monotonic() - began_s} | numbers
+            write(path, note)
+            print(
+                f"{path.stem}: gap {numbers['gap']}, {numbers['updates']} updates, {note['wall_s']:.1f} s", flush=True
+            )
+    return Run(note) if note is not None else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="0 up to this, without it")
+    parser.add_argument("--passes", type=int, default=30, help="epochs")
+    parser.add_argument("--samples", type=int, default=8000, help="of the training set")
+    parser.add_argument("--out", type=Path, default=Path("runs/big-batch-convex"))
+    parser.add_argument("--write", type=Path, help="the table's file; printed when not given")
+    flags = parser.parse_args()
+    cluster = Cluster.start()
+    if cluster.leads:
+        flags.out.mkdir(parents=True, exist_ok=True)
+    ways = [*main_ways(), *setting_ways()]
+    found = [kept(way, seed, flags, cluster) for seed in range(flags.seeds) for way in ways]
+    runs = [run for run in found if run is not None]
+    if cluster.leads:
+        write_report(runs, flags, cluster.size)
+    cluster.stop()
+
+
+if __name__ == "__main__":
+    main()

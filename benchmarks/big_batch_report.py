@@ -1,0 +1,160 @@
+"""The document and the picture about the runs of big_batch_convex.py.
+
+Not here: the numbers and the claims (big_batch_claims.py), the runs (big_batch_convex.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from big_batch_claims import NAMES, Run, claims, problems, rates, select, setting_table, sgd_gaps, table
+from machine import machine, versions
+
+GRID_PASSES = 240  # points of a line in the picture
+WHAT = """\
+De, Yadav, Jacobs & Goldstein 2017 (https://arxiv.org/abs/1610.05792) on ridge and logistic regression: drawn samples,
+50 features whose covariance has condition 100, penalty 0.001, float64. Every way starts with a batch of 32 and sees
+each sample once a pass, without momentum. Big Batch is `big_batch` with theta 1, the raw test of the paper, and 8
+pieces a rank. The step of Armijo and of BB (Barzilai & Borwein) is the first one."""
+MEANING = """\
+Gaps f - f* are geometric means over seeds; a seed is that of data and order. Diverged: in some seed the gap was not
+finite or above that of the start. Passes, search counted: samples whose loss was computed, with or without its
+gradient, over the samples of the set; for BB the second gradient too. The gap within so many of them is that at equal
+work or less: a loss alone costs less than half of a gradient. SNR is K |grad l|^2 / tr Var of the batch in hand, from
+the gradients of all samples: over all steps of all seeds with a batch below the whole set, and the median of the last
+pass. Whole set from pass: of those seeds that came there."""
+CAUSES = """\
+**Where (b) fails for BB.** At theta 1 the test is passed on average, whatever the batch: the mean of |g_B|^2 is
+|grad l|^2 + tr Var / K, more than the tr Var / K that it is compared with. Only chance lengthens a batch (the table
+below has the part of those that pass with little signal). Steps as long as Armijo's keep the gradient long; BB's
+shorten it faster than chance lengthens the batch. At theta 0.7 the test asks for 1 / theta^2 - 1 = 1.04 on average, and
+the band holds, with half the updates. The test without the bias (`signal: debiased`) at theta 1 is, term by term, the
+raw one at theta 0.71.
+
+**SGD whose signal-to-noise stays up** has a step so large that its own noise keeps it away from the optimum, or so
+small that it has not come near: its gap tells.
+
+**Armijo's worst seeds** never reach the whole set. A step is accepted up to 2 (1 - c) = 1.8 over the curvature along
+the gradient, so doubling can come to rest near 2 over the largest curvature. There the steepest directions swing
+without shrinking: the gradient stays long, the test is passed, the batch does not grow, and the step is seldom halved.
+
+**At equal work** the search is not free: each step costs Armijo a loss of the batch or more, and BB a second gradient
+besides. The lines of (c) say what is left then: beside SGD's best learning rate nothing, beside its median a part. What
+Big Batch saves is the grid, and updates: each is a message between ranks. SGD's median depends on the grid."""
+SETTINGS = """\
+From first step 1. Passed below: of the batches whose true signal-to-noise was below that when they were cut, those that
+passed without another sample. More pieces bring the band no closer: near the optimum of ridge, gradients vary in about
+(sum of eigenvalues)^2 / sum of their squares = 21 directions, so a variance of 16 pieces has a standard deviation of
+sqrt(2 / (15 * 21)) = 8 %, beside sqrt(2 / 21) = 31 % of |g_B|^2 itself, which no number of pieces changes. So the table
+above keeps 8 a rank, the cheapest. The ends of epochs, where a step takes what is left, matter little."""
+
+
+def document(runs: Sequence[Run], flags: argparse.Namespace, ranks: int) -> str:
+    began, codes = sorted(run.note["began"] for run in runs), sorted({run.note["code"] for run in runs})
+    minutes = sum(run.note["wall_s"] for run in runs) / 60
+    lines = [
+        "# Big Batch SGD on convex problems",
+        "",
+        "    export HOROVOD_CYCLE_TIME=0.1 OMPI_MCA_mpi_yield_when_idle=1 OMP_NUM_THREADS=1",
+        f"    {command(flags, ranks)}",
+        "",
+        f"Trained {began[0]} to {began[-1]}, {minutes:.0f} minutes in all, by {', '.join(codes)}",
+        f"(+: changed since that commit); {versions()}.",
+        f"{machine(ranks)}, which other work shares; no number depends on time.",
+        "",
+        WHAT,
+        "",
+        *table(runs, flags.passes),
+        "",
+        MEANING,
+        "",
+        f"![Gap, batch and signal-to-noise over data passes]({flags.write.with_suffix('.png').name})",
+        "",
+        "## Claims",
+        "",
+        *claims(runs, flags.passes),
+        "",
+        CAUSES,
+        "",
+        "## Pieces and theta",
+        "",
+        *setting_table(runs, ranks),
+        "",
+        SETTINGS,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def command(flags: argparse.Namespace, ranks: int) -> str:
+    """What repeats the table, without the folders of this machine."""
+    write = flags.write if not flags.write.is_absolute() else flags.write.name
+    sizes = "" if flags.samples == 8000 else f" --samples {flags.samples}"
+    asked = f"--seeds {flags.seeds} --passes {flags.passes}{sizes} --write {write}"
+    return f"mpirun -np {ranks} --oversubscribe python benchmarks/big_batch_convex.py {asked}"
+
+
+def lines_of(runs: Sequence[Run], problem: str) -> Iterator[tuple[str, dict[str, Any], list[Run]]]:
+    """Label, style and runs of each line in the picture: SGD at its best and at its median, Big Batch as it is."""
+    gaps = sgd_gaps(runs, problem)
+    ordered = sorted(gaps, key=lambda rate: gaps[rate])
+    for text, rate, colour in (("best", ordered[0], "black"), ("median", ordered[len(ordered) // 2], "grey")):
+        yield f"SGD, {text} of {len(ordered)}", {"color": colour}, select(runs, problem=problem, rule="sgd", rate=rate)
+    for rule, colour in (("armijo", "tab:blue"), ("bb", "tab:red")):
+        for rate, dashes in zip(rates(runs, problem, rule), ("-", "--", ":"), strict=False):
+            style = {"color": colour, "linestyle": dashes}
+            yield f"{NAMES[rule]} from {rate:g}", style, select(runs, problem=problem, rule=rule, rate=rate)
+
+
+def middle(runs: Sequence[Run], column: str, passes: np.ndarray) -> np.ndarray:
+    """Geometric mean over seeds after so many passes; nan where a batch is the whole set and has no noise."""
+    values = np.stack([run.at(column, passes) for run in runs])  # (seeds, passes)
+    if column == "snr":
+        values[np.stack([run.at("batch", passes) == run.n_samples for run in runs])] = np.nan
+    return np.exp(np.log(values).mean(axis=0))
+
+
+def smooth(values: np.ndarray, width: int) -> np.ndarray:
+    """Geometric mean over as many neighbours."""
+    padded = np.pad(np.log(values), width // 2, mode="edge")
+    return np.exp(np.convolve(padded, np.ones(width) / width, mode="valid"))[: len(values)]
+
+
+def draw(runs: Sequence[Run], passes: int, path: Path) -> None:
+    """Left the gap, right batch and signal-to-noise, over the samples that training has seen; a column a problem."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = problems(runs)
+    figure, axes = pyplot.subplots(len(names), 3, figsize=(12, 3.3 * len(names)), layout="constrained", squeeze=False)
+    where = np.linspace(0, passes, GRID_PASSES, endpoint=False)
+    for problem, (gap, batch, noise) in zip(names, axes, strict=True):
+        for label, style, chosen in lines_of(runs, problem):
+            width = 1 + 2 * (GRID_PASSES // passes // 2)
+            gap.plot(where, middle(chosen, "gap", where), label=label, linewidth=1.2, **style)
+            batch.plot(where, middle(chosen, "batch", where), linewidth=1.2, **style)
+            noise.plot(where, smooth(middle(chosen, "snr", where), width), linewidth=1.2, **style)
+        gap.set(yscale="log", title=f"{problem}: gap f - f*")
+        batch.set(yscale="log", title=f"{problem}: batch (samples)")
+        noise.set(yscale="log", title=f"{problem}: true signal-to-noise, while no seed's batch is the whole set")
+        for axis in (gap, batch, noise):
+            axis.grid(alpha=0.3)
+            axis.set_xlabel("samples seen, in data passes")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    figure.savefig(path, dpi=75)
+    pyplot.close(figure)
+
+
+def write_report(runs: Sequence[Run], flags: argparse.Namespace, ranks: int) -> None:
+    """Prints table and claims; with ``--write``, writes the document and the picture beside it."""
+    print("\n".join([*table(runs, flags.passes), "", *claims(runs, flags.passes), "", *setting_table(runs, ranks)]))
+    if flags.write is not None:
+        flags.write.parent.mkdir(parents=True, exist_ok=True)
+        flags.write.write_text(document(runs, flags, ranks), encoding="utf-8")
+        draw(runs, flags.passes, flags.write.with_suffix(".png"))
+        print(f"written to {flags.write}")

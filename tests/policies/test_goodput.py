@@ -1,0 +1,239 @@
+"""Goodput: the time of a step is learnt from the batches timed, and the batch goes where progress a second is most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hpc_adabatch.errors import InputError
+from hpc_adabatch.gradients import Estimate
+from hpc_adabatch.policies import Goodput, Progress
+from hpc_adabatch.policies.goodput import StepTime, efficiency
+
+
+def estimate(noise_scale: float) -> Estimate:
+    signal = 1.0 if noise_scale < math.inf else -1.0
+    return Estimate(
+        variance=min(noise_scale, 1e9),
+        signal=signal,
+        mean_square=1.0,
+        low=noise_scale,
+        high=noise_scale,
+        steps=20.0,
+        samples=10_000,
+        full=True,
+    )
+
+
+def progress(
+    now: int, timed: Mapping[int, float], noise_scale: float = 1e4, *, measurements: int = 100, **how: Any
+) -> Progress:
+    return Progress(
+        **{"max_global_batch": 10_000, **how},
+        samples_seen=0,
+        samples_per_epoch=10_000,
+        start_batch=16,
+        global_batch=now,
+        step_seconds=timed,
+        measurements=measurements,
+        estimate=estimate(noise_scale),
+    )
+
+
+def wanted(now: int, timed: Mapping[int, float], noise_scale: float = 1e4, **how: Any) -> float:
+    at = progress(now, timed, noise_scale, **how)
+    assert at.estimate is not None
+    return Goodput(shrink=False).wanted(at.estimate, at)
+
+
+def parts(batch: int, n_ranks: int, micro: int | None) -> tuple[int, int, int]:
+    """1, passes and samples of the fullest rank, where all passes are as long as its longest."""
+    share = math.ceil(batch / n_ranks)
+    passes = math.ceil(share / (micro or share))
+    return 1, passes, passes * math.ceil(share / passes)
+
+
+COST = st.floats(0.0, 1.0).map(lambda cost: round(cost, 3))
+SOME = st.lists(st.integers(1, 2000), min_size=3, max_size=12, unique=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SOME, st.integers(1, 9), st.integers(1, 64), COST, COST, COST, st.integers(1, 4000))
+def test_noiseless_times_of_three_batches_tell_all_others(
+    batches: list[int], n_ranks: int, micro: int, a: float, b: float, c: float, other: int
+) -> None:
+    rows = np.array([parts(batch, n_ranks, micro) for batch in batches], dtype=float)
+    costs = np.array([a, b, c])
+    assume(costs.sum() > 0.01)
+    seconds = rows @ costs
+    assume(np.linalg.svd(rows / seconds[:, None], compute_uv=False)[-1] > 1e-3)  # they can be told apart
+    model = StepTime(dict(zip(batches, seconds.tolist(), strict=True)), n_ranks, micro)
+    assert model(other) == pytest.approx(float(parts(other, n_ranks, micro) @ costs), rel=1e-5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 9), COST, COST, st.integers(1, 4000))
+def test_without_passes_two_batches_tell_all_others(n_ranks: int, a: float, c: float, other: int) -> None:
+    assume(a + c > 0.01)
+    timed = {batch: a + c * math.ceil(batch / n_ranks) for batch in (32, 320)}
+    model = StepTime(timed, n_ranks, None)
+    assert model(other) == pytest.approx(a + c * math.ceil(other / n_ranks), rel=1e-5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.dictionaries(st.integers(1, 2000), st.floats(1e-3, 10), min_size=1, max_size=8),
+    st.integers(1, 9),
+    st.none() | st.integers(1, 64),
+    st.lists(st.integers(1, 4000), min_size=2, max_size=6),
+)
+def test_whatever_was_timed_is_kept_and_larger_steps_are_never_modelled_as_shorter(
+    timed: dict[int, float], n_ranks: int, micro: int | None, others: list[int]
+) -> None:
+    model = StepTime(timed, n_ranks, micro)
+    assert all(model(batch) == seconds for batch, seconds in timed.items())
+    ordered = sorted(set(others) - set(timed), key=lambda batch: parts(batch, n_ranks, micro))
+    times = [model(batch) for batch in ordered if parts(batch, n_ranks, micro)]
+    assert all(seconds > 0 for seconds in times)
+    for (one, first), (two, second) in pairwise(zip(ordered, times, strict=True)):
+        if all(x <= y for x, y in zip(parts(one, n_ranks, micro), parts(two, n_ranks, micro), strict=True)):
+            assert first <= second * (1 + 1e-12)
+
+
+def test_of_one_batch_half_the_time_is_taken_to_be_fixed() -> None:
+    model = StepTime({64: 2.0}, 4, None)
+    assert [model(batch) for batch in (32, 64, 128, 640)] == pytest.approx([1.5, 2.0, 3.0, 11.0])
+
+
+def test_efficiency_is_equation_7() -> None:
+    assert efficiency(16, 100.0, 16) == 1.0
+    assert efficiency(84, 100.0, 16) == pytest.approx(116 / 184)
+    assert efficiency(10**6, math.inf, 16) == 1.0
+    assert efficiency(32, 0.0, 16) == 0.5
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(2, 200),
+    st.dictionaries(st.integers(2, 400), st.floats(0.1, 10), max_size=5),
+    st.floats(0.1, 10),
+    st.floats(0.1, 1e6),
+)
+def test_the_batch_wanted_has_the_most_progress_a_second_of_all_in_reach(
+    now: int, timed: dict[int, float], seconds: float, noise_scale: float
+) -> None:
+    """Against a look at every batch in reach; untimed ones between candidates may be some percent better."""
+    timed = {**timed, now: seconds}
+    model = StepTime(timed, 1, None)
+
+    def goodput(batch: int) -> float:
+        return batch / model(batch) * (noise_scale + 16) / (noise_scale + batch)
+
+    chosen = wanted(now, timed, noise_scale)
+    assert now / 2 - 1 <= chosen <= 2 * now
+    slower = [b for b in timed if b / timed[b] < now / seconds]
+    above = min((b for b in slower if b > now), default=10_000)
+    below = max((b for b in slower if b < now), default=0)
+    allowed = [b for b in range(-(-now // 2), 2 * now + 1) if below < b < above]
+    best = max(goodput(batch) for batch in allowed)
+    assert goodput(round(chosen)) >= best / 1.08 or chosen == now
+    assert goodput(round(chosen)) >= goodput(now)
+    assert goodput(now) * 1.05 >= best / 1.08 or chosen != now
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(4, 200),
+    st.dictionaries(st.integers(2, 400), st.floats(0.1, 10), max_size=5),
+    st.floats(0.1, 10),
+    st.lists(st.floats(0.1, 1e6), min_size=2, max_size=2).map(sorted),
+)
+def test_noise_never_asks_for_less_and_a_slower_batch_that_was_timed_is_never_wanted(
+    now: int, timed: dict[int, float], seconds: float, scales: list[float]
+) -> None:
+    timed = {**timed, now: seconds}
+    less, more = (wanted(now, timed, noise_scale) for noise_scale in scales)
+    assert less <= more
+    slower = [batch for batch in timed if batch / timed[batch] < now / seconds]
+    for chosen in (less, more, wanted(now, timed, math.inf)):
+        assert not any(min(now, chosen) <= batch <= max(now, chosen) for batch in slower)  # nor any beyond it
+
+
+def test_a_smaller_batch_that_was_timed_as_slower_is_not_wanted_however_well_it_learns() -> None:
+    """53 samples a second against 64, each worth twice as much: progress alone would choose it."""
+    timed = {32: 0.6, 64: 1.0}
+    assert 32 / 0.6 * efficiency(32, 1.0, 16) > 1.5 * 64 * efficiency(64, 1.0, 16)
+    assert 32 < wanted(64, timed, 1.0) < 64
+    assert wanted(64, {32: 0.4, 64: 1.0}, 1.0) == 32  # 80 a second
+
+
+def test_nothing_moves_before_the_present_batch_was_timed() -> None:
+    assert wanted(64, {}) == 64
+    assert wanted(64, {32: 1.0, 128: 1.0}) == 64
+
+
+def run(seconds: Callable[[int], float], noise_scale: float, *, start: int = 16, **rule: Any) -> list[int]:
+    """Batches of thirty decisions, every batch timed while it is used."""
+    policy, sizes, timed = Goodput(**{"dwell": 1, "shrink": False} | rule), [start], {}
+    for measurements in range(100, 130):
+        timed[sizes[-1]] = seconds(sizes[-1])
+        at = progress(sizes[-1], timed, noise_scale, measurements=measurements, max_global_batch=1000)
+        sizes.append(policy.propose(at).global_batch)
+    return sizes
+
+
+@pytest.mark.parametrize("noise_scale", [1e5, math.inf])
+def test_a_step_that_costs_the_same_grows_to_the_maximum_by_bounded_steps(noise_scale: float) -> None:
+    assert run(lambda _: 1.0, noise_scale)[:8] == [16, 32, 64, 128, 256, 512, 1000, 1000]
+
+
+def test_a_step_that_costs_the_same_grows_less_the_less_noise_there_is() -> None:
+    """M (phi + M0) / (phi + M) saturates; where half the time may be saved at most, a doubling needs phi > 2.7 M."""
+    last = [run(lambda _: 1.0, noise_scale)[-1] for noise_scale in (2.0, 60.0, 1e4)]
+    assert last == [16, pytest.approx(980, abs=20), 1000]
+
+
+@pytest.mark.parametrize("noise_scale", [10.0, 1e4])
+def test_a_step_in_proportion_to_its_samples_is_tried_once_and_then_stays(noise_scale: float) -> None:
+    sizes = run(lambda batch: batch / 100, noise_scale, start=64)
+    assert sizes[1] <= 128
+    assert len(set(sizes[1:])) == 1
+    assert wanted(64, {32: 0.32, 64: 0.64, 128: 1.28}, noise_scale) <= 64
+
+
+def test_with_shrink_it_returns_from_what_was_no_faster() -> None:
+    sizes = run(lambda batch: batch / 100, 200.0, start=64, shrink=True)
+    assert max(sizes) > 64
+    assert sizes[-1] < 64
+
+
+def test_a_batch_that_spills_is_left_alone_once_it_was_timed() -> None:
+    """Samples that cost four times as much above 256. Bug story: it ended at 1000, where 256 was out of reach."""
+    sizes = run(lambda batch: (1.0 + batch / 100) * (1 if batch <= 256 else 4), 1e6, shrink=True)
+    assert sizes[-1] <= 256
+
+
+def test_rounding_does_not_choose_a_slower_batch_that_was_timed() -> None:
+    """Bug story: wanted 60 of 8 ranks became 64."""
+    timed = {8: 0.97, 16: 0.98, 24: 0.99, 32: 1.0, 64: 2.1}
+    size = Goodput().propose(progress(32, timed, 1e5, n_ranks=8)).global_batch
+    assert size not in timed or size / timed[size] >= 32 / 1.0
+
+
+def test_it_starts_from_one_sample() -> None:
+    """Bug story: half a batch of one sample was rounded to no samples."""
+    assert wanted(1, {1: 1.0}) == 2
+
+
+@pytest.mark.parametrize(("field", "value"), [("growth", 1.0), ("tolerance", math.nan), ("dwell", 0), ("window", 0)])
+def test_bad_parameters_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        Goodput(**{field: value})
+    assert (caught.value.field, caught.value.given) == (f"policy.{field}", str(value))
