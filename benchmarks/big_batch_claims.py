@@ -183,7 +183,7 @@ def claim_noise(runs: Sequence[Run]) -> list[str]:
             bands = [quantiles(way) for way in ways]
             low, middle, high = quantiles([run for way in ways for run in way])
             holds = all(SNR_BAND[0] <= band[0] and band[2] <= SNR_BAND[1] for band in bands)
-            each = ", ".join(f"{b[0]:.2f} to {b[2]:.2f}" for b in bands)
+            each = ", ".join(f"{b[0]:.3f} to {b[2]:.2f}" for b in bands)
             text = f"{each}; together {low:.2f} to {high:.2f}, median {middle:.2f}"
             lines.append(f"- (b) {verdict(holds)} for {problem}, {NAMES[rule]}: {text}.")
         lines += claim_sgd_noise(runs, problem)
@@ -231,7 +231,7 @@ def claim_updates(runs: Sequence[Run]) -> list[str]:
         for rule in ("fixed", "armijo", "bb"):
             updates = [run.updates for run in select(runs, problem=problem, rule=rule)]
             text = (
-                f"{min(updates)} to {max(updates)} updates, SGD {sgd:,}: {sgd / max(updates):.0f} times fewer or more"
+                f"{min(updates)} to {max(updates)} updates, SGD {sgd:,}: {sgd / max(updates):.1f} times fewer or more"
             )
             lines.append(f"- (d) {verdict(max(updates) * TIMES_FEWER <= sgd)} for {problem}, {NAMES[rule]}: {text}.")
     return lines

@@ -30,8 +30,10 @@ import torch
 from big_batch_claims import Run
 from big_batch_report import write_report
 from cells import code, write
+from machine import machine
 
 from hpc_adabatch import AdaptiveBatches, AdaptiveTraining, Armijo, BarzilaiBorwein, BigBatch, Cluster, Fixed
+from hpc_adabatch.cluster.device import cores
 from hpc_adabatch.tasks import Logistic, Ridge
 from hpc_adabatch.tasks.convex import Convex
 from hpc_adabatch.training.step import Step
@@ -205,8 +207,9 @@ def main() -> None:
     ways = [*main_ways(), *setting_ways()]
     found = [kept(way, seed, flags, cluster) for seed in range(flags.seeds) for way in ways]
     runs = [run for run in found if run is not None]
+    n_cores = len(frozenset().union(*cluster.gather(cores())))  # mpirun may bind each rank to one
     if cluster.leads:
-        write_report(runs, flags, cluster.size)
+        write_report(runs, flags, machine(cluster.size, n_cores), cluster.size)
     cluster.stop()
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from big_batch_claims import NAMES, Run, claims, problems, rates, select, setting_table, sgd_gaps, table
-from machine import machine, versions
+from machine import versions
 
-GRID_PASSES = 240  # points of a line in the picture
+GRID_PASSES = 150  # points of a line in the picture
 WHAT = """\
 De, Yadav, Jacobs & Goldstein 2017 (https://arxiv.org/abs/1610.05792) on ridge and logistic regression: drawn samples,
 50 features whose covariance has condition 100, penalty 0.001, float64. Every way starts with a batch of 32 and sees
@@ -33,7 +33,7 @@ CAUSES = """\
 below has the part of those that pass with little signal). Steps as long as Armijo's keep the gradient long; BB's
 shorten it faster than chance lengthens the batch. At theta 0.7 the test asks for 1 / theta^2 - 1 = 1.04 on average, and
 the band holds, with half the updates. The test without the bias (`signal: debiased`) at theta 1 is, term by term, the
-raw one at theta 0.71.
+raw one at theta 0.71. Fewer updates cost Armijo some of its gap, and BB nothing.
 
 **SGD whose signal-to-noise stays up** has a step so large that its own noise keeps it away from the optimum, or so
 small that it has not come near: its gap tells.
@@ -53,7 +53,8 @@ sqrt(2 / (15 * 21)) = 8 %, beside sqrt(2 / 21) = 31 % of |g_B|^2 itself, which n
 above keeps 8 a rank, the cheapest. The ends of epochs, where a step takes what is left, matter little."""
 
 
-def document(runs: Sequence[Run], flags: argparse.Namespace, ranks: int) -> str:
+def document(runs: Sequence[Run], flags: argparse.Namespace, hardware: str, ranks: int) -> str:
+    """The tables with all that their numbers depend on."""
     began, codes = sorted(run.note["began"] for run in runs), sorted({run.note["code"] for run in runs})
     minutes = sum(run.note["wall_s"] for run in runs) / 60
     lines = [
@@ -64,7 +65,7 @@ def document(runs: Sequence[Run], flags: argparse.Namespace, ranks: int) -> str:
         "",
         f"Trained {began[0]} to {began[-1]}, {minutes:.0f} minutes in all, by {', '.join(codes)}",
         f"(+: changed since that commit); {versions()}.",
-        f"{machine(ranks)}, which other work shares; no number depends on time.",
+        f"{hardware}, which other work shares; no number depends on time.",
         "",
         WHAT,
         "",
@@ -110,11 +111,13 @@ def lines_of(runs: Sequence[Run], problem: str) -> Iterator[tuple[str, dict[str,
 
 
 def middle(runs: Sequence[Run], column: str, passes: np.ndarray) -> np.ndarray:
-    """Geometric mean over seeds after so many passes; nan where a batch is the whole set and has no noise."""
+    """Geometric mean over seeds after so many passes; of the signal-to-noise, over those with a batch below N."""
     values = np.stack([run.at(column, passes) for run in runs])  # (seeds, passes)
     if column == "snr":
         values[np.stack([run.at("batch", passes) == run.n_samples for run in runs])] = np.nan
-    return np.exp(np.log(values).mean(axis=0))
+    counted = np.isfinite(values)  # a seed whose batch is the whole set has no noise
+    total = np.where(counted, np.log(np.where(counted, values, 1.0)), 0.0).sum(axis=0)
+    return np.exp(np.divide(total, counted.sum(axis=0), out=np.full(len(passes), np.nan), where=counted.any(axis=0)))
 
 
 def smooth(values: np.ndarray, width: int) -> np.ndarray:
@@ -141,7 +144,7 @@ def draw(runs: Sequence[Run], passes: int, path: Path) -> None:
             noise.plot(where, smooth(middle(chosen, "snr", where), width), linewidth=1.2, **style)
         gap.set(yscale="log", title=f"{problem}: gap f - f*")
         batch.set(yscale="log", title=f"{problem}: batch (samples)")
-        noise.set(yscale="log", title=f"{problem}: true signal-to-noise, while no seed's batch is the whole set")
+        noise.set(yscale="log", title=f"{problem}: true signal-to-noise")
         for axis in (gap, batch, noise):
             axis.grid(alpha=0.3)
             axis.set_xlabel("samples seen, in data passes")
@@ -150,11 +153,11 @@ def draw(runs: Sequence[Run], passes: int, path: Path) -> None:
     pyplot.close(figure)
 
 
-def write_report(runs: Sequence[Run], flags: argparse.Namespace, ranks: int) -> None:
+def write_report(runs: Sequence[Run], flags: argparse.Namespace, hardware: str, ranks: int) -> None:
     """Prints table and claims; with ``--write``, writes the document and the picture beside it."""
     print("\n".join([*table(runs, flags.passes), "", *claims(runs, flags.passes), "", *setting_table(runs, ranks)]))
     if flags.write is not None:
         flags.write.parent.mkdir(parents=True, exist_ok=True)
-        flags.write.write_text(document(runs, flags, ranks), encoding="utf-8")
+        flags.write.write_text(document(runs, flags, hardware, ranks), encoding="utf-8")
         draw(runs, flags.passes, flags.write.with_suffix(".png"))
         print(f"written to {flags.write}")

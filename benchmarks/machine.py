@@ -9,13 +9,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
-def machine(ranks: int) -> str:
-    """Processor, cores, ranks, threads."""
+def machine(ranks: int, cores: int | None = None) -> str:
+    """Processor, cores, ranks, threads.
+
+    Args:
+        ranks: that were started.
+        cores: of all ranks, where this process is itself one of them and may be bound to fewer.
+    """
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = models[0] if models else platform.processor() or platform.machine()
-    return f"{name}, {len(os.sched_getaffinity(0))} cores, {ranks} ranks with a thread each"
+    return f"{name}, {cores or len(os.sched_getaffinity(0))} cores, {ranks} ranks with a thread each"
 
 
 def versions() -> str:

@@ -67,8 +67,8 @@ class Coordinator:
         self._measurements = 0
 
     def start(self, progress: Progress) -> None:
-        """Takes the phase of this progress as decided."""
-        self._phase, self._measurements = self.policy.phase(progress), progress.measurements
+        """Takes the initial batch as decided."""
+        self._phase, self._measurements = self.policy.first_phase(progress), progress.measurements
 
     def decide(self, progress: Progress, *, pace: int = 1) -> Decision | None:
         """The decision that holds from here on; None when there is nothing to say at this point.

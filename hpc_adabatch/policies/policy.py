@@ -76,12 +76,14 @@ class Policy(ABC):
         measures: whether it needs the gradient's noise measured.
         inner_products: whether it needs inner products of the pieces with the mean.
         extends: whether it lengthens batches before they are applied; then every step is measured.
+        brings_noise: whether it brings the variance and signal that AdaScale needs.
         pieces: passes of each rank on measured steps, at least; 1 where ranks are pieces enough.
     """
 
     measures: ClassVar[bool] = False
     inner_products: ClassVar[bool] = False
     extends: ClassVar[bool] = False
+    brings_noise: bool = False
     pieces: int = 1
 
     @property
@@ -102,6 +104,10 @@ class Policy(ABC):
     @abstractmethod
     def phase(self, progress: Progress) -> int:
         """A number that changes exactly when a proposal is due. It must not depend on the rank."""
+
+    def first_phase(self, progress: Progress) -> int:
+        """The phase that the initial batch stands for; where ``phase`` differs, a proposal is due before any step."""
+        return self.phase(progress)
 
     @abstractmethod
     def propose(self, progress: Progress) -> Proposal:

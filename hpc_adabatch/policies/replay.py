@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, require
 from .policy import Policy, Progress, Proposal
@@ -27,13 +29,14 @@ class Replay(Policy):
         allowed, example = "the journal.jsonl of a run", "--policy.journal runs/NAME/journal.jsonl"
         try:
             records = [json.loads(line) for line in Path(journal).read_text(encoding="utf-8").splitlines()]
-            holding = [record for record in records if record["kind"] in ("start", "decision")]
+            holding = list(_holding(records))
             self.cursors = [int(record["cursor"]) for record in holding]
             self.sizes = [int(record["global_batch"]) for record in holding]
             self.factors = [float(record["learning_rate_factor"]) for record in holding]
             self.noises = [record.get("noise") for record in holding]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError("policy.journal", f"{journal} ({type(error).__name__})", allowed, example) from error
+        self.brings_noise = any(noise is not None for noise in self.noises)
         require(self.cursors[:1] == [0], "policy.journal", journal, allowed, example)
 
     @property
@@ -47,6 +50,9 @@ class Replay(Policy):
     def phase(self, progress: Progress) -> int:
         return bisect_right(self.cursors, progress.samples_seen) - 1
 
+    def first_phase(self, progress: Progress) -> int:
+        return 0  # the very first step may have been lengthened
+
     def propose(self, progress: Progress) -> Proposal:
         entry = self.phase(progress)
         reason = f"replay of the decision at sample {self.cursors[entry]}"
@@ -57,3 +63,16 @@ class Replay(Policy):
             noise=None if noise is None else (noise[0], noise[1]),
             reason=reason,
         )
+
+
+def _holding(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What holds from which cursor on. A step of another size than its batch holds for itself, then what was before."""
+    now: dict[str, Any] = {}
+    for record in records:
+        if record["kind"] in ("start", "decision"):
+            now = record
+            yield record
+        elif record["kind"] == "step":
+            size = int(record["global_batch"])
+            yield {**now, "cursor": record["cursor"], "global_batch": size}
+            yield {**now, "cursor": int(record["cursor"]) + size}

@@ -132,7 +132,7 @@ class AdaptiveTraining:
         self._searched_batch = self.start_batch
         each_step = self.policy.extends or (step_size is not None and step_size.needs_variance)
         self.measuring: Measuring | None = None
-        if self.policy.measures or self.learning_rate.measures or each_step:
+        if self.policy.measures or (self.learning_rate.measures and not self.policy.brings_noise) or each_step:
             check_pieces(batches, cluster.size, max(self.policy.pieces, 1 + split_passes))
             named = groups or {str(n): group["params"] for n, group in enumerate(self.optimizer.param_groups)}
             inner = self.policy.inner_products
@@ -199,6 +199,8 @@ class AdaptiveTraining:
 
     def _next_step(self) -> Step:
         self._times.begin()
+        if self.steps == 0:
+            self._decide()
         batch = self.plan.cut(self._batch_to_cut())
         multiplier = self._multiplier()
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
@@ -275,6 +277,8 @@ class AdaptiveTraining:
         if self.scaler is not None:
             self.scaler.update(None if finite else self.loss_scale * self.scaler.get_backoff_factor())
         self._reducer.zero_grad()
+        if samples != len(self.plan.cut(self.global_batch)):  # for replay
+            self.record("step", global_batch=samples, reason="lengthened, or what was left of the epoch")
         self.plan.advance(step.batch)
         self._clock += self._clock_samples(samples)
         self.steps += 1
@@ -293,6 +297,10 @@ class AdaptiveTraining:
         if self._batch_after(step) != self.global_batch:
             self.global_batch = self._batch_after(step)
             self.record("decision", **self.holding(), reason="the test failed: the batch in hand was lengthened")
+        self._decide()
+
+    def _decide(self) -> None:
+        """Asks for what holds from here on."""
         pace = self.measuring.affordable(self._times.latest()) if self.measuring is not None else 1
         decision = self.coordinator.decide(self.progress, pace=pace)
         if decision is not None:

@@ -59,6 +59,9 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
         )
 
     coordinator.start(progress())
+    decision = coordinator.decide(progress())
+    if decision is not None:
+        global_batch, factor = decision.global_batch, decision.learning_rate_factor
     phase: Phase | None = None
     while plan.samples_seen < recipe.options.epochs * plan.n_samples:
         if plan.epoch_finished:
