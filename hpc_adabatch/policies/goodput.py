@@ -55,8 +55,9 @@ class Goodput(Measured):
         below = max((size for size in slower if size < now), default=0)
         above = min((size for size in slower if size > now), default=math.inf)
         faster = [size for size, seconds in timed.items() if size / seconds > now / timed[now]]
-        most = now if any(size < now for size in faster) else most  # what was slower than a smaller one is no way up
-        allowed = [size for size in candidates if below < size < above and size <= most]
+        falls = any(size < now for size in faster)  # then only what was timed can be faster above
+        upwards = [size for size in candidates if now < size < above and (not falls or size in faster)]
+        allowed = upwards + [size for size in candidates if below < size <= now]
 
         def goodput(size: int) -> float:
             return size / model(size) * efficiency(size, estimate.noise_scale, progress.start_batch)
