@@ -40,7 +40,7 @@ class Task(ABC):
     """Something to learn.
 
     Attributes:
-        metric: name of what ``score`` adds up; its mean over the samples is reported.
+        metric: name of what is reported: ``metric_of`` the mean over the samples of what ``score`` adds up.
         larger_is_better: of the metric.
         default_model: network that the task trains when none is named.
     """
@@ -69,9 +69,17 @@ class Task(ABC):
         """
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Mean over the samples. Shape ()."""
+        """Mean over the samples, of what training minimises. Shape ()."""
         return cross_entropy(outputs, targets)
 
+    def evaluation_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The same of the test set, where training minimises something regularised. Shape ()."""
+        return self.loss(outputs, targets)
+
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Sum over the samples of what the metric averages. Shape ()."""
+        """Sum over the samples. Shape ()."""
         return (outputs.argmax(dim=1) == targets).sum()
+
+    def metric_of(self, mean_score: float) -> float:
+        """The metric, from the mean of ``score`` over the samples."""
+        return mean_score

@@ -46,14 +46,14 @@ def evaluate(
             outputs = forward(data.prepare(inputs))
             sums += torch.stack(
                 [
-                    task.loss(outputs, targets).double() * len(targets),
+                    task.evaluation_loss(outputs, targets).double() * len(targets),
                     task.score(outputs, targets).double(),
                     sums.new_tensor(len(targets)),
                 ]
             )
     model.train(was_training)
     loss, score, samples = cluster.allreduce_(sums, "evaluation").tolist()
-    return {"loss": loss / samples, task.metric: score / samples, "samples": int(samples)}
+    return {"loss": loss / samples, task.metric: task.metric_of(score / samples), "samples": int(samples)}
 
 
 def _read(dataset: Dataset[Any], indices: range, batch: int, workers: int) -> Iterator[Any]:
