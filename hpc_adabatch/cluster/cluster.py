@@ -107,9 +107,18 @@ class Cluster(ABC):
 
     @abstractmethod
     def distributed_optimizer(
-        self, optimizer: torch.optim.Optimizer, named_parameters: Iterable[tuple[str, torch.nn.Parameter]]
+        self,
+        optimizer: torch.optim.Optimizer,
+        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+        compression: str = "none",
     ) -> DistributedOptimizer:
-        """The optimizer, fed with gradients summed over ranks. Use the returned ``.optimizer`` from here on."""
+        """The optimizer, fed with gradients summed over ranks. Use the returned ``.optimizer`` from here on.
+
+        Args:
+            optimizer: of these parameters.
+            named_parameters: the model's.
+            compression: of the gradients on their way, ``none`` or ``fp16``.
+        """
 
     @abstractmethod
     def barrier(self) -> None:

@@ -77,9 +77,12 @@ class HorovodCluster(Cluster):
         return self._hvd.allgather_object(item, name="gather")
 
     def distributed_optimizer(
-        self, optimizer: torch.optim.Optimizer, named_parameters: Iterable[tuple[str, torch.nn.Parameter]]
+        self,
+        optimizer: torch.optim.Optimizer,
+        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+        compression: str = "none",
     ) -> DistributedOptimizer:
-        return HorovodOptimizer(self._hvd, optimizer, named_parameters)
+        return HorovodOptimizer(self._hvd, optimizer, named_parameters, compression)
 
     def barrier(self) -> None:
         self._hvd.barrier()
@@ -100,9 +103,18 @@ class HorovodOptimizer:
     """The optimizer rebuilt by Horovod around the same parameter groups, summing over ranks."""
 
     def __init__(
-        self, hvd: Any, optimizer: torch.optim.Optimizer, named_parameters: Iterable[tuple[str, torch.nn.Parameter]]
+        self,
+        hvd: Any,
+        optimizer: torch.optim.Optimizer,
+        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+        compression: str,
     ) -> None:
-        self.optimizer: Any = hvd.DistributedOptimizer(optimizer, named_parameters=named_parameters, op=hvd.Sum)
+        self.optimizer: Any = hvd.DistributedOptimizer(
+            optimizer,
+            named_parameters=named_parameters,
+            compression=getattr(hvd.Compression, compression),
+            op=hvd.Sum,
+        )
         optimizer.state.clear()  # the rebuilt one has its own; two sets of momentum would double the memory
         self._passes = 1
 

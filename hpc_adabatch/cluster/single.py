@@ -32,7 +32,10 @@ class SingleProcess(Cluster):
         return [item]
 
     def distributed_optimizer(
-        self, optimizer: torch.optim.Optimizer, named_parameters: Iterable[tuple[str, torch.nn.Parameter]]
+        self,
+        optimizer: torch.optim.Optimizer,
+        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+        compression: str = "none",
     ) -> DistributedOptimizer:
         return LocalOptimizer(optimizer)
 

@@ -1,5 +1,6 @@
-"""The learning rate as one pure function of samples and batches."""
+"""The learning rate as one pure function of samples and batches, and a run's place on it."""
 
+from .course import Course
 from .rule import LearningRate
 
-__all__ = ["LearningRate"]
+__all__ = ["Course", "LearningRate"]

@@ -3,21 +3,29 @@
     learning rate = base * scale(batch now / reference) * ramp(epoch) * decay(epoch) * factor of the policy
 
 It counts samples, never steps: a schedule in steps ends early when the batch grows. With AdaScale the scale is the
-measured gain, and the samples are those of its clock (adascale.py).
+measured gain, and the samples are those of its clock (adascale.py). Where the batch grew inside the warm-up, a climb
+stands for scale and ramp (warmup.py).
 
-Not here: the parts (scaling.py, warmup.py, decay.py), the policy's factor (policies/).
+Not here: the parts (scaling.py, warmup.py, decay.py), what a run must remember (course.py), the policy's factor
+(policies/).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import require
 from .adascale import gain
 from .decay import cosine, poly, step
 from .scaling import SCALINGS
-from .warmup import LENGTHS, ramp
+from .warmup import LENGTHS, Climb, ramp
+
+PRESETS: dict[str, dict[str, Any]] = {  # what fields become that were left at their defaults
+    "none": {},
+    "legw": {"scaling": "sqrt", "warmup": "legw", "warmup_epochs": 10 / 64},  # w0 of the paper's ResNet-50 at batch 512
+    "goyal": {"scaling": "linear", "warmup": "fixed", "warmup_epochs": 5.0},
+}
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,17 @@ class LearningRate:
     """Where poly and cosine end, in epochs; the recipe's epochs when not given."""
     reference_batch: int | None = None
     """Global batch for which the base learning rate was tuned, in samples; the batch at step 0 when not given."""
+    preset: Literal["none", "legw", "goyal"] = "none"
+    """legw (1901.08256): scaling sqrt, warmup legw; goyal (1706.02677): linear, fixed over 5 epochs. Fields given here
+    besides hold, so legw usually comes with reference_batch and the warmup_epochs tuned for it."""
 
     def __post_init__(self) -> None:
+        known, example = ", ".join(PRESETS), "--learning_rate.preset legw"
+        require(self.preset in PRESETS, "learning_rate.preset", self.preset, known, example)
+        for field, value in PRESETS[self.preset].items():
+            if getattr(self, field) == getattr(type(self), field):
+                object.__setattr__(self, field, value)
+
         def check(condition: bool, field: str, allowed: str, example: str) -> None:
             name = f"learning_rate.{field}"
             require(condition, name, getattr(self, field), allowed, f"--{name} {example}")
@@ -91,7 +108,14 @@ class LearningRate:
         return gain(variance, signal, scale=global_batch / reference, reference_batch=reference)
 
     def multiplier(
-        self, samples_seen: float, samples_per_epoch: int, start_batch: int, global_batch: int, gain: float = 1.0
+        self,
+        samples_seen: float,
+        samples_per_epoch: int,
+        start_batch: int,
+        global_batch: int,
+        *,
+        gain: float = 1.0,
+        climb: Climb | None = None,
     ) -> float:
         """Learning rate over base before the step that follows ``samples_seen`` samples.
 
@@ -101,15 +125,38 @@ class LearningRate:
             start_batch: global batch at step 0.
             global_batch: global batch now.
             gain: AdaScale's, the last that is known.
+            climb: of the last growth inside the warm-up, where there was one.
 
         Raises:
             InputError: poly or cosine without ``epochs``.
         """
         epoch = samples_seen / samples_per_epoch
         warmup = self.warmup_length(start_batch)
+        return self._height(epoch, start_batch, global_batch, gain, climb) * self._decay(epoch, warmup)
+
+    def climb(self, epoch: float, start_batch: int, before: int, after: int, known: Climb | None) -> Climb | None:
+        """The climb that begins where the batch changes at this epoch; None where the rate jumps.
+
+        Args:
+            epoch: now.
+            start_batch, before, after: global batch at step 0, up to here and from here on.
+            known: the climb up to here, where there was one.
+        """
+        reference = self.reference_batch or start_batch
+        open_until = known.end if known is not None else self.warmup_length(start_batch)
+        if self.measures or after <= before or epoch >= open_until:
+            return None
+        height = self._height(epoch, start_batch, before, 1.0, known)
+        end = LENGTHS[self.warmup](self.warmup_epochs, after / reference)
+        return Climb(epoch, height, end, SCALINGS[self.scaling](after / reference))
+
+    def _height(self, epoch: float, start_batch: int, global_batch: int, gain: float, climb: Climb | None) -> float:
+        """Learning rate over base, decay left out."""
+        if climb is not None:
+            return climb.at(epoch)
         ratio = global_batch / (self.reference_batch or start_batch)
         scale = gain if self.measures else SCALINGS[self.scaling](ratio)
-        return scale * ramp(epoch, warmup, self.warmup_start) * self._decay(epoch, warmup)
+        return scale * ramp(epoch, self.warmup_length(start_batch), self.warmup_start)
 
     def _decay(self, epoch: float, warmup: float) -> float:
         if self.decay == "constant":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from rich.box import ASCII2
 from rich.console import RenderableType
 from rich.table import Table
 
-from ..errors import InputError, require
+from ..errors import require
+from ..training.folder import make_writable
 from .messages import Messages
 from .steps import Steps
 from .timing import Times
@@ -29,14 +29,8 @@ def check_writable(path: Path) -> None:
         InputError: it cannot.
     """
     require(not path.is_dir(), "out", f"{path}, a folder", "a file", f"--out {path / 'probe.json'}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        allowed = "a file in a folder that can be written"
-        raise InputError("out", f"{path} ({reason})", allowed, "--out probe.json") from error
+    allowed = "a file in a folder that can be written"
+    make_writable(path.parent, given=path, allowed=allowed, example="--out probe.json")
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

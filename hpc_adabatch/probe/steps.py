@@ -29,7 +29,7 @@ from ..errors import InputError
 from ..recipe import Recipe
 from ..tasks import TaskData
 from ..training import AdaptiveTraining
-from ..training.build import Forward, build_model, load_data
+from ..training.build import Forward, build_model, load_data, loss_scaler
 from .timing import LEAST_ROUNDS, WARM_ROUNDS, Timer, Times
 
 STANDING_STILL = 1e-12  # learning rate; 0 would be divided by
@@ -177,8 +177,16 @@ class _Stepper:
             workers=recipe.options.workers,
             transform=data.augment,
         )
-        scaler = torch.amp.GradScaler(cluster.device.type) if recipe.options.precision == "float16" else None
-        training = AdaptiveTraining(self._model, optimizer, batches, cluster=cluster, scaler=scaler)
+        options, scaler = recipe.options, loss_scaler(recipe, cluster.device)
+        training = AdaptiveTraining(
+            self._model,
+            optimizer,
+            batches,
+            cluster=cluster,
+            scaler=scaler,
+            clip_norm=options.clip_norm,
+            compression=options.compression,
+        )
         self._steps = (step for epoch in count() for step in training.epoch(epoch))
         self._held: tuple[torch.Tensor, torch.Tensor]
 

@@ -29,7 +29,7 @@ from ..cluster import Cluster
 from ..cluster.cluster import apply
 from ..coordinator import Coordinator, Decision
 from ..errors import require
-from ..learning_rate import LearningRate
+from ..learning_rate import Course, LearningRate
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
 from .journal import Journal
@@ -68,6 +68,9 @@ class AdaptiveTraining:
         split_passes: on one rank, a measured step that would take one pass takes two: a variance needs two pieces.
         step_size: the rule that searches the step size on each batch; the learning rate is not used then.
         scaler: scales losses in float16; ``torch.amp.GradScaler``.
+        clip_norm: the averaged gradient is shortened to this length, after it was measured.
+        compression: of gradients on their way between ranks, ``none`` or ``fp16``.
+        journal_trust_ratios: also records the trust ratio of each layer, with optimizers that have them.
         groups: parameters by the name of the group whose noise is told apart; the optimizer's when not given.
 
     Raises:
@@ -96,6 +99,9 @@ class AdaptiveTraining:
         split_passes: bool = True,
         step_size: Armijo | None = None,
         scaler: torch.amp.GradScaler | None = None,
+        clip_norm: float | None = None,
+        compression: str = "none",
+        journal_trust_ratios: bool = False,
         groups: Mapping[str, Sequence[nn.Parameter]] | None = None,
     ) -> None:
         self.model = model
@@ -116,15 +122,15 @@ class AdaptiveTraining:
         self._epoch_sums = [0.0, 0.0]  # loss, samples
         self._epoch_loss: float | None = None  # mean over the last whole epoch
         self._times = StepTimes()
-        self._clock: float = 0  # samples seen; with AdaScale those of its clock
-        self._noise: tuple[float, float] | None = None  # variance and signal as rank 0 has them, for AdaScale
+        self.course = Course(self.learning_rate, self.plan.n_samples, self.start_batch)
         self._kept: list[torch.Tensor] = []  # mean gradient of a batch that is being lengthened
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.scaler, self.loss_scale = scaler, 1.0
         if scaler is not None:
             scaler.scale(torch.zeros((), device=cluster.device))  # else it has no state before its first loss
         self.split_passes = split_passes
-        self._reducer = cluster.distributed_optimizer(optimizer, model.named_parameters())
+        self._clip_norm, self._journal_trust_ratios = clip_norm, journal_trust_ratios
+        self._reducer = cluster.distributed_optimizer(optimizer, model.named_parameters(), compression)
         self.optimizer = self._reducer.optimizer
         self._base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.policy = policy or Fixed()
@@ -273,14 +279,14 @@ class AdaptiveTraining:
         self._sum_over_ranks(step)
         samples, finite = len(step.batch), step.finite
         if finite:
-            self._reducer.step(self.scaler.step if self.scaler is not None else apply)
+            self._apply_gradients()
         if self.scaler is not None:
             self.scaler.update(None if finite else self.loss_scale * self.scaler.get_backoff_factor())
         self._reducer.zero_grad()
         if samples != len(self.plan.cut(self.global_batch)):  # for replay
             self.record("step", global_batch=samples, reason="lengthened, or what was left of the epoch")
         self.plan.advance(step.batch)
-        self._clock += self._clock_samples(samples)
+        self.course.advance(samples)
         self.steps += 1
         step.loss = step.loss_sum / samples
         whole = samples == self.global_batch
@@ -295,9 +301,24 @@ class AdaptiveTraining:
             self.record("statistics", loss=mean, global_batch=samples, learning_rate=self.last_rate)
             self._loss_sum, self._loss_samples = 0.0, 0
         if self._batch_after(step) != self.global_batch:
-            self.global_batch = self._batch_after(step)
+            self._resize(self._batch_after(step))
             self.record("decision", **self.holding(), reason="the test failed: the batch in hand was lengthened")
         self._decide()
+
+    def _apply_gradients(self) -> None:
+        """The optimizer's step along ``p.grad``, which is the finite mean over the step's batch."""
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
+        writes = self._journal_trust_ratios and (self.steps + 1) % self.journal_every == 0
+        optimizer: Any = self.optimizer
+        if writes:
+            optimizer.trust_ratios = {}
+        self._reducer.step(self.scaler.step if self.scaler is not None else apply)
+        if writes:
+            names = {parameter: name for name, parameter in self.model.named_parameters()}
+            ratios = {names[parameter]: float(ratio) for parameter, ratio in optimizer.trust_ratios.items()}
+            optimizer.trust_ratios = None
+            self.record("trust_ratios", ratios=ratios)
 
     def _decide(self) -> None:
         """Asks for what holds from here on."""
@@ -362,14 +383,14 @@ class AdaptiveTraining:
         return max(self.global_batch, min(step.wanted, self.batches.max_global_batch))
 
     def _apply(self, decision: Decision) -> None:
-        self.global_batch = decision.global_batch
+        self._resize(decision.global_batch)
         self.learning_rate_factor = decision.learning_rate_factor
         extra: dict[str, Any] = {}
         if self.measuring is not None:
             self.measuring.set_pace(decision.pace)
             extra = {"measure_every": decision.pace, "statistics_cost": self.measuring.cost}
         if self.learning_rate.measures:
-            self._noise = decision.noise
+            self.course.noise = decision.noise
             extra["noise"] = list(decision.noise) if decision.noise is not None else None
         self.record("decision", **self.holding(), reason=decision.reason, **extra)
 
@@ -388,22 +409,12 @@ class AdaptiveTraining:
         """A line of the journal, stamped with step, cursor and epoch."""
         self.journal.record(kind, step=self.steps, cursor=self.plan.samples_seen, epoch=self.plan.epoch, **fields)
 
+    def _resize(self, global_batch: int) -> None:
+        self.course.resize(self.global_batch, global_batch)
+        self.global_batch = global_batch
+
     def _multiplier(self) -> float:
-        rule, start, now = self.learning_rate, self.start_batch, self.global_batch
-        scheduled = rule.multiplier(self._clock, self.plan.n_samples, start, now, gain=self._gain(now))
-        return scheduled * self.learning_rate_factor
-
-    def _gain(self, samples: int) -> float:
-        """AdaScale's gain of a batch of this many samples; 1 until the noise is known."""
-        if self._noise is None or not self.learning_rate.measures:
-            return 1.0
-        return self.learning_rate.gain(*self._noise, self.start_batch, samples)
-
-    def _clock_samples(self, samples: int) -> float:
-        """What a step of this many samples adds to the clock of the schedule."""
-        if not self.learning_rate.measures:
-            return samples
-        return self._gain(samples) * (self.learning_rate.reference_batch or self.start_batch)
+        return self.course.multiplier(self.global_batch) * self.learning_rate_factor
 
     def send_weights(self) -> None:
         """Rank 0's parameters and buffers, on every rank."""
@@ -430,7 +441,7 @@ class AdaptiveTraining:
             "skipped": self.skipped,
             "measuring": self.measuring.state_dict() if self.measuring is not None else None,
             "loss": [self._loss_sum, self._loss_samples, *self._epoch_sums, self._epoch_loss],
-            "clock": [self._clock, self._noise],
+            "course": self.course.state_dict(),
             "scaler": self.scaler.state_dict() if self.scaler is not None else None,
             "search": [self._searched_batch, self.line_search.rule.alpha] if self.line_search is not None else None,
         }
@@ -448,7 +459,7 @@ class AdaptiveTraining:
         if self.measuring is not None:
             self.measuring.load_state_dict(state["measuring"])
         self._loss_sum, self._loss_samples, *self._epoch_sums, self._epoch_loss = state["loss"]
-        self._clock, self._noise = state["clock"]
+        self.course.load_state_dict(state["course"])
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
         if self.line_search is not None:

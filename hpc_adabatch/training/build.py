@@ -38,14 +38,19 @@ def build_model(recipe: Recipe, data: TaskData, device: torch.device) -> nn.Modu
     """
     torch.manual_seed(recipe.options.seed)
     model = recipe.task.model(recipe.model_name, data).to(device)
-    kind = next(model.parameters()).dtype
+    inputs, _ = data.example(1)
     try:  # one look at a sample: a network may not take images of this size
         with torch.no_grad():
-            model.eval()(torch.zeros(1, *data.sample_shape, device=device, dtype=kind))
+            model.eval()(inputs.to(device))
     except RuntimeError as error:
         shape, reason = "x".join(map(str, data.sample_shape)), str(error).splitlines()[0]
         raise InputError("model", f"{recipe.model_name} ({reason})", f"one that takes samples of {shape}") from error
     return model
+
+
+def loss_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler | None:
+    """What scales losses in float16, where small gradients would vanish; None in other precisions."""
+    return torch.amp.GradScaler(device.type) if recipe.options.precision == "float16" else None
 
 
 class Forward:

@@ -43,10 +43,19 @@ class RunFolder:
             "a new folder",
             "--resume auto, to go on with that run",
         )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path):
-                pass
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise InputError("out", f"{self.path} ({reason})", "a folder that can be written", "--out DIR") from error
+        make_writable(self.path, given=self.path, allowed="a folder that can be written", example="--out DIR")
+
+
+def make_writable(folder: Path, *, given: Path, allowed: str, example: str) -> None:
+    """Makes the folder where it is missing, and sees that files can be written there.
+
+    Raises:
+        InputError: they cannot; with what was given, what is allowed and what to type.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError("out", f"{given} ({reason})", allowed, example) from error

@@ -33,7 +33,7 @@ from ..recipe import Recipe
 from ..tasks import TaskData
 from . import checkpoint
 from .adaptive import AdaptiveTraining, check_pieces
-from .build import Forward, build_model, load_data
+from .build import Forward, build_model, load_data, loss_scaler
 from .evaluation import evaluate
 from .folder import RunFolder
 
@@ -81,6 +81,9 @@ def report_noise(recipe: Recipe, flags: NoiseFlags, cluster: Cluster) -> list[Re
     data = load_data(recipe, cluster)
     with cluster.together():
         flags.check()
+        searched = bool(flags.branches) and recipe.optimizer.step_size() is not None
+        given = f"with optimizer {recipe.chosen['optimizer']}, which searches its steps"
+        require(not searched, "branches", given, "an optimizer with a learning rate", "--optimizer sgd")
         model = build_model(recipe, data, cluster.device)
         batches = recipe.batches(data)
         batches.check_ranks(cluster.size)
@@ -97,7 +100,7 @@ def report_noise(recipe: Recipe, flags: NoiseFlags, cluster: Cluster) -> list[Re
     ]
     if flags.branches:
         losses = branches(recipe, data, model, state, flags, cluster)
-        parts += _branch_table(recipe.global_batch, losses, flags.tolerance)
+        parts += _branch_table(branch_batch(recipe, state), losses, flags.tolerance)
     return parts
 
 
@@ -122,6 +125,7 @@ def measure(
         policy=Watch(),
         measure_every=1,
         split_passes=recipe.options.split_passes,
+        scaler=loss_scaler(recipe, cluster.device),
         groups=layers(model),
     )
     forward = Forward(model, recipe, cluster.device)
@@ -145,22 +149,34 @@ def measure(
 def branches(
     recipe: Recipe, data: TaskData, model: nn.Module, state: dict[str, Any] | None, flags: NoiseFlags, cluster: Cluster
 ) -> dict[int, float]:
-    """Test loss after training the same samples at each multiple of the batch, from the same weights and momentum."""
+    """Test loss after training the same samples at each multiple of the batch.
+
+    All start from the same weights and momentum, at sqrt(k) times the batch's learning rate: those of the checkpoint
+    where there is one, else the recipe's.
+    """
     losses = {}
     for multiple in flags.branches:
-        batch = min(multiple * recipe.global_batch, len(data.train))  # type: ignore[arg-type]
+        batch = min(multiple * branch_batch(recipe, state), len(data.train))  # type: ignore[arg-type]
         options = replace(recipe.options, global_batch=batch, max_global_batch=batch, min_global_batch=None)
         branch = replace(recipe, options=options, policy=Fixed(), learning_rate=LearningRate())
         network = copy.deepcopy(model)
         optimizer = branch.optimizer.build(network)
-        for group in optimizer.param_groups:
-            group["lr"] *= math.sqrt(multiple)
-        training = AdaptiveTraining(network, optimizer, branch.batches(data), cluster=cluster)
+        saved = optimizer.state_dict() if state is None else state["optimizer"]
+        rates = [group["lr"] for group in saved["param_groups"]]
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * math.sqrt(multiple)  # AdaptiveTraining keeps it as the base, and sets it each step
+        training = AdaptiveTraining(
+            network,
+            optimizer,
+            branch.batches(data),
+            cluster=cluster,
+            scaler=loss_scaler(recipe, cluster.device),
+            clip_norm=recipe.options.clip_norm,
+        )
         if state is not None:
-            rates = [group["lr"] for group in training.optimizer.param_groups]
             training.optimizer.load_state_dict(state["optimizer"])  # its momentum
-            for group, rate in zip(training.optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate
+            if training.scaler is not None and state["scaler"] is not None:
+                training.scaler.load_state_dict(state["scaler"])
         forward = Forward(network, recipe, cluster.device)
         wanted = flags.branch_epochs * training.plan.n_samples
         network.train()
@@ -176,6 +192,11 @@ def branches(
         scores = evaluate(network, forward, recipe.task, data, cluster, batch=size, workers=workers)
         losses[multiple] = scores["loss"]
     return losses
+
+
+def branch_batch(recipe: Recipe, state: dict[str, Any] | None) -> int:
+    """The batch of the first branch: the one the checkpoint had come to, else the recipe's."""
+    return recipe.global_batch if state is None else int(state["global_batch"])
 
 
 def _state(path: Path, cluster: Cluster) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ..batches.micro_batch import passes_and_micro_batch
 from ..cluster import SingleProcess
 from ..coordinator import Coordinator
 from ..errors import require
+from ..learning_rate import Course
 from ..policies import Progress
 from ..recipe import Recipe
 from ..tasks import TaskData
@@ -43,7 +44,8 @@ class Phase:
 
 def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
     """The run's stretches in order."""
-    batches, schedule = recipe.batches(data), recipe.schedule
+    batches = recipe.batches(data)
+    course = Course(recipe.schedule, batches.plan.n_samples, batches.global_batch)
     plan, global_batch, factor = batches.plan, batches.global_batch, 1.0
     coordinator = Coordinator(SingleProcess(), recipe.policy)
 
@@ -59,25 +61,24 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
         )
 
     coordinator.start(progress())
-    decision = coordinator.decide(progress())
-    if decision is not None:
-        global_batch, factor = decision.global_batch, decision.learning_rate_factor
     phase: Phase | None = None
     while plan.samples_seen < recipe.options.epochs * plan.n_samples:
+        decision = coordinator.decide(progress())
+        if decision is not None:
+            course.resize(global_batch, decision.global_batch)
+            global_batch, factor = decision.global_batch, decision.learning_rate_factor
         if plan.epoch_finished:
             plan.next_epoch()
-        multiplier = schedule.multiplier(plan.samples_seen, plan.n_samples, batches.global_batch, global_batch)
-        rate = recipe.optimizer.lr * multiplier * factor
+        rate = recipe.optimizer.lr * course.multiplier(global_batch) * factor
         if phase is None or phase.global_batch != global_batch:
             if phase is not None:
                 yield phase
             passes, micro_batch = passes_and_micro_batch(global_batch, n_ranks, batches.max_micro_batch)
             phase = Phase(plan.samples_seen / plan.n_samples, global_batch, passes, micro_batch, rate, rate)
         phase.last_rate, phase.updates = rate, phase.updates + 1
-        plan.advance(plan.cut(global_batch))
-        decision = coordinator.decide(progress())
-        if decision is not None:
-            global_batch, factor = decision.global_batch, decision.learning_rate_factor
+        batch = plan.cut(global_batch)
+        plan.advance(batch)
+        course.advance(len(batch))
     if phase is not None:
         yield phase
 
@@ -137,8 +138,7 @@ def _seconds_per_pass(recipe: Recipe, model: torch.nn.Module, data: TaskData, mi
     """The quickest of three passes of this size."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
-    inputs = torch.zeros(micro_batch, *data.sample_shape, device=device)
-    targets = torch.zeros(micro_batch, dtype=torch.int64, device=device)
+    inputs, targets = (tensor.to(device) for tensor in data.example(micro_batch))
     times = []
     for _ in range(3):
         began_s = time.perf_counter()

@@ -14,7 +14,7 @@ from ..cluster import Cluster
 from ..recipe import Recipe
 from . import checkpoint, restart
 from .adaptive import AdaptiveTraining, check_pieces
-from .build import Forward, build_model, load_data
+from .build import Forward, build_model, load_data, loss_scaler
 from .evaluation import evaluate
 from .folder import RunFolder
 from .journal import Journal
@@ -128,7 +128,10 @@ class Run:
             statistics_budget=recipe.options.statistics_budget,
             split_passes=recipe.options.split_passes,
             step_size=recipe.optimizer.step_size(),
-            scaler=torch.amp.GradScaler(self.cluster.device.type) if recipe.options.precision == "float16" else None,
+            scaler=loss_scaler(recipe, self.cluster.device),
+            clip_norm=recipe.options.clip_norm,
+            compression=recipe.options.compression,
+            journal_trust_ratios=recipe.options.journal_trust_ratios,
         )
 
     def _start(self) -> None:

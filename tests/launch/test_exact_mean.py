@@ -18,6 +18,12 @@ def result(launch: Any, programs: Path, folder: Path, **how: Any) -> dict[str, A
     return torch.load(folder / "out.pt", weights_only=True)
 
 
+def distance(some: dict[str, Any], others: dict[str, Any]) -> float:
+    """Length of the difference of two runs' weights, over that of the weights."""
+    weights = [torch.cat([part.flatten() for part in run["weights"].values()]) for run in (some, others)]
+    return float((weights[0] - weights[1]).norm() / weights[1].norm())
+
+
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory, launch: Any, programs: Path) -> dict[str, Any]:
     """One process, each global batch in one pass."""
@@ -45,3 +51,22 @@ def test_any_launcher_and_any_number_of_ranks_train_the_same_network(
     assert all(visited == list(range(203)) for visited in whole)
     last = found["visited"][max(found["visited"])]
     assert len(last) == len(set(last))
+
+
+def test_the_averaged_gradient_is_clipped_not_the_ranks_own(
+    launch: Any, programs: Path, tmp_path: Path, reference: dict[str, Any]
+) -> None:
+    """Weight decay inside LARS makes its step depend on the gradient's length: clipping after LARS would show too."""
+    launch(programs / "exact.py", tmp_path / "alone.pt", 1000, 0.3, launcher="plain")
+    launch(programs / "exact.py", tmp_path / "ranks.pt", 4, 0.3, ranks=3)
+    alone, ranks = (torch.load(tmp_path / name, weights_only=True) for name in ("alone.pt", "ranks.pt"))
+    assert distance(ranks, alone) < 1e-8
+    assert distance(alone, reference) > 1e-5
+
+
+def test_compressed_gradients_lose_digits_and_nothing_else(launch: Any, programs: Path, tmp_path: Path) -> None:
+    """Over few steps: at this learning rate differences grow tenfold within ten."""
+    launch(programs / "exact.py", tmp_path / "alone.pt", 1000, "inf", "none", 5, launcher="plain")
+    launch(programs / "exact.py", tmp_path / "ranks.pt", 4, "inf", "fp16", 5, ranks=3)
+    alone, ranks = (torch.load(tmp_path / name, weights_only=True) for name in ("alone.pt", "ranks.pt"))
+    assert 1e-7 < distance(ranks, alone) < 1e-3

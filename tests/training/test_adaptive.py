@@ -166,3 +166,21 @@ def test_steps_that_were_all_skipped_have_no_loss_and_leave_the_weights(tmp_path
     assert [record["kind"] for record in records] == ["skipped", "skipped", "statistics"]
     assert records[-1]["loss"] is None
     assert all(torch.equal(a, b) for a, b in zip(before, loop.model.parameters(), strict=True))
+
+
+def test_a_long_gradient_is_shortened_after_the_average_over_passes() -> None:
+    whole, parts = training(clip_norm=0.05), training(clip_norm=0.05, max_micro_batch=3)
+    assert run(whole, 2) == run(parts, 2)
+    free = training()
+    run(free, 2)
+    for one, other, unclipped in zip(*(loop.model.parameters() for loop in (whole, parts, free)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+        assert (one - unclipped).norm() > 1e-3
+
+
+def test_the_first_clipped_step_is_as_long_as_the_rate_times_the_limit() -> None:
+    loop = training(clip_norm=0.05)
+    before = torch.cat([parameter.detach().flatten() for parameter in loop.model.parameters()])
+    run(loop, 1, until_step=1)
+    after = torch.cat([parameter.detach().flatten() for parameter in loop.model.parameters()])
+    assert (after - before).norm().item() == pytest.approx(0.1 * 0.05, rel=1e-4)

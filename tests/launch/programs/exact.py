@@ -1,6 +1,6 @@
-"""Trains a network in float64 for 50 steps with a batch that changes inside epochs; writes weights and visited samples.
+"""Trains a network in float64 for 50 steps (STEPS) with a batch that changes inside epochs; writes weights and samples.
 
-exact.py OUT MAX_MICRO_BATCH
+exact.py OUT MAX_MICRO_BATCH [CLIP_NORM [COMPRESSION [STEPS]]]
 """
 
 import sys
@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 
 import hpc_adabatch as hab
 
-SAMPLES, STEPS = 203, 50
+SAMPLES, STEPS = 203, int(sys.argv[5]) if len(sys.argv) > 5 else 50
 torch.manual_seed(0)
 inputs, targets = torch.randn(SAMPLES, 12, dtype=torch.float64), torch.randint(0, 5, (SAMPLES,))
 dataset = TensorDataset(inputs, targets, torch.arange(SAMPLES))
@@ -30,6 +30,8 @@ training = hab.AdaptiveTraining(
     cluster=cluster,
     policy=hab.Schedule(text="0:10 90sa:37 300sa:3 345sa:24 700sa:61"),
     learning_rate=hab.LearningRate("sqrt", warmup="legw", warmup_epochs=0.5),
+    clip_norm=float(sys.argv[3]) if len(sys.argv) > 3 else None,
+    compression=sys.argv[4] if len(sys.argv) > 4 else "none",
 )
 visited: dict[int, list[int]] = {}
 batches: list[int] = []

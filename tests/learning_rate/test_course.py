@@ -1,0 +1,115 @@
+"""A run's way along its schedule: continuous where the batch grows inside the warm-up, and the same after a restart."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpc_adabatch import InputError, LearningRate
+from hpc_adabatch.learning_rate import Course
+
+EPOCH = 10_000
+LEGW = LearningRate(preset="legw", warmup_epochs=0.5)
+
+
+def follow(
+    course: Course, start: int, changes: list[tuple[float, int]], *, until: float, step: int = 10
+) -> list[float]:
+    """The rate every ``step`` samples, with the batch changed at these epochs."""
+    batch, seen, rates, waiting = start, 0, [], list(changes)
+    while seen < until * EPOCH:
+        while waiting and seen >= waiting[0][0] * EPOCH:
+            course.resize(batch, waiting[0][1])
+            batch = waiting.pop(0)[1]
+        rates.append(course.multiplier(batch))
+        course.advance(step)
+        seen += step
+    return rates
+
+
+@pytest.mark.parametrize(
+    "rule", [LEGW, LearningRate(scaling="linear", warmup="fixed", warmup_epochs=2, warmup_start=0.1)]
+)
+def test_growth_inside_the_warm_up_neither_jumps_nor_falls(rule: LearningRate) -> None:
+    rates = follow(Course(rule, EPOCH, 8), 8, [(0.1, 16), (0.3, 32), (1.5, 64)], until=6)
+    steps = [after - before for before, after in pairwise(rates)]
+    assert min(steps) >= 0
+    assert max(steps) < 0.02
+    assert rates[-1] == pytest.approx(rule.multiplier(1e9, EPOCH, 8, 64))
+
+
+def test_the_climb_ends_where_legw_for_the_larger_batch_does() -> None:
+    course = Course(LEGW, EPOCH, 8)
+    rates = follow(course, 8, [(0.25, 32)], until=3, step=1)
+    fresh = LearningRate(preset="legw", warmup_epochs=0.5, reference_batch=8)
+    assert rates[2 * EPOCH] == pytest.approx(2.0)  # sqrt(32 / 8), after 0.5 * 4 epochs
+    assert rates[2 * EPOCH - 100] < 2.0
+    assert rates[EPOCH] == pytest.approx(0.5 + 1.5 * (1 - 0.25) / (2 - 0.25))
+    assert rates[EPOCH] > fresh.multiplier(EPOCH, EPOCH, 32, 32)  # which started lower
+
+
+def test_its_slope_stays_below_that_of_legws_own_warm_up() -> None:
+    rates = follow(Course(LEGW, EPOCH, 8), 8, [(0.4, 128)], until=8, step=1)
+    own = 4.0 / (0.5 * 16 * EPOCH)  # sqrt(k) over its length
+    assert max(b - a for a, b in pairwise(rates[int(0.4 * EPOCH) :])) < own
+
+
+def test_growth_after_the_warm_up_jumps_by_the_root_and_nothing_is_reopened() -> None:
+    rates = follow(Course(LEGW, EPOCH, 8), 8, [(0.6, 32)], until=1)
+    assert rates[599] == pytest.approx(1.0)
+    assert rates[601] == pytest.approx(2.0)
+
+
+def test_a_batch_that_shrinks_takes_the_rate_of_the_smaller_one() -> None:
+    rates = follow(Course(LEGW, EPOCH, 8), 8, [(0.2, 32), (0.7, 8)], until=1)
+    assert rates[-1] == pytest.approx(1.0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.floats(0, 3), st.integers(1, 64)), max_size=6).map(sorted),
+    st.floats(0, 3),
+    st.sampled_from([LEGW, LearningRate(preset="legw"), LearningRate(preset="goyal", warmup_epochs=1)]),
+)
+def test_a_restart_anywhere_changes_nothing(changes: list[tuple[float, int]], stop: float, rule: LearningRate) -> None:
+    straight = follow(Course(rule, EPOCH, 8), 8, changes, until=3, step=500)
+    course, batch, seen, rates, waiting = Course(rule, EPOCH, 8), 8, 0, [], list(changes)
+    while seen < 3 * EPOCH:
+        if stop * EPOCH <= seen:
+            saved = json.loads(json.dumps(course.state_dict()))
+            course = Course(rule, EPOCH, 8)
+            course.load_state_dict(saved)
+        while waiting and seen >= waiting[0][0] * EPOCH:
+            course.resize(batch, waiting[0][1])
+            batch = waiting.pop(0)[1]
+        rates.append(course.multiplier(batch))
+        course.advance(500)
+        seen += 500
+    assert rates == straight
+
+
+@pytest.mark.parametrize(
+    ("preset", "same"),
+    [
+        ("none", LearningRate()),
+        ("legw", LearningRate(scaling="sqrt", warmup="legw", warmup_epochs=10 / 64)),
+        ("goyal", LearningRate(scaling="linear", warmup="fixed", warmup_epochs=5.0)),
+    ],
+)
+def test_a_preset_is_one_word_for_its_fields(preset: str, same: LearningRate) -> None:
+    chosen = LearningRate(preset=preset)  # type: ignore[arg-type]
+    assert {**vars(chosen), "preset": "none"} == {**vars(same), "preset": "none"}
+
+
+def test_fields_beside_a_preset_hold() -> None:
+    chosen = LearningRate(preset="legw", warmup_epochs=2.0, decay="poly", epochs=90.0)
+    assert (chosen.scaling, chosen.warmup, chosen.warmup_epochs, chosen.decay) == ("sqrt", "legw", 2.0, "poly")
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^learning_rate\.preset: given lars; allowed: none, legw, goyal"):
+        LearningRate(preset="lars")  # type: ignore[arg-type]
