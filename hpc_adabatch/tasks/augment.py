@@ -1,19 +1,28 @@
 """Normalisation, random crops and flips of images, on whole micro-batches.
 
-One indexing operation a micro-batch on the device, instead of Python code an image. The draws belong to the samples
+A few operations a micro-batch on the device, instead of Python code an image. The draws belong to the samples
 (batches/keys.py), so they are the same for any number of ranks and any micro-batch.
+
+    transform           random crop                                                      usual for
+    CropAndFlip         as large as the image, out of the image with a border            CIFAR
+    RandomResizedCrop   8 % to 100 % of the image, any place, scaled to the network's    ImageNet
+    CentreCut           none; the middle, for test images                                ImageNet
 
 Not here: reading images (images.py).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import grid_sample, pad
 
 from ..batches.keys import uniform
+
+TRIES = 10  # crops drawn before the whole image is taken; all ten miss for 3 images in a billion
+MIRROR, LEFT, TOP, AREA, ASPECT = 3, 4, 5, 6, 7  # streams of draws; 1 and 2 are the shifts of CropAndFlip
 
 
 @dataclass(frozen=True)
@@ -53,13 +62,74 @@ class CropAndFlip:
             rows = torch.arange(height, device=images.device).expand(samples, -1)
             columns = torch.arange(width, device=images.device).expand(samples, -1)
         if self.flip:
-            mirrored = uniform(keys, 3, 2).bool()
+            mirrored = uniform(keys, MIRROR, 2).bool()
             columns = torch.where(mirrored[:, None], columns.flip(1), columns)
         padded = pad(images, (self.padding,) * 4)
         stride = width + 2 * self.padding
         places = (rows[:, :, None] * stride + columns[:, None, :]).view(samples, 1, -1)  # (samples, 1, height * width)
         pixels = padded.view(samples, channels, -1).gather(2, places.expand(-1, channels, -1))
         return self.prepare(pixels.view(samples, channels, height, width))
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """Cuts a random part out of square images, scales it to ``size`` pixels a side, mirrors half of them.
+
+    Szegedy et al. 2015, https://arxiv.org/abs/1409.4842, section 6: the part's area is uniform between ``least_area``
+    and 1, its aspect ratio between 3/4 and 4/3. As in torchvision the logarithm of the ratio is what is uniform, a crop
+    that would not fit is drawn again, and its place is uniform. Not as in torchvision, sides and place are real
+    numbers, not whole pixels, and the scaled pixels are not rounded to integers.
+
+    Bilinear, without antialiasing: a pixel of the result looks at the four stored pixels around its centre. That is
+    what antialiasing gives too wherever a crop is enlarged; a crop that is shrunk is so by stored / ``size`` at most,
+    which is 256 / 224 = 1.14 with the defaults of the imagenet task.
+
+    Args:
+        prepare: normalises the images before they are cut.
+        size: pixels a side of the result.
+        least_area: smallest part of the image's area, above 0, at most 1.
+    """
+
+    prepare: Prepare
+    size: int
+    least_area: float = 0.08
+
+    def __call__(self, images: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:  # -> (samples, channels, size, size)
+        left, top, width, height = self.boxes(keys).unbind(1)  # each (samples,)
+        centres = (torch.arange(self.size, device=keys.device, dtype=torch.float64) + 0.5) / self.size  # (size,)
+        columns = torch.where(uniform(keys, MIRROR, 2).bool()[:, None], centres.flip(0), centres)  # (samples, size)
+        x = (2 * (left[:, None] + width[:, None] * columns) - 1).float()  # (samples, size), -1 to 1 over the image
+        y = (2 * (top[:, None] + height[:, None] * centres) - 1).float()
+        shape = (len(keys), self.size, self.size)
+        places = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=3)
+        return grid_sample(self.prepare(images), places, mode="bilinear", padding_mode="border", align_corners=False)
+
+    def boxes(self, keys: torch.Tensor) -> torch.Tensor:
+        """What is cut: left, top, width, height as parts of the side. Shape (samples, 4), float64."""
+        tries = keys[:, None] + torch.arange(TRIES + 1, device=keys.device)  # (samples, tries)
+        area = self.least_area + (1 - self.least_area) * fraction(tries, AREA)
+        aspect = torch.exp(math.log(4 / 3) * (2 * fraction(tries, ASPECT) - 1))
+        sides = torch.stack([area * aspect, area / aspect]).sqrt()  # (2, samples, tries)
+        sides[:, :, TRIES] = 1  # the whole image fits always
+        first = (sides.amax(0) <= 1).int().argmax(1)  # (samples,), the first that fits
+        width, height = sides.gather(2, first.expand(2, -1)[:, :, None])[:, :, 0]
+        return torch.stack([(1 - width) * fraction(keys, LEFT), (1 - height) * fraction(keys, TOP), width, height], 1)
+
+
+def fraction(keys: torch.Tensor, stream: int) -> torch.Tensor:
+    """Draws one number between 0 and 1 a key, float64, from 2^31 evenly spaced ones."""
+    return (uniform(keys, stream, 2**31).double() + 0.5) / 2**31
+
+
+@dataclass(frozen=True)
+class CentreCut(Prepare):
+    """Cuts the middle out of images, ``size`` pixels a side, and prepares it."""
+
+    size: int
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:  # -> (samples, channels, size, size)
+        top, left = ((side - self.size) // 2 for side in images.shape[2:])
+        return super().__call__(images[:, :, top : top + self.size, left : left + self.size])
 
 
 @dataclass(frozen=True)

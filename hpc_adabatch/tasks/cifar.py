@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import TensorDataset
 
 from ..errors import InputError
 from .augment import CropAndFlip, NoAugmentation, Prepare
-from .models import build_model
-from .task import Task, TaskData
+from .classification import Classification
+from .task import TaskData
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # as the AdaBatch authors' code has them, for both sets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cifar10(Task):
+class Cifar10(Classification):
     """CIFAR-10, as torchvision stores it."""
 
     root: str = "data"
@@ -65,9 +64,6 @@ class Cifar10(Task):
             sample_shape=(3, 32, 32),
             n_classes=len(train.classes),
         )
-
-    def model(self, name: str, data: TaskData) -> nn.Module:
-        return build_model(name, data.n_classes, data.sample_shape)
 
 
 class Cifar100(Cifar10):

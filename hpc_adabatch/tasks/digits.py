@@ -9,18 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.data import TensorDataset
 
 from .augment import CropAndFlip, NoAugmentation, Prepare
-from .models import build_model
-from .task import Task, TaskData
+from .classification import Classification
+from .task import TaskData
 
 N_TEST = 360  # one in five, chosen once and for all
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits(Task):
+class Digits(Classification):
     """scikit-learn's handwritten digits: 1,437 to train on, 360 to test."""
 
     augment: bool = False
@@ -43,6 +42,3 @@ class Digits(Task):
             sample_shape=(1, 8, 8),
             n_classes=10,
         )
-
-    def model(self, name: str, data: TaskData) -> nn.Module:
-        return build_model(name, data.n_classes, data.sample_shape)

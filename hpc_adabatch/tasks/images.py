@@ -5,6 +5,7 @@ Not here: which files (image_folder.py), random crops (augment.py).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +30,7 @@ def decode(path: Path, size: int) -> np.ndarray:
     try:
         with Image.open(path) as file:
             image = file.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         given = f"{path} ({type(error).__name__})"
         raise InputError("task.root", given, "images that can be read", f"rm {path}") from error
     if image.size != (size, size):
@@ -55,14 +56,20 @@ def decode_all(paths: Sequence[Path], size: int, threads: int) -> torch.Tensor:
 
 
 class ImageFiles(Dataset[Any]):
-    """Images decoded whenever they are read, for folders that do not fit into memory."""
+    """Images decoded whenever they are read, for folders that do not fit into memory.
+
+    Paths and targets are two arrays. A list of a million Python objects would be copied into every loader process that
+    only looks at them, because looking at an object writes its reference count.
+    """
 
     def __init__(self, paths: Sequence[Path], targets: Sequence[int], size: int) -> None:
-        self._paths, self._targets, self._size = paths, targets, size
+        self._paths = np.array([os.fsencode(path) for path in paths])  # (images,), bytes of equal length
+        self._targets = np.array(targets, dtype=np.int64)  # (images,)
+        self._size = size
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        pixels = torch.from_numpy(decode(self._paths[index], self._size).copy())
-        return pixels.permute(2, 0, 1).contiguous(), self._targets[index]
+        pixels = torch.from_numpy(decode(Path(os.fsdecode(self._paths[index])), self._size).copy())
+        return pixels.permute(2, 0, 1).contiguous(), int(self._targets[index])

@@ -35,6 +35,11 @@ class TaskData:
     n_classes: int
     """Of the targets."""
 
+    def example(self, n_samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first training sample so many times, prepared like test samples: inputs and targets, (n_samples, ...)."""
+        inputs, targets = (torch.stack([torch.as_tensor(field)] * n_samples) for field in self.train[0])
+        return self.prepare(inputs), targets
+
 
 class Task(ABC):
     """Something to learn.

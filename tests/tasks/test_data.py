@@ -17,7 +17,6 @@ from torch.utils.data import TensorDataset
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.tasks import Cifar10, Digits, ImageFolder
 from hpc_adabatch.tasks.images import ImageFiles, decode
-from hpc_adabatch.tasks.models import build_model
 from hpc_adabatch.tasks.vision import datasets
 
 
@@ -81,6 +80,33 @@ def test_what_is_no_image_is_named(broken: bytes, tmp_path: Path) -> None:
         ImageFolder(root=str(root)).load()
 
 
+def test_an_image_too_large_to_be_true_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug story: Pillow's refusal of decompression bombs is neither an OSError nor a ValueError."""
+    root = folder(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 31)  # 8x8 are more than twice as many
+    with pytest.raises(InputError, match=r"train/0/0\.png"):
+        ImageFolder(root=str(root)).load()
+
+
+def test_files_are_found_by_names_of_any_letters(tmp_path: Path) -> None:
+    """Names are kept as bytes, all of the longest one's length."""
+    root = folder(tmp_path)
+    (root / "train" / "1" / "3.png").rename(root / "train" / "1" / "größer, 三.png")
+    memory, files = ImageFolder(root=str(root)).load(), ImageFolder(root=str(root), memory_gb=0).load()
+    for index, (image, target) in enumerate(zip(*memory.train.tensors, strict=True)):  # type: ignore[attr-defined]
+        assert torch.equal(files.train[index][0], image)
+        assert files.train[index][1] == target
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("image_size", 0), ("padding", -1), ("std", (0.1, 0.2)), ("std", (0.1, 0.2, 0.0)), ("label_smoothing", 1.0)],
+)
+def test_fields_out_of_range_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(InputError, match=rf"^task\.{field}: given"):
+        ImageFolder(**{field: value})
+
+
 def test_cifar_as_torchvision_stores_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torchvision's files, written here from digits; its check sums are replaced by theirs."""
     base = tmp_path / "cifar-10-batches-py"
@@ -108,18 +134,3 @@ def test_cifar_as_torchvision_stores_it(tmp_path: Path, monkeypatch: pytest.Monk
 def test_missing_cifar_says_how_to_fetch_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="download"):
         Cifar10(root=str(tmp_path)).load()
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters"), [("resnet20", 272_474), ("resnet56", 855_770), ("resnet18", 11_181_642)]
-)
-def test_networks_by_name(name: str, parameters: int) -> None:
-    """resnet20 and resnet56 count option B's shortcuts on top of the paper's 0.27 and 0.85 million."""
-    model = build_model(name, 10, (3, 32, 32))
-    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
-    assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
-
-
-def test_an_unknown_network_gets_the_nearest_name() -> None:
-    with pytest.raises(InputError, match="--model resnet50"):
-        build_model("resnt50", 10, (3, 32, 32))

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
 from ...errors import InputError
+from .alexnet_cifar import CifarAlexNet
+from .lstm import RowLstm, sizes
+from .narrow_cnn import NarrowCnn
 from .resnet_cifar import CifarResNet
 from .small_cnn import SmallCnn
+from .vgg_cifar import CifarVgg
 
 DEPTHS = (20, 32, 44, 56, 110)
-OURS = ("small_cnn", *(f"resnet{depth}" for depth in DEPTHS))
+OURS: dict[str, Callable[[int, int], nn.Module]] = {  # (classes, channels of the images) -> network
+    "small_cnn": SmallCnn,
+    "narrow_cnn": NarrowCnn,
+    "narrow_cnn_bn": partial(NarrowCnn, batch_norm=True),
+    **{f"resnet{depth}": partial(CifarResNet, depth) for depth in DEPTHS},
+    "cifar_alexnet": CifarAlexNet,
+    "cifar_vgg19_bn": CifarVgg,
+}
 
 
 def build_model(name: str, n_classes: int, sample_shape: tuple[int, ...]) -> nn.Module:
     """The network of this name with fresh weights.
 
     ``resnet20`` to ``resnet110`` are the CIFAR networks of depth 6n + 2; torchvision's ``resnet18``, ``resnet34``,
-    ``resnet50``, ... are ImageNet's.
+    ``resnet50``, ``alexnet``, ``vgg19_bn``, ... are ImageNet's. ``lstm_1x128``, or any other size, reads an image row
+    by row.
 
     Raises:
         InputError: there is no such network, or it does not take such images.
     """
     channels = sample_shape[0]
-    if name == "small_cnn":
-        return SmallCnn(n_classes, channels)
+    if name.startswith("lstm"):
+        return RowLstm(*sizes(name), n_classes, features=channels * sample_shape[2])
     if name in OURS:
-        return CifarResNet(int(name.removeprefix("resnet")), n_classes, channels)
+        return OURS[name](n_classes, channels)
     from ..vision import models
 
     known = models.list_models(module=models)
@@ -36,11 +50,10 @@ def build_model(name: str, n_classes: int, sample_shape: tuple[int, ...]) -> nn.
         raise InputError(
             "model",
             name,
-            f"{', '.join(OURS)} or a classification model of torchvision",
-            f"--model {near[0] if near else OURS[0]}",
+            f"{', '.join(OURS)}, lstm_LxH or a classification model of torchvision",
+            f"--model {near[0] if near else next(iter(OURS))}",
         )
     if channels != 3:
-        raise InputError(
-            "model", name, f"small_cnn or a CIFAR resnet for images of {channels} channel(s)", "--model small_cnn"
-        )
+        allowed = f"{', '.join(OURS)}, for images of {channels} channel(s)"
+        raise InputError("model", name, allowed, "--model small_cnn")
     return models.get_model(name, weights=None, num_classes=n_classes)
