@@ -16,7 +16,7 @@ from .batches import AdaptiveBatches
 from .cluster import Cluster
 from .errors import InputError
 from .learning_rate import LearningRate
-from .optim import LARS, Armijo, BarzilaiBorwein, parameter_groups
+from .optim import LAMB, LARS, Armijo, BarzilaiBorwein, parameter_groups
 from .policies import (
     AdaBatch,
     BigBatch,
@@ -38,6 +38,7 @@ from .training import AdaptiveTraining
 
 __version__ = "0.1.0"
 __all__ = [
+    "LAMB",
     "LARS",
     "AdaBatch",
     "AdaptiveBatches",

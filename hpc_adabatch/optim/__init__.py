@@ -2,8 +2,9 @@
 
 from .armijo import Armijo
 from .barzilai_borwein import BarzilaiBorwein
+from .lamb import LAMB
 from .lars import LARS
 from .options import OPTIMIZERS, OptimizerOptions
 from .parameter_groups import parameter_groups
 
-__all__ = ["LARS", "OPTIMIZERS", "Armijo", "BarzilaiBorwein", "OptimizerOptions", "parameter_groups"]
+__all__ = ["LAMB", "LARS", "OPTIMIZERS", "Armijo", "BarzilaiBorwein", "OptimizerOptions", "parameter_groups"]

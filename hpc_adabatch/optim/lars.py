@@ -14,9 +14,13 @@ The learning rate stands inside the momentum buffer, as in the paper and in MLPe
 it outside. The two differ whenever the learning rate changes, and here it changes often: after a jump the old velocity
 fades over 1/(1-m) steps. ``momentum_correction`` rescales it at once (m times new over old learning rate, Goyal et al.
 2017, https://arxiv.org/abs/1706.02677, section 3), which is exactly the outside form while the rate is above 0.
+torch.optim.SGD keeps the rate outside, and needs no correction.
 
 Zero lengths take MLPerf's ratio 1, which is not harmless: a weight matrix initialised to zero makes a raw step of the
 global learning rate. A warm-up from 0 hides it.
+
+A checkpoint holds the velocity v of the last step as ``momentum_buffer``, in the parameter's unit, and nothing else of
+a parameter; groups hold ``previous_lr``, the learning rate of that step.
 
 Not here: averaging gradients (cluster/), which parameters adapt (parameter_groups.py).
 """
@@ -24,16 +28,17 @@ Not here: averaging gradients (cluster/), which parameters adapt (parameter_grou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
 from ..errors import require
+from .kernels import Tensors, momentum_step
+from .layerwise import Group, Layerwise
 
 
-class LARS(Optimizer):
+class LARS(Layerwise):
     """SGD with momentum and a trust ratio per parameter. Wrap it in Horovod's optimizer, never the other way round.
 
     Args:
@@ -47,13 +52,15 @@ class LARS(Optimizer):
         momentum_correction: rescales the buffer when lr changes.
         nesterov: looks ahead along the buffer.
 
-    Every option lives in the parameter groups and has a default, and the buffers exist from the start: Horovod rebuilds
-    an optimizer from its groups alone, and takes a step with zero gradients on one whose state is empty.
+    Attributes:
+        trust_ratios: None; set to a dict, it holds each step's trust ratios by parameter (layerwise.py).
 
     Raises:
         InputError: an option is out of range.
         RuntimeError: a gradient is sparse or complex.
     """
+
+    state_names: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
 
     def __init__(
         self,
@@ -81,99 +88,68 @@ class LARS(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        _check({**self.defaults, **param_group})
-        super().add_param_group(param_group)
-        group = self.param_groups[-1]
-        for parameter in group["params"]:
-            if "momentum_buffer" not in self.state[parameter]:
-                self.state[parameter]["momentum_buffer"] = torch.zeros_like(
-                    parameter, memory_format=torch.preserve_format
-                )
+    def check(self, group: Group) -> None:
+        for name in ("lr", "weight_decay", "trust_coefficient", "eps"):
+            require(0 <= group[name] < math.inf, f"optimizer.{name}", group[name], "0 or more")
+        momentum = group["momentum"]
+        require(0 <= momentum < 1, "optimizer.momentum", momentum, "0 to below 1", "--optimizer.momentum 0.9")
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            corrects = group["momentum_correction"] and group["previous_lr"] > 0
-            correction = group["lr"] / group["previous_lr"] if corrects else 1.0
-            for index, parameter in enumerate(group["params"]):
-                gradient, buffer = parameter.grad, self.state[parameter]["momentum_buffer"]
-                if gradient is None:
-                    if correction != 1:
-                        buffer.mul_(correction)
-                    continue
-                if gradient.is_sparse or gradient.is_complex():
-                    raise RuntimeError(
-                        f"LARS takes dense real gradients; parameter {index}, shape {tuple(parameter.shape)}, has not"
-                    )
-                on_cpu = not parameter.is_cuda and parameter.dtype == _wide(parameter)
-                update = _update_on_cpu if on_cpu else _update_on_device
-                update(parameter, gradient, buffer, correction, group)
-            group["previous_lr"] = group["lr"]
-        return loss
+    def step_group(self, group: Group) -> None:
+        if correction(group) != 1:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    self.state[parameter]["momentum_buffer"].mul_(correction(group))
+        super().step_group(group)
+        group["previous_lr"] = group["lr"]
+
+    def ratio(self, weight_norm: Any, direction_norm: Any, group: Group) -> Any:
+        denominator = direction_norm + group["weight_decay"] * weight_norm + group["eps"]
+        return group["trust_coefficient"] * weight_norm / denominator
+
+    def directions(self, layers: Tensors, weights: Tensors, gradients: Tensors, group: Group) -> Tensors:
+        return gradients
+
+    def move(self, layers: Tensors, weights: Tensors, directions: Tensors, rate: Any, group: Group) -> None:
+        buffers = [self.state[layer]["momentum_buffer"] for layer in layers]
+        momentum, decay = group["momentum"] * correction(group), group["weight_decay"]
+        if isinstance(rate, torch.Tensor):
+            _move_on_device(weights, directions, buffers, momentum, rate, group)
+            return
+        pull = 1.0
+        if group["nesterov"]:  # w - m v' - s d = (w + m v) - (1 + m) v', since v' = m v + s d; the decay is of w alone
+            torch._foreach_add_(weights, buffers, alpha=momentum)
+            momentum, pull = momentum * (1 - rate * decay), 1 + group["momentum"]
+        momentum_step(weights, directions, buffers, momentum=momentum, rate=rate, decay=decay, pull=pull)
 
 
-def _update_on_cpu(
-    weight: torch.Tensor, gradient: torch.Tensor, buffer: torch.Tensor, correction: float, group: dict[str, Any]
+def _move_on_device(
+    weights: Tensors, gradients: Tensors, buffers: Tensors, momentum: float, rates: torch.Tensor, group: Group
 ) -> None:
-    """v <- m v + s (g + beta w), w <- w - v, in place; only nesterov with decay needs a copy of the weight."""
-    decay = group["weight_decay"]
-    momentum, rate = group["momentum"], float(group["lr"])
-    if group["adapt"]:
-        weight_norm, gradient_norm = float(norm(weight)), float(norm(gradient))
-        if weight_norm > 0 and gradient_norm > 0:
-            rate *= group["trust_coefficient"] * weight_norm / (gradient_norm + decay * weight_norm + group["eps"])
-    if group["nesterov"]:
-        before = weight.clone() if decay else weight
-    buffer.mul_(momentum * correction).add_(gradient, alpha=rate)
-    if decay:
-        buffer.add_(weight, alpha=rate * decay)
+    """v <- m v + s (g + beta w), w <- w - v, with another s for each layer, which only the device knows.
+
+    Args:
+        weights: float32 or float64, on one device.
+        gradients: alike.
+        buffers: alike.
+        momentum: corrected.
+        rates: s, shape (layers,).
+        group: of the layers.
+    """
+    each, decays = rates.unbind(), (rates * group["weight_decay"]).unbind()
+    torch._foreach_mul_(buffers, momentum)
+    torch._foreach_addcmul_(buffers, gradients, each)
+    if group["weight_decay"]:
+        torch._foreach_addcmul_(buffers, weights, decays)
     if not group["nesterov"]:
-        weight.sub_(buffer)
+        torch._foreach_sub_(weights, buffers)
         return
-    weight.sub_(buffer, alpha=momentum).sub_(gradient, alpha=rate)
-    if decay:
-        weight.sub_(before, alpha=rate * decay)
+    if group["weight_decay"]:
+        torch._foreach_addcmul_(weights, weights, decays, value=-1)
+    torch._foreach_addcmul_(weights, gradients, each, value=-1)
+    torch._foreach_sub_(weights, buffers, alpha=group["momentum"])
 
 
-def _update_on_device(
-    weight: torch.Tensor, gradient: torch.Tensor, buffer: torch.Tensor, correction: float, group: dict[str, Any]
-) -> None:
-    """The same with the trust ratio kept on the device, where the host never waits for it; and in half precision."""
-    momentum, decay = group["momentum"], group["weight_decay"]
-    descent = gradient.add(weight, alpha=decay) if decay else gradient
-    rate = torch.full((), group["lr"], dtype=_wide(weight), device=weight.device)
-    if group["adapt"]:
-        weight_norm, gradient_norm = norm(weight), norm(gradient)
-        ratio = group["trust_coefficient"] * weight_norm / (gradient_norm + decay * weight_norm + group["eps"])
-        rate = rate * torch.where((weight_norm > 0) & (gradient_norm > 0), ratio, 1.0)
-    scaled = descent.to(rate.dtype) * rate  # never the rate in half precision: it can exceed 65504
-    buffer.mul_(momentum * correction).add_(scaled)
-    if group["nesterov"]:
-        weight.sub_(buffer, alpha=momentum).sub_(scaled)
-    else:
-        weight.sub_(buffer)
-
-
-def norm(tensor: torch.Tensor) -> torch.Tensor:
-    """Euclidean length, summed in float32 or better. Shape ()."""
-    if tensor.is_cuda or not tensor.is_contiguous() or tensor.dtype not in (torch.float32, torch.float64):
-        return torch.linalg.vector_norm(tensor, dtype=_wide(tensor))
-    flat = tensor.view(-1)  # on CPU dot uses all threads and keeps 50 times more digits than vector_norm
-    return torch.dot(flat, flat).sqrt()
-
-
-def _wide(tensor: torch.Tensor) -> torch.dtype:
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
-
-
-def _check(group: dict[str, Any]) -> None:
-    for name in ("lr", "weight_decay", "trust_coefficient", "eps"):
-        require(0 <= group[name] < math.inf, f"optimizer.{name}", group[name], "0 or more")
-    require(
-        0 <= group["momentum"] < 1, "optimizer.momentum", group["momentum"], "0 to below 1", "--optimizer.momentum 0.9"
-    )
+def correction(group: Group) -> float:
+    """What a change of the learning rate multiplies old velocities by."""
+    corrects = group["momentum_correction"] and group["previous_lr"] > 0
+    return float(group["lr"] / group["previous_lr"]) if corrects else 1.0

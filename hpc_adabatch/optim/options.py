@@ -1,12 +1,13 @@
 """The optimizers of recipes, by name, with their options.
 
-Not here: the mathematics (lars.py, torch.optim).
+Not here: the mathematics (lars.py, lamb.py, torch.optim).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from torch import nn
 from ..errors import require
 from .armijo import Armijo
 from .barzilai_borwein import BarzilaiBorwein
+from .lamb import LAMB
 from .lars import LARS
 from .parameter_groups import parameter_groups
 
@@ -21,6 +23,8 @@ from .parameter_groups import parameter_groups
 @dataclass(frozen=True, kw_only=True)
 class OptimizerOptions(ABC):
     """Options of an optimizer."""
+
+    has_trust_ratios: ClassVar[bool] = False
 
     lr: float = 0.1
     """Base learning rate, which the schedule multiplies."""
@@ -68,8 +72,27 @@ class MomentumOptions(OptimizerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerwiseOptions(OptimizerOptions):
+    """Options of an optimizer with a trust ratio for each layer."""
+
+    has_trust_ratios: ClassVar[bool] = True
+
+    adapt_all: bool = False
+    """Trust ratios and weight decay for biases and normalisation parameters too."""
+
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """The model's parameters, by what decays and adapts."""
+        groups = parameter_groups(model, self.weight_decay)
+        if self.adapt_all:
+            groups = [{**group, "adapt": True, "weight_decay": self.weight_decay} for group in groups]
+        return groups
+
+
+@dataclass(frozen=True, kw_only=True)
 class SgdOptions(MomentumOptions):
     """Stochastic gradient descent with momentum (torch.optim.SGD)."""
+
+    # its learning rate stands outside the momentum buffer: no correction is needed where it jumps (lars.py)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         groups = parameter_groups(model, self.weight_decay)
@@ -77,7 +100,7 @@ class SgdOptions(MomentumOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LarsOptions(MomentumOptions):
+class LarsOptions(MomentumOptions, LayerwiseOptions):
     """LARS (1708.03888): a trust ratio for each layer."""
 
     lr: float = 1.0
@@ -90,8 +113,6 @@ class LarsOptions(MomentumOptions):
     """Added to the denominator of the trust ratio."""
     momentum_correction: bool = False
     """Rescales the momentum when the learning rate jumps."""
-    adapt_all: bool = False
-    """Trust ratios and weight decay for biases and normalisation parameters too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,17 +127,55 @@ class LarsOptions(MomentumOptions):
             )
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        groups = parameter_groups(model, self.weight_decay)
-        if self.adapt_all:
-            groups = [{**group, "adapt": True, "weight_decay": self.weight_decay} for group in groups]
         return LARS(
-            groups,
+            self.groups(model),
             lr=self.lr,
             momentum=self.momentum,
             trust_coefficient=self.trust_coefficient,
             eps=self.eps,
             momentum_correction=self.momentum_correction,
             nesterov=self.nesterov,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LambOptions(LayerwiseOptions):
+    """LAMB (1904.00962): Adam's direction and a trust ratio for each layer."""
+
+    # its learning rate stands outside the moments: no correction is needed where it jumps (lamb.py)
+
+    lr: float = 5e-3
+    """Base learning rate, which the schedule multiplies: length of a layer's step over the length of its weights."""
+    weight_decay: float = 1e-2
+    """Of weights, in the direction and not in the gradient; biases and normalisation parameters do not decay."""
+    beta1: float = 0.9
+    """What the first moment keeps, 0 to below 1."""
+    beta2: float = 0.999
+    """What the second moment keeps, 0 to below 1."""
+    eps: float = 1e-6
+    """Added to the root of the second moment."""
+    bias_correction: bool = True
+    """Divides the moments by 1 - beta^t."""
+    max_trust_ratio: float = 0.0
+    """What trust ratios are cut to; 0: to nothing."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("beta1", "beta2"):
+            good = 0 <= getattr(self, name) < 1
+            require(good, f"optimizer.{name}", getattr(self, name), "0 to below 1", f"--optimizer.{name} 0.9")
+        for name, example in (("eps", 1e-6), ("max_trust_ratio", 10)):
+            value = getattr(self, name)
+            require(value >= 0, f"optimizer.{name}", value, "0 or more", f"--optimizer.{name} {example}")
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        return LAMB(
+            self.groups(model),
+            lr=self.lr,
+            betas=(self.beta1, self.beta2),
+            eps=self.eps,
+            bias_correction=self.bias_correction,
+            max_trust_ratio=self.max_trust_ratio,
         )
 
 
@@ -158,6 +217,7 @@ class BarzilaiBorweinOptions(ArmijoOptions):
 OPTIMIZERS: dict[str, type[OptimizerOptions]] = {
     "sgd": SgdOptions,
     "lars": LarsOptions,
+    "lamb": LambOptions,
     "armijo": ArmijoOptions,
     "barzilai_borwein": BarzilaiBorweinOptions,
 }

@@ -8,9 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from hpc_adabatch import LARS, InputError
+from hpc_adabatch import LAMB, LARS, InputError
 from hpc_adabatch.optim import OPTIMIZERS, OptimizerOptions
-from hpc_adabatch.optim.options import ArmijoOptions, BarzilaiBorweinOptions, LarsOptions, SgdOptions
+from hpc_adabatch.optim.options import (
+    ArmijoOptions,
+    BarzilaiBorweinOptions,
+    LambOptions,
+    LarsOptions,
+    LayerwiseOptions,
+    SgdOptions,
+)
 
 COMMON: list[tuple[str, Any]] = [
     ("lr", 0.0),
@@ -23,6 +30,8 @@ COMMON: list[tuple[str, Any]] = [
 def test_recipes_name_their_optimizers() -> None:
     assert OPTIMIZERS["sgd"] is SgdOptions
     assert OPTIMIZERS["lars"] is LarsOptions
+    assert OPTIMIZERS["lamb"] is LambOptions
+    assert {kind for kind in OPTIMIZERS.values() if kind.has_trust_ratios} == {LarsOptions, LambOptions}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +42,10 @@ def test_recipes_name_their_optimizers() -> None:
         *((kind, "decrease", value) for kind in (ArmijoOptions, BarzilaiBorweinOptions) for value in (0.0, 0.6)),
         (LarsOptions, "trust_coefficient", -1e-3),
         (LarsOptions, "eps", -1e-8),
-        (LarsOptions, "eps", float("nan")),
+        *((kind, "eps", float("nan")) for kind in (LarsOptions, LambOptions)),
+        (LambOptions, "eps", -1e-8),
+        *((LambOptions, name, value) for name in ("beta1", "beta2") for value in (1.0, -0.1, float("nan"))),
+        *((LambOptions, "max_trust_ratio", value) for value in (-1.0, float("nan"))),
     ],
 )
 def test_options_out_of_range_are_refused(kind: type[OptimizerOptions], option: str, value: Any) -> None:
@@ -63,6 +75,15 @@ def test_every_option_of_lars_arrives_in_both_groups() -> None:
     assert [(group["weight_decay"], group["adapt"]) for group in optimizer.param_groups] == [(0.1, True), (0.0, False)]
 
 
-def test_adapt_all_decays_and_adapts_biases_too() -> None:
-    optimizer = LarsOptions(weight_decay=0.1, adapt_all=True).build(nn.Linear(3, 2))
+def test_every_option_of_lamb_arrives_in_both_groups() -> None:
+    given = {"lr": 3.0, "eps": 1e-5, "bias_correction": False, "max_trust_ratio": 7.0}
+    optimizer = LambOptions(weight_decay=0.1, beta1=0.8, beta2=0.9, **given).build(nn.Linear(3, 2))  # type: ignore[arg-type]
+    assert type(optimizer) is LAMB
+    assert all({**group, **given, "betas": (0.8, 0.9)} == group for group in optimizer.param_groups)
+    assert [(group["weight_decay"], group["adapt"]) for group in optimizer.param_groups] == [(0.1, True), (0.0, False)]
+
+
+@pytest.mark.parametrize("kind", [LarsOptions, LambOptions])
+def test_adapt_all_decays_and_adapts_biases_too(kind: type[LayerwiseOptions]) -> None:
+    optimizer = kind(weight_decay=0.1, adapt_all=True).build(nn.Linear(3, 2))
     assert [(group["weight_decay"], group["adapt"]) for group in optimizer.param_groups] == [(0.1, True)] * 2

@@ -1,0 +1,138 @@
+"""The two formulas that pass over all numbers of a model: velocities, and Adam's directions.
+
+Both are bound by memory: what counts is how often a tensor is read and written. torch's fused kernels do it once; they
+are used where torch has them, tensors are contiguous and the formula fits. Elsewhere the same formula is a few
+operations in place.
+
+    velocities:  v <- m v + s (g + beta w);  w <- w - pull v
+                 is SGD with learning rate ``pull`` and dampening 1 - s: the rate s enters the velocity itself
+    directions:  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  d <- d + m^ / (sqrt(v^) + eps)
+                 is Adam of a parameter d with learning rate -1
+
+Not here: rates, trust ratios (layerwise.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+
+Tensors = list[torch.Tensor]
+
+LEAST_RATE = {torch.float32: 2.0**-30, torch.float64: 2.0**-14}  # from there 1 - (1 - s) is s to half an ulp, to 1e-12
+
+
+def momentum_step(
+    weights: Tensors,
+    gradients: Tensors,
+    velocities: Tensors,
+    *,
+    momentum: float,
+    rate: float,
+    decay: float,
+    pull: float = 1.0,
+) -> None:
+    """Moves velocities, then weights, in place.
+
+    Args:
+        weights: float32 or float64, on one device.
+        gradients: alike; only read.
+        velocities: alike.
+        momentum: the part of the velocity that stays.
+        rate: s, 0 or more.
+        decay: beta.
+        pull: velocities that a weight moves by.
+    """
+    exact = rate == 0 or rate >= LEAST_RATE[weights[0].dtype]
+    if exact and _fusible(weights, gradients, velocities):
+        _fused_momentum_step(weights, gradients, velocities, momentum, rate, decay, pull)
+        return
+    torch._foreach_mul_(velocities, momentum)
+    torch._foreach_add_(velocities, gradients, alpha=rate)
+    if decay:
+        torch._foreach_add_(velocities, weights, alpha=rate * decay)
+    torch._foreach_sub_(weights, velocities, alpha=pull)
+
+
+def _fused_momentum_step(
+    weights: Tensors, gradients: Tensors, velocities: Tensors, momentum: float, rate: float, decay: float, pull: float
+) -> None:
+    torch._fused_sgd_(
+        weights,
+        gradients,
+        velocities,
+        weight_decay=decay,
+        momentum=momentum or math.ulp(0.0),  # at 0 the kernel keeps no velocity; this is 0 times any
+        lr=pull,
+        dampening=1 - rate,
+        nesterov=False,
+        maximize=False,
+        is_first_step=False,
+    )
+
+
+def add_adam(
+    directions: Tensors,
+    gradients: Tensors,
+    means: Tensors,
+    squares: Tensors,
+    *,
+    betas: tuple[float, float],
+    eps: float,
+    step: float,
+) -> None:
+    """Takes the gradients into the moments, then adds Adam's directions, in place.
+
+    Args:
+        directions: float32 or float64, on one device.
+        gradients: alike; only read.
+        means: first moments, alike.
+        squares: second moments, alike.
+        betas: b1, b2.
+        eps: more than 0.
+        step: number of this step, from 1 on; infinite for moments without bias correction.
+    """
+    beta1, beta2 = betas
+    if _fusible(directions, gradients, means, squares):
+        steps = [torch.full((), step, dtype=torch.float32, device=directions[0].device)] * len(directions)
+        torch._fused_adam_(
+            directions,
+            gradients,
+            means,
+            squares,
+            [],
+            steps,
+            lr=-1.0,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=0.0,
+            eps=eps,
+            amsgrad=False,
+            maximize=False,
+        )
+        return
+    torch._foreach_lerp_(means, gradients, 1 - beta1)
+    torch._foreach_mul_(squares, beta2)
+    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - beta2)
+    denominators = torch._foreach_sqrt(squares)
+    torch._foreach_div_(denominators, math.sqrt(1 - beta2**step))
+    torch._foreach_add_(denominators, eps)
+    torch._foreach_addcdiv_(directions, means, denominators, value=1 / (1 - beta1**step))
+
+
+def _fusible(*lists: Tensors) -> bool:
+    """Whether the kernels can be used: they know no strides, and take the numbers in the order they are stored."""
+    return has_fused(lists[0][0].device.type) and all(tensor.is_contiguous() for one in lists for tensor in one)
+
+
+@functools.cache
+def has_fused(device: str) -> bool:
+    """Whether torch has the fused kernels for this type of device; for CPUs it has, since 2.4."""
+    weights, gradients, velocities = ([torch.zeros(1, device=device)] for _ in range(3))
+    try:
+        _fused_momentum_step(weights, gradients, velocities, 0.0, 0.0, 0.0, 0.0)
+    except (AttributeError, RuntimeError):
+        return False
+    return True

@@ -1,0 +1,122 @@
+"""LAMB: Adam's direction, and of each layer a step as long as its weights say.
+
+You, Li, Reddi, Hseu, Kumar, Bhojanapalli, Song, Demmel, Keutzer & Hsieh 2020, https://arxiv.org/abs/1904.00962,
+Algorithm 2.
+
+    paper          here                     meaning
+    eta            lr                       length of a layer's step over the length of its weights
+    beta_1, 2      betas                    what the moments keep
+    epsilon        eps
+    lambda         weight_decay             in the direction, not in the gradient
+    m, v           exp_avg, exp_avg_sq      b1 m + (1 - b1) g;  b2 v + (1 - b2) g^2
+    r              Adam's direction         m^ / (sqrt(v^) + eps),  m^ = m / (1 - b1^t),  v^ = v / (1 - b2^t)
+    phi(|x|)       |x|                      the identity; ``max_trust_ratio`` bounds phi(|x|) / |r + lambda x| instead
+
+    x <- x - eta phi(|x|) / |r + lambda x| (r + lambda x)            the ratio is 1 where one of the lengths is 0
+
+A layer's step is eta |x| long, whatever its gradient. Where the gradient has always been 0, the direction is lambda x,
+and each step shrinks the weights by the part eta, whatever lambda is. Groups that do not adapt have ratio 1: that is
+AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), whose decay is lr lambda x as well.
+
+The learning rate stands outside the moments, so that a jump of it applies to all of the direction at once: what
+LARS's ``momentum_correction`` is for, LAMB does by itself.
+
+A checkpoint holds m and v, without bias correction, as ``exp_avg`` and ``exp_avg_sq``; groups hold t as ``step``.
+
+Not here: averaging gradients (cluster/), which parameters adapt (parameter_groups.py).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch.optim.optimizer import ParamsT
+
+from ..errors import require
+from .kernels import Tensors, add_adam
+from .layerwise import Group, Layerwise
+
+
+class LAMB(Layerwise):
+    """Adam with decoupled decay and a trust ratio per parameter. Wrap it in Horovod's optimizer, as LARS.
+
+    Args:
+        params: parameters, or groups of them; see ``parameter_groups`` for the usual two.
+        lr: learning rate; of an adapting layer the length of a step over the length of its weights.
+        betas: what first and second moments keep, each 0 to below 1.
+        eps: added to the root of the second moment; at 0 a weight that never had a gradient has direction 0.
+        weight_decay: lambda.
+        adapt: False for groups whose trust ratio is 1: AdamW.
+        bias_correction: divides the moments by 1 - beta^t, t the steps in which the group had gradients.
+        max_trust_ratio: what trust ratios are cut to; 0 or None: to nothing.
+
+    Attributes:
+        trust_ratios: None; set to a dict, it holds each step's trust ratios by parameter (layerwise.py).
+
+    Raises:
+        InputError: an option is out of range.
+        RuntimeError: a gradient is sparse or complex.
+    """
+
+    state_names: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        adapt: bool = True,
+        bias_correction: bool = True,
+        max_trust_ratio: float | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "adapt": adapt,
+            "bias_correction": bias_correction,
+            "max_trust_ratio": max_trust_ratio or 0.0,
+            "step": 0,
+        }
+        super().__init__(params, defaults)
+
+    def check(self, group: Group) -> None:
+        for name in ("lr", "weight_decay", "eps", "max_trust_ratio"):
+            require(0 <= (group[name] or 0) < math.inf, f"optimizer.{name}", group[name], "0 or more")
+        good = len(group["betas"]) == 2 and all(0 <= beta < 1 for beta in group["betas"])
+        require(good, "optimizer.betas", group["betas"], "two, each 0 to below 1", "betas=(0.9, 0.999)")
+
+    def step_group(self, group: Group) -> None:
+        group["step"] += any(parameter.grad is not None for parameter in group["params"])
+        super().step_group(group)
+
+    def ratio(self, weight_norm: Any, direction_norm: Any, group: Group) -> Any:
+        ratio, largest = weight_norm / direction_norm, group["max_trust_ratio"]
+        if not largest:
+            return ratio
+        return ratio.clamp(max=largest) if isinstance(ratio, torch.Tensor) else min(ratio, largest)
+
+    def directions(self, layers: Tensors, weights: Tensors, gradients: Tensors, group: Group) -> Tensors:
+        directions = list(torch._foreach_mul(weights, group["weight_decay"]))
+        add_adam(
+            directions,
+            gradients,
+            [self.state[layer]["exp_avg"] for layer in layers],
+            [self.state[layer]["exp_avg_sq"] for layer in layers],
+            betas=group["betas"],
+            eps=max(group["eps"], torch.finfo(weights[0].dtype).tiny),  # 0 / 0 would be no number
+            step=group["step"] if group["bias_correction"] else math.inf,
+        )
+        return directions
+
+    def move(self, layers: Tensors, weights: Tensors, directions: Tensors, rate: Any, group: Group) -> None:
+        if isinstance(rate, torch.Tensor):
+            torch._foreach_addcmul_(weights, directions, rate.unbind(), value=-1)
+        else:
+            torch._foreach_sub_(weights, directions, alpha=rate)
