@@ -120,9 +120,9 @@ def launch(line: list[str], errors: Path, limit_s: float) -> int | None:
 
 
 def environment() -> dict[str, str]:
-    """Of a launched run: one thread a rank; root may start ranks."""
+    """Of a launched run: one thread a rank, which lets others run while it waits; root may start ranks."""
     root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if os.geteuid() == 0 else {}
-    return os.environ | root | {"OMP_NUM_THREADS": "1"}
+    return os.environ | root | {"OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
 
 
 def last_line(stderr: str) -> str:

@@ -14,6 +14,19 @@ from typing import Any
 
 Record = dict[str, Any]
 CLASSES = 10  # of digits and of CIFAR-10
+SMALLER_IS_BETTER = ("perplexity", "gap")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """Where a run stood when it was evaluated."""
+
+    epoch: float
+    updates: int
+    samples: int
+    wall_s: float
+    value: float
+    """Of the metric; nan where it was not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +34,9 @@ class Outcome:
     """One run."""
 
     accuracy: float
-    """Of the test set after the last epoch."""
+    """The metric of the test set after the last epoch."""
     best: float
-    """The highest after any epoch."""
+    """The best after any epoch."""
     updates: int
     """Optimizer steps."""
     final_batch: int
@@ -36,23 +49,57 @@ class Outcome:
     """A test loss was not finite, or at the end above that of guessing."""
     batches: list[tuple[float, int]]
     """(epoch, global batch) at the start, at every change and at the end."""
+    curve: list[Point]
+    """One an evaluation."""
+    metric: str
+    """Its name; ``accuracy`` and ``best`` hold its values."""
+    larger_is_better: bool
+    """Of the metric."""
 
 
-def outcome(result: Record, records: Sequence[Record]) -> Outcome:
-    """From a complete run's result.json and the lines of its journal."""
+def outcome(result: Record, records: Sequence[Record], *, classes: int = CLASSES) -> Outcome:
+    """From a complete run's result.json and the lines of its journal.
+
+    Args:
+        result: of the run.
+        records: its journal.
+        classes: that a guess chooses from; the loss of guessing is their logarithm.
+    """
     evaluations = [record for record in records if record["kind"] == "evaluation"]
     losses = [record["loss"] for record in evaluations]
     batches = [(float(epoch), int(batch)) for epoch, batch in result["batches"]]
+    name, per_epoch = result["metric"]["name"], records[0]["samples_per_epoch"]
+    larger_is_better = name not in SMALLER_IS_BETTER
+    curve = [
+        Point(
+            epoch=record["cursor"] / per_epoch,
+            updates=record["step"],
+            samples=record["cursor"],
+            wall_s=record["time_s"],
+            value=math.nan if record["metric"] is None else record["metric"],
+        )
+        for record in evaluations
+    ]
+    values = [point.value for point in curve if math.isfinite(point.value)]
     return Outcome(
         accuracy=result["metric"]["value"],
-        best=max(record["metric"] for record in evaluations),
+        best=(max if larger_is_better else min)(values, default=math.nan),
         updates=result["steps"],
         final_batch=result["final_global_batch"],
         wall_s=result["wall_s"],
         growths=[after / before for (_, before), (_, after) in pairwise(batches)],
-        diverged=None in losses or losses[-1] > math.log(CLASSES),
+        diverged=None in losses or losses[-1] > math.log(classes),
         batches=[*batches, (float(result["epochs"]), batches[-1][1])],
+        curve=curve,
+        metric=name,
+        larger_is_better=larger_is_better,
     )
+
+
+def reached(run: Outcome, target: float) -> Point | None:
+    """The first evaluation at which the metric was as good as ``target``; None where it never was."""
+    good = (lambda value: value >= target) if run.larger_is_better else (lambda value: value <= target)
+    return next((point for point in run.curve if good(point.value)), None)
 
 
 def turns(growths: Sequence[float]) -> int:

@@ -25,6 +25,7 @@ from typing import Any
 
 import yaml
 from cells import Cell
+from images import few_images
 from table import Row, write_table
 
 from hpc_adabatch.command_line import parse_recipe
@@ -46,16 +47,15 @@ RECIPES: dict[str, Recipe] = {
     "cifar": {  # reduced until a run takes about a minute on two cores; no BatchNorm, so that a gradient is exact
         "task": {"name": "image_folder", "root": "", "image_size": 16, "augment": True, "padding": 2}
         | {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.2010]},
-        "model": "small_cnn",
+        "model": "narrow_cnn",
         "global_batch": 32,
         "max_global_batch": 1024,
-        "max_micro_batch": 512,
+        "max_micro_batch": 64,  # where two cores are quickest
         "epochs": 10,
         "measure_every": 10,
         "optimizer": SGD | {"lr": 0.02},
     },
 }
-IMAGES = {"train": 1000, "test": 500}  # of each class
 TUNED = "fixed_large_tuned"
 FACTORS = (0.5, 1, 2, 4)  # of the learning rate, besides sqrt scaling
 
@@ -105,21 +105,6 @@ def missing(recipe: Path, flags: tuple[str, ...]) -> str | None:
         names = ("policy", "optimizer", "learning_rate.scaling")
         return "not there" if error.field.removesuffix(".name") in names else str(error)
     return None
-
-
-def few_images(source: Path, target: Path) -> None:
-    """A folder of links to the first images of each class."""
-    if target.exists():
-        return
-    building = target.with_name(target.name + ".building")
-    for part, n_images in IMAGES.items():
-        for folder in sorted(path for path in (source / part).iterdir() if path.is_dir()):
-            (building / part / folder.name).mkdir(parents=True, exist_ok=True)
-            for image in sorted(folder.iterdir())[:n_images]:
-                link = building / part / folder.name / image.name
-                link.unlink(missing_ok=True)
-                link.symlink_to(image.resolve())
-    building.rename(target)
 
 
 def read_flags() -> argparse.Namespace:

@@ -83,7 +83,7 @@ def document(rows: Sequence[Row], grid: Sequence[Cell], recipe: Record, flags: a
         f"Trained {began[0]} to {began[-1]}" if began else "Nothing trained yet",
         f"by {', '.join(codes)} (+: changed since that commit);",
         f"{versions()}.",
-        f"{machine(flags.ranks)}, one run after another;",
+        f"{machine(flags.ranks)}, one run after another, OMPI_MCA_mpi_yield_when_idle=1;",
         f"load average at the end of a run {min(loads)} to {max(loads)}." if loads else "",
         "",
         *table_lines(rows),

@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other by name
 
 from cells import Cell, last_line, write  # noqa: E402
+from images import IMAGES, few_images  # noqa: E402
 from outcome import outcome, spread, summary, turns  # noqa: E402
-from rules import FACTORS, RECIPES, TUNED, few_images, missing, rows, tuned  # noqa: E402
+from rules import FACTORS, RECIPES, TUNED, missing, rows, tuned  # noqa: E402
 from table import Row, table_lines  # noqa: E402
 
 
@@ -32,8 +33,11 @@ def result(batches: list[tuple[float, int]], accuracy: float = 0.9, steps: int =
 
 
 def evaluations(*losses: float | None, metrics: tuple[float, ...] = (0.95, 0.9)) -> list[dict[str, Any]]:
-    lines = [{"kind": "evaluation", "loss": loss, "metric": m} for loss, m in zip(losses, metrics, strict=True)]
-    return [{"kind": "start"}, *lines, {"kind": "end"}]
+    lines = [
+        {"kind": "evaluation", "loss": loss, "metric": m, "cursor": n * 10, "step": n * 5, "time_s": n * 0.5}
+        for n, (loss, m) in enumerate(zip(losses, metrics, strict=True), 1)
+    ]
+    return [{"kind": "start", "samples_per_epoch": 10}, *lines, {"kind": "end"}]
 
 
 @pytest.fixture
@@ -145,13 +149,13 @@ def test_rows_fit_the_command_line(task: str, tmp_path: Path) -> None:
 
 
 def test_the_first_images_of_each_class(tmp_path: Path) -> None:
-    for part, count in (("train", 1003), ("test", 3)):
+    for part, count in (("train", IMAGES["train"] + 3), ("test", 3)):
         for name in ("cat", "dog"):
             (tmp_path / "all" / part / name).mkdir(parents=True)
             for number in range(count):
                 (tmp_path / "all" / part / name / f"{number:04}.jpg").touch()
     few_images(tmp_path / "all", tmp_path / "few")
     found = {part: sorted((tmp_path / "few" / part / "dog").iterdir()) for part in ("train", "test")}
-    assert [path.name for path in found["train"]] == [f"{number:04}.jpg" for number in range(1000)]
+    assert [path.name for path in found["train"]] == [f"{number:04}.jpg" for number in range(IMAGES["train"])]
     assert len(found["test"]) == 3
     assert all(path.exists() for path in found["train"])

@@ -1,0 +1,62 @@
+"""Big Batch SGD: De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, section 6.2.
+
+The convex half is benchmarks/big_batch_convex.py.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from study import Claim, Found, Row, Study, mean, within
+
+RATES = (0.005, 0.01, 0.02, 0.04)  # of SGD
+
+
+class BigBatch(Study):
+    """A batch that grows by its own test, steps that are searched: no learning rate, no decay, nothing tuned."""
+
+    name = "big-batch"
+    title = "Big Batch SGD (1610.05792) on a convolutional network"
+    recipe = "cifar10-cnn-big-batch.yaml"
+    settings: ClassVar[dict[str, str]] = {
+        "quick": "--model narrow_cnn --task.image_size 16 --task.padding 2 --epochs 20 --max_micro_batch 64",
+        "full": "",
+    }
+    about = (
+        "Quick: narrow_cnn (no BatchNorm, so that a batch's loss is one function of the weights; 33,834 parameters) on "
+        "20,000 images at 16x16, 20 epochs, batch 32 at the start. Full: small_cnn on all images at 32x32, 100 epochs. "
+        "SGD: momentum 0.9, rate divided by 10 after half and after three quarters, the best rate of a grid."
+    )
+
+    def rows(self, setting: str) -> list[Row]:
+        epochs = 20 if setting == "quick" else 100
+        falls = f"--learning_rate.decay step --learning_rate.milestones [{epochs // 2},{3 * epochs // 4}]"
+        sgd = f"--policy fixed --optimizer sgd --optimizer.momentum 0.9 {falls}"
+        return [
+            Row(
+                name="SGD, tuned",
+                grid={f"rate {rate:g}": f"{sgd} --optimizer.lr {rate:g}" for rate in RATES},
+                says="fixed batch, decaying rate, the best of the grid",
+            ),
+            Row(name="Big Batch, Armijo", flags="", says="step sizes by backtracking"),
+            Row(name="Big Batch, Armijo, theta 0.7", flags="--policy.theta 0.7", says="a stricter test"),
+            Row(name="Big Batch, BB", flags="--optimizer barzilai_borwein", says="step sizes by Barzilai-Borwein"),
+            Row(
+                name="Big Batch, fixed rate",
+                flags="--optimizer sgd --optimizer.momentum 0 --optimizer.lr 0.1",
+                says="Algorithm 1, rate 0.1",
+            ),
+        ]
+
+    def claims(self, found: Found) -> list[Claim]:
+        made = []
+        for name in ("Big Batch, Armijo", "Big Batch, Armijo, theta 0.7", "Big Batch, BB"):
+            if "SGD, tuned" in found and name in found:
+                text = f"{name}: within 1.5 points of tuned SGD with decay"
+                made.append(within(found, name, "SGD, tuned", 1.5, text))
+        if (name := "Big Batch, Armijo") in found:
+            final, first = mean(found[name], "final_batch"), found[name][0].batches[0][1]
+            falls = any(factor < 1 for run in found[name] for factor in run.growths)
+            text = "the batch grew by itself, and never shrank"
+            made.append(Claim(text=text, numbers=f"{first} to {final:.0f}", holds=not falls and final > first))
+        return made

@@ -1,0 +1,78 @@
+"""LARS: You, Gitman & Ginsburg 2017, https://arxiv.org/abs/1708.03888, sections 3 and 5."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from study import Claim, Found, Row, Study, behind, points, within
+
+LARGER = 32  # times the base batch
+RATES = (8, 16, 32, 64)
+SGD_FACTORS = (1, 2, 4, 8, 16)  # of the base rate
+
+
+class Lars(Study):
+    """The batch 32 times larger, with LARS and with plain SGD."""
+
+    name = "lars"
+    title = "LARS (1708.03888) at 32 times the base batch"
+    recipe = "cifar10-resnet20-lars.yaml"
+    settings: ClassVar[dict[str, str]] = {
+        "quick": "--model narrow_cnn_bn --task.image_size 16 --task.padding 2 --epochs 20 --max_micro_batch 64"
+        " --precision float32 --channels_last false",
+        "full": "",
+    }
+    about = (
+        "Quick: narrow_cnn_bn (BatchNorm, 33,946 parameters) on 20,000 images at 16x16, 20 epochs, base batch 32, "
+        "large batch 1024 (19 updates an epoch). Full: ResNet-20 on all images, 128 against 4096, 100 epochs. All "
+        "rows: poly decay of power 2; large batches: warm-up over 3 of 20 epochs; momentum 0.9."
+    )
+
+    def rows(self, setting: str) -> list[Row]:
+        base, epochs, rate = (32, 20, 0.02) if setting == "quick" else (128, 100, 0.1)
+        large = LARGER * base
+        sgd = f"--optimizer sgd --optimizer.weight_decay 5e-4 --optimizer.lr {rate:g}"
+        warm = f"--learning_rate.warmup fixed --learning_rate.warmup_epochs {0.15 * epochs:g}"
+        at_large = f"--global_batch {large} {warm}"
+        rows = [
+            Row(
+                name="SGD, base batch",
+                flags=f"{sgd} --global_batch {base} --learning_rate.warmup none --learning_rate.warmup_epochs 0",
+                says=f"batch {base}, rate {rate:g}",
+            )
+        ]
+        rows += [
+            Row(name=f"LARS {value}", flags=f"{at_large} --optimizer.lr {value}", says=f"batch {large}, rate {value}")
+            for value in RATES
+        ]
+        plain = f"{at_large} {sgd} --optimizer.lr"
+        linear = f"{plain} {LARGER * rate:g}"
+        grid = {f"rate {factor * rate:g}": f"{plain} {factor * rate:g}" for factor in SGD_FACTORS}
+        rows += [
+            Row(name="SGD, linear", flags=linear, says=f"batch {large}, rate {LARGER * rate:g}"),
+            Row(name="SGD, tuned", grid=grid, says=f"batch {large}, the best of the grid"),
+        ]
+        return rows
+
+    def claims(self, found: Found) -> list[Claim]:
+        base, made = "SGD, base batch", []
+        complete = [rate for rate in RATES if f"LARS {rate}" in found]
+        if base in found and complete:
+            best = max(complete, key=lambda rate: points(found, f"LARS {rate}", base))
+            made.append(
+                within(found, f"LARS {best}", base, 1.0, f"LARS (best: rate {best}) within 1 point of the base")
+            )
+            good = [rate for rate in complete if points(found, f"LARS {rate}", base) >= -1.0]
+            wide = max(good) / min(good) if good else 0.0
+            text = "over a range of rates of 4 times or more"
+            numbers = f"within 1 point at {', '.join(map(str, good)) or 'none'} of {', '.join(map(str, complete))}"
+            made.append(Claim(text=text, numbers=numbers, holds=wide >= 4))
+        if base in found and "SGD, linear" in found:
+            text = "SGD at the linearly scaled rate diverges or loses more than 5 points"
+            made.append(behind(found, "SGD, linear", base, 5.0, text))
+        if base in found and "SGD, tuned" in found and complete:
+            best = max(complete, key=lambda rate: points(found, f"LARS {rate}", base))
+            gap = points(found, f"LARS {best}", "SGD, tuned")
+            text = "LARS above the best tuned SGD (the paper's claim against scaled SGD; tuned SGD comes close)"
+            made.append(Claim(text=text, numbers=f"{gap:+.2f} points", holds=gap > 0))
+        return made

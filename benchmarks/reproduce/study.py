@@ -1,0 +1,101 @@
+"""An experiment of a paper: its recipe, its rows, and the claims that its table must bear out.
+
+    recipe  +  flags of the setting  +  flags of the row  +  seed   ->   one run, kept on disk (../cells.py)
+    runs of a row, one a seed                                      ->   mean and spread
+    all rows                                                       ->   claims, each with its numbers and yes or no
+
+A setting is ``quick`` (two CPU cores, 2 ranks) or ``full`` (GPUs, the paper's sizes): other flags over the same recipe.
+A row may be tuned: the best of a grid on the first seed, which all seeds then run. The grid stays in the page.
+
+Not here: the experiments (adabatch.py, ...), running them (__main__.py), tables and pictures (page.py).
+"""
+
+from __future__ import annotations
+
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from outcome import Outcome
+
+Found = Mapping[str, Sequence[Outcome]]  # by row, one a seed; rows that are not complete are missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of the table."""
+
+    name: str
+    flags: str = ""
+    """Over recipe and setting."""
+    grid: Mapping[str, str] = field(default_factory=dict)
+    """Label -> further flags; the best on the first seed becomes the row. Empty where nothing is tuned."""
+    says: str = ""
+    """What it is, for the page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What the paper says, and whether these runs bear it out."""
+
+    text: str
+    numbers: str
+    holds: bool
+
+
+class Study(ABC):
+    """An experiment.
+
+    Attributes:
+        name: on the command line and of its files.
+        title: of the page.
+        recipe: file under recipes/.
+        needs: kind of data that the runs read: ``images`` or ``text``.
+        settings: flags of each setting over the recipe.
+        about: what the quick setting changes and why, for the page.
+        classes: that a guess chooses from; its loss is their logarithm.
+        by: what the picture shows the metric over, beside the epochs: ``updates`` or ``wall_s``.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    recipe: ClassVar[str]
+    needs: ClassVar[str] = "images"
+    settings: ClassVar[Mapping[str, str]]
+    about: ClassVar[str]
+    by: ClassVar[str] = "updates"
+    classes: int = 10
+
+    @abstractmethod
+    def rows(self, setting: str) -> list[Row]:
+        """The table's lines, in order; the first is what the others are compared with."""
+
+    @abstractmethod
+    def claims(self, found: Found) -> list[Claim]:
+        """Those whose rows are complete."""
+
+
+def mean(runs: Sequence[Outcome], field: str = "best") -> float:
+    """Of a field over the seeds."""
+    return statistics.mean(getattr(run, field) for run in runs)
+
+
+def points(found: Found, row: str, baseline: str, field: str = "best") -> float:
+    """Percentage points of accuracy by which a row lies above the baseline, mean over seeds."""
+    return 100 * (mean(found[row], field) - mean(found[baseline], field))
+
+
+def within(found: Found, row: str, baseline: str, limit: float, text: str, field: str = "best") -> Claim:
+    """That a row loses at most ``limit`` points against the baseline."""
+    gap = points(found, row, baseline, field)
+    return Claim(text=text, numbers=f"{gap:+.2f} points", holds=gap >= -limit)
+
+
+def behind(found: Found, row: str, baseline: str, least: float, text: str, field: str = "best") -> Claim:
+    """That a row loses at least ``least`` points against the baseline, or diverges."""
+    gap = points(found, row, baseline, field)
+    diverged = sum(run.diverged for run in found[row])
+    numbers = f"{gap:+.2f} points" + (f", {diverged} of {len(found[row])} diverged" if diverged else "")
+    return Claim(text=text, numbers=numbers, holds=gap <= -least or diverged == len(found[row]))
