@@ -24,6 +24,10 @@ EXTRAS = {
         "mypy>=1.10",  # types
         "types-PyYAML",  # types of yaml for mypy
     ],
+    "benchmark": [
+        "timm>=1.0",  # LARS and LAMB beside ours (benchmarks/optimizers.py)
+        "pytorch_optimizer>=3",  # likewise
+    ],
 }
 
 if __name__ == "__main__":

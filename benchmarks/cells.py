@@ -129,7 +129,8 @@ def last_line(stderr: str) -> str:
     """The line that tells why, without folders: adabatch's own, else the last that is not mpirun's decoration."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip(" -")]
     own = [line for line in lines if line.startswith("adabatch:") and "ends because another rank did" not in line]
-    last = (own or lines or ["nothing on stderr"])[-1]
+    faults = [line for line in lines if re.match(r"\w*(?:Error|Exception)\b", line)]
+    last = (own or faults or lines or ["nothing on stderr"])[-1]
     return re.sub(r"(?<![\w/:])(?:/[\w.+-]+)*/(?=[\w.+-])", "", last)[:160]
 
 

@@ -20,7 +20,15 @@ def machine(ranks: int, cores: int | None = None) -> str:
     lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = models[0] if models else platform.processor() or platform.machine()
-    return f"{name}, {cores or len(os.sched_getaffinity(0))} cores, {ranks} ranks with a thread each"
+    return f"{name}, {cores or len(os.sched_getaffinity(0))} cores{gpus()}, {ranks} ranks with a thread each"
+
+
+def gpus() -> str:
+    """How many GPUs there are, and which; nothing where there are none."""
+    import torch
+
+    count = torch.cuda.device_count()
+    return f", {count} x {torch.cuda.get_device_name()}" if count else ""
 
 
 def versions() -> str:

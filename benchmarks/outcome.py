@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -97,9 +97,20 @@ def outcome(result: Record, records: Sequence[Record], *, classes: int = CLASSES
 
 
 def reached(run: Outcome, target: float) -> Point | None:
-    """The first evaluation at which the metric was as good as ``target``; None where it never was."""
-    good = (lambda value: value >= target) if run.larger_is_better else (lambda value: value <= target)
-    return next((point for point in run.curve if good(point.value)), None)
+    """Where the metric came to ``target``, by straight lines between evaluations; None where it never did."""
+    sign = 1 if run.larger_is_better else -1
+    for before, after in pairwise([replace(run.curve[0], epoch=0.0, updates=0, samples=0, wall_s=0.0), *run.curve]):
+        if sign * (after.value - target) >= 0:
+            rise = after.value - before.value
+            part = 1.0 if sign * rise <= 0 else min(1.0, max(0.0, (target - before.value) / rise))
+            return Point(
+                epoch=before.epoch + part * (after.epoch - before.epoch),
+                updates=round(before.updates + part * (after.updates - before.updates)),
+                samples=round(before.samples + part * (after.samples - before.samples)),
+                wall_s=before.wall_s + part * (after.wall_s - before.wall_s),
+                value=target,
+            )
+    return None
 
 
 def turns(growths: Sequence[float]) -> int:
@@ -111,6 +122,18 @@ def spread(values: Sequence[float], digits: int) -> str:
     """Mean ± standard deviation; the value itself where there is one."""
     text = f"{statistics.mean(values):.{digits}f}"
     return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
+
+
+def to_target(found: Sequence[Outcome], target: float) -> dict[str, str]:
+    """What the runs of one rule needed to come to ``target``, as columns of the table."""
+    points = [point for run in found if (point := reached(run, target)) is not None]
+    if len(points) < len(found):
+        return {"s to target": f"reached by {len(points)} of {len(found)}"}
+    return {
+        "s to target": spread([point.wall_s for point in points], 1),
+        "updates to target": f"{statistics.mean(point.updates for point in points):.0f}",
+        "samples to target": f"{statistics.mean(point.samples for point in points):.0f}",
+    }
 
 
 def summary(found: Sequence[Outcome], fixed_updates: float | None) -> dict[str, str]:

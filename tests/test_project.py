@@ -13,7 +13,8 @@ import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = [ROOT / "launch" / name for name in ("install", "quickstart", "test")] + [ROOT / ".ci" / "run"]
+SCRIPTS = [ROOT / "launch" / name for name in ("install", "quickstart", "test")]
+SCRIPTS += [ROOT / ".ci" / "run", ROOT / "benchmarks" / "gpu.sh"]
 
 
 def tracked() -> list[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from machine import machine, versions
 from outcome import Outcome, spread
 from study import Found, Row, Study
 
+ACROSS = {"wall_s": "wall time (s)", "updates": "updates"}
 COLUMNS = ("best", "last", "updates", "times fewer", "final batch", "wall time, s", "diverged")
 
 
@@ -103,7 +105,7 @@ def write_page(
         "",
         f"    python benchmarks/reproduce {study.name} {data}{setting}",
         "",
-        study.about,
+        textwrap.fill(study.about, 120),
         "",
         "| claim | here | holds |",
         "|---|---|---|",
@@ -117,7 +119,7 @@ def write_page(
         "evaluations and checkpoints; starting the ranks and reading the data are not in it.",
         *grid_lines(lines, read),
         "",
-        f"![The metric over epochs and over {study.by}]({path.with_suffix('.png').name})",
+        f"![The metric over epochs and over {ACROSS[study.by]}]({path.with_suffix('.png').name})",
         "",
         f"Trained {began[0]} to {began[-1]}" if began else "Nothing trained yet",
         f"by {', '.join(codes)} (+: changed since that commit);",
@@ -163,7 +165,7 @@ def draw(study: Study, found: Found, path: Path) -> None:
             axes.fill_between(across, low, high, color=colour, alpha=0.15, linewidth=0)
     metric = next(iter(found.values()))[0].metric
     for axes, by in zip(panels, ("epoch", study.by), strict=True):
-        axes.set(xlabel={"wall_s": "wall time (s)"}.get(by, by), ylabel=f"test {metric}")
+        axes.set(xlabel=ACROSS.get(by, by), ylabel=f"test {metric}")
         axes.grid(alpha=0.3)
         if metric == "perplexity":
             axes.set_yscale("log")

@@ -14,10 +14,8 @@ Not here: data and models (tasks/), files (checkpoint.py, journal.py), a whole r
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -26,15 +24,15 @@ from torch import nn
 from ..batches import AdaptiveBatches, GlobalBatch
 from ..batches.micro_batch import passes_and_micro_batch, pieces
 from ..cluster import Cluster
-from ..cluster.cluster import apply
 from ..coordinator import Coordinator, Decision
 from ..errors import require
 from ..learning_rate import Course, LearningRate
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
+from .averaging import Averaging
 from .journal import Journal
 from .line_search import LineSearch
-from .measuring import LARGEST_GUARD, Measuring, small_and_finite
+from .measuring import Measuring
 from .signals import StopFlag
 from .step import Step
 from .timing import StepTimes
@@ -123,15 +121,12 @@ class AdaptiveTraining:
         self._epoch_loss: float | None = None  # mean over the last whole epoch
         self._times = StepTimes()
         self.course = Course(self.learning_rate, self.plan.n_samples, self.start_batch)
-        self._kept: list[torch.Tensor] = []  # mean gradient of a batch that is being lengthened
-        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.scaler, self.loss_scale = scaler, 1.0
-        if scaler is not None:
-            scaler.scale(torch.zeros((), device=cluster.device))  # else it has no state before its first loss
+        self._journal_trust_ratios = journal_trust_ratios
         self.split_passes = split_passes
-        self._clip_norm, self._journal_trust_ratios = clip_norm, journal_trust_ratios
-        self._reducer = cluster.distributed_optimizer(optimizer, model.named_parameters(), compression)
-        self.optimizer = self._reducer.optimizer
+        self.averaging = Averaging(
+            model, optimizer, cluster, scaler=scaler, clip_norm=clip_norm, compression=compression
+        )
+        self.scaler, self.optimizer = scaler, self.averaging.optimizer
         self._base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.policy = policy or Fixed()
         self.line_search = LineSearch(step_size, self) if step_size is not None else None
@@ -211,7 +206,7 @@ class AdaptiveTraining:
         multiplier = self._multiplier()
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * multiplier
-        self.loss_scale = float(self.scaler.get_scale()) if self.scaler is not None else 1.0
+        self.averaging.begin_step()
         measured = self.measuring is not None and self.measuring.begin_step(self.steps)
         return Step(self, batch, self._passes(batch, measured=measured))
 
@@ -230,7 +225,7 @@ class AdaptiveTraining:
             if len(passes) < least:
                 passes = pieces(own, own // least)
             self.measuring.begin_passes(len(passes))
-        self._reducer.expect(max(1, len(passes)))
+        self.averaging.expect(len(passes))
         return passes
 
     def lengthen(self, step: Step) -> Extension | None:
@@ -248,8 +243,7 @@ class AdaptiveTraining:
         step.wanted = len(batch) + more if more > 0 else self.global_batch + wanted
         if more <= 0:
             return None
-        self._kept = [p.grad.clone() for p in self._trained if p.grad is not None]
-        self._reducer.zero_grad()
+        self.averaging.set_aside()
         added = GlobalBatch(batch.epoch, batch.stop, batch.stop + more)
         step.batch, step.added, step.summed = GlobalBatch(batch.epoch, batch.start, added.stop), more, False
         return Extension(samples=more, passes=self._passes(added, measured=True))
@@ -263,26 +257,11 @@ class AdaptiveTraining:
             before, self._searched_batch = self._searched_batch, self._batch_after(step)
             yield from self.line_search.run(step, grew=self._searched_batch > before)
 
-    def begin_again(self, passes: int) -> None:
-        """Before the gradients of the same passes at other weights."""
-        self._reducer.zero_grad()
-        self._reducer.expect(max(1, passes))
-
-    def sum_again(self, step: Step) -> None:
-        """Sums them over ranks; the measurement stays that of the first ones."""
-        self._reducer.reduce()
-        self._unscale(step)
-        step.take_losses()
-
     def finish_step(self, step: Step) -> None:
         """Sums, updates, advances and decides; called by ``Step.update``."""
         self._sum_over_ranks(step)
         samples, finite = len(step.batch), step.finite
-        if finite:
-            self._apply_gradients()
-        if self.scaler is not None:
-            self.scaler.update(None if finite else self.loss_scale * self.scaler.get_backoff_factor())
-        self._reducer.zero_grad()
+        self._apply_gradients(finite=finite)
         if samples != len(self.plan.cut(self.global_batch)):  # for replay
             self.record("step", global_batch=samples, reason="lengthened, or what was left of the epoch")
         self.plan.advance(step.batch)
@@ -305,19 +284,15 @@ class AdaptiveTraining:
             self.record("decision", **self.holding(), reason="the test failed: the batch in hand was lengthened")
         self._decide()
 
-    def _apply_gradients(self) -> None:
-        """The optimizer's step along ``p.grad``, which is the finite mean over the step's batch."""
-        if self._clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
-        writes = self._journal_trust_ratios and (self.steps + 1) % self.journal_every == 0
-        optimizer: Any = self.optimizer
+    def _apply_gradients(self, *, finite: bool) -> None:
+        writes = self._journal_trust_ratios and finite and (self.steps + 1) % self.journal_every == 0
         if writes:
-            optimizer.trust_ratios = {}
-        self._reducer.step(self.scaler.step if self.scaler is not None else apply)
+            self.optimizer.trust_ratios = {}
+        self.averaging.finish(finite=finite)
         if writes:
             names = {parameter: name for name, parameter in self.model.named_parameters()}
-            ratios = {names[parameter]: float(ratio) for parameter, ratio in optimizer.trust_ratios.items()}
-            optimizer.trust_ratios = None
+            ratios = {names[parameter]: float(ratio) for parameter, ratio in self.optimizer.trust_ratios.items()}
+            self.optimizer.trust_ratios = None
             self.record("trust_ratios", ratios=ratios)
 
     def _decide(self) -> None:
@@ -340,43 +315,10 @@ class AdaptiveTraining:
             self._epoch_sums = [0.0, 0.0]
 
     def _sum_over_ranks(self, step: Step) -> None:
-        """Makes ``p.grad`` the mean over the step's batch on every rank, and sees whether everything is finite."""
-        if step.summed:
-            return
-        step.summed = True
-        samples, noise = len(step.batch), self.measuring.message() if self.measuring is not None else []
-        losses = step.take_losses()
-        message = torch.cat([losses.view(1), losses.new_tensor(self.stop_flag.numbers()), *noise])
-        summed = self.cluster.allreduce_async_(message, "step.measured" if noise else "step")  # beside the gradients
-        self._reducer.reduce()
-        loss, *numbers = summed().tolist()
-        n_flags = len(numbers) - sum(part.numel() for part in noise)
-        self.stopped = self.stop_flag.agreed(numbers[:n_flags]) or self.stopped
-        step.loss_sum += loss
-        self._unscale(step)
-        if self._kept:  # this sum was over what was added to the batch
-            old, new = (samples - step.added) / samples, step.added / samples
-            for p, kept in zip((p for p in self._trained if p.grad is not None), self._kept, strict=True):
-                p.grad.mul_(new).add_(kept, alpha=old)  # type: ignore[union-attr]
-            self._kept = []
-        step.finite = step.finite and math.isfinite(loss) and self._gradients_finite()
-        if noise and self.measuring is not None:
-            mean, add = step.loss_sum / samples, partial(self.cluster.allreduce_, name="step.inner")
-            step.finite = self.measuring.take(numbers[n_flags:], samples, mean, add) and step.finite
-
-    def _unscale(self, step: Step) -> None:
-        """Takes the loss scale off the summed gradients. A GradScaler does so once a step; further sums are ours."""
-        if self.scaler is None:
-            return
-        if step.unscaled:
-            torch._foreach_mul_([p.grad for p in self._trained if p.grad is not None], 1 / self.loss_scale)
-        else:
-            self.scaler.unscale_(self.optimizer)
-            step.unscaled = True
-
-    def _gradients_finite(self) -> bool:
-        everything = self.scaler is not None  # float16 overflows in any of them
-        return small_and_finite(self._trained, sys.maxsize if everything else LARGEST_GUARD)
+        """Makes ``p.grad`` the mean over the step's batch on every rank; all learn whether one is to stop."""
+        if not step.summed:
+            flags = self.averaging.sum_over_ranks(step, self.measuring, self.stop_flag.numbers())
+            self.stopped = self.stop_flag.agreed(flags) or self.stopped
 
     def _batch_after(self, step: Step) -> int:
         """The batch from this step on: larger where the rule lengthened it, or wanted to at the end of an epoch."""

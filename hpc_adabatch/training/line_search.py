@@ -94,9 +94,9 @@ class LineSearch:
     ) -> Generator[Micro, None, None]:
         """The change of the gradient along the step, on the same batch."""
         training = self._training
-        training.begin_again(step.passes_taken)
+        training.averaging.begin_again(step.passes_taken)
         yield from step.again(gradients=True)
-        training.sum_again(step)
+        training.averaging.sum_again(step)
         change = moved = 0.0
         with torch.no_grad():
             for (p, decay), x, g in zip(weights, start, gradient, strict=True):

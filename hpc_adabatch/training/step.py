@@ -96,7 +96,7 @@ class Step:
         if self._samples == 0:
             raise RuntimeError("one backward(loss) for each micro-batch of the step")
         if self._gradients:
-            weight = self._samples / self._whole * self._training.loss_scale
+            weight = self._samples / self._whole * self._training.averaging.loss_scale
             if self._training.measuring is not None and not self._again:
                 self._training.measuring.begin_pass(self._samples, weight)
             (loss * weight).backward()  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they imp
 
 from cells import Cell, last_line, write  # noqa: E402
 from images import IMAGES, few_images  # noqa: E402
-from outcome import outcome, spread, summary, turns  # noqa: E402
+from outcome import Point, outcome, reached, spread, summary, to_target, turns  # noqa: E402
 from rules import FACTORS, RECIPES, TUNED, missing, rows, tuned  # noqa: E402
 from table import Row, table_lines  # noqa: E402
 
@@ -159,3 +159,13 @@ def test_the_first_images_of_each_class(tmp_path: Path) -> None:
     assert [path.name for path in found["train"]] == [f"{number:04}.jpg" for number in range(IMAGES["train"])]
     assert len(found["test"]) == 3
     assert all(path.exists() for path in found["train"])
+
+
+def test_the_way_to_a_target_is_read_between_evaluations() -> None:
+    run = outcome(result([(0, 16)]), evaluations(0.3, 0.2, metrics=(0.5, 0.9)))
+    assert reached(run, 0.7) == Point(epoch=1.5, updates=8, samples=15, wall_s=0.75, value=0.7)
+    assert reached(run, 0.9).wall_s == 1.0  # type: ignore[union-attr]
+    assert reached(run, 0.5).epoch == 1.0  # type: ignore[union-attr]
+    assert reached(run, 0.91) is None
+    assert to_target([run, run], 0.7)["s to target"] == "0.8 ± 0.0"
+    assert to_target([run], 0.95) == {"s to target": "reached by 0 of 1"}

@@ -184,3 +184,32 @@ def test_the_first_clipped_step_is_as_long_as_the_rate_times_the_limit() -> None
     run(loop, 1, until_step=1)
     after = torch.cat([parameter.detach().flatten() for parameter in loop.model.parameters()])
     assert (after - before).norm().item() == pytest.approx(0.1 * 0.05, rel=1e-4)
+
+
+def test_trust_ratios_are_written_down_when_asked_for(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1).double()
+    optimizer = hab.LARS(hab.parameter_groups(model, weight_decay=0.0), trust_coefficient=0.01, momentum=0.0)
+    loop = hab.AdaptiveTraining(
+        model,
+        optimizer,
+        hab.AdaptiveBatches(dataset(), 10, seed=1),
+        cluster=SingleProcess(),
+        journal=Journal(tmp_path / "journal.jsonl"),
+        journal_every=2,
+        journal_trust_ratios=True,
+    )
+    weights, moved = [], []
+    for step in loop.epoch(0):
+        for inputs, targets in step:
+            step.backward(mse_loss(model(inputs), targets))
+        weights.append(model.weight.norm().item())
+        before = model.weight.detach().clone()
+        step.update()
+        moved.append((model.weight - before).norm().item())
+    told = [line for line in read(tmp_path / "journal.jsonl") if line["kind"] == "trust_ratios"]
+    assert [line["step"] for line in told] == [1, 3]  # steps 2 and 4, before they are counted
+    for line in told:
+        assert list(line["ratios"]) == ["weight"]  # the bias does not adapt
+        assert moved[line["step"]] == pytest.approx(0.01 * weights[line["step"]], rel=1e-9)
+        assert line["ratios"]["weight"] > 0

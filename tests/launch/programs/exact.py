@@ -19,6 +19,7 @@ dataset = TensorDataset(inputs, targets, torch.arange(SAMPLES))
 cluster = hab.Cluster.start()
 torch.manual_seed(cluster.rank)  # rank 0's weights must win
 model = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.Tanh(), torch.nn.Linear(16, 5)).double()
+model.to(cluster.device)
 if cluster.rank == 0:
     torch.manual_seed(7)
     for parameter in model.parameters():
@@ -49,5 +50,6 @@ for epoch in range(100):
 everyone = cluster.gather(visited)
 if cluster.rank == 0:
     together = {e: sorted(i for rank in everyone for i in rank.get(e, [])) for e in range(epoch + 1)}
-    torch.save({"weights": model.state_dict(), "visited": together, "batches": batches}, sys.argv[1])
+    weights = {name: value.cpu() for name, value in model.state_dict().items()}
+    torch.save({"weights": weights, "visited": together, "batches": batches}, sys.argv[1])
 cluster.stop()
