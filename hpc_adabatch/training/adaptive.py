@@ -13,7 +13,6 @@ Not here: data and models (tasks/), files (checkpoint.py, journal.py), a whole r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +31,7 @@ from ..policies import Fixed, Policy, Progress
 from .averaging import Averaging
 from .journal import Journal
 from .line_search import LineSearch
+from .losses import Losses
 from .measuring import Measuring
 from .signals import StopFlag
 from .step import Step
@@ -116,9 +116,7 @@ class AdaptiveTraining:
         self.steps = self.skipped = 0
         self.stop_flag = StopFlag()
         self.stopped: str | None = None
-        self._loss_sum, self._loss_samples = 0.0, 0
-        self._epoch_sums = [0.0, 0.0]  # loss, samples
-        self._epoch_loss: float | None = None  # mean over the last whole epoch
+        self._losses = Losses()
         self._times = StepTimes()
         self.course = Course(self.learning_rate, self.plan.n_samples, self.start_batch)
         self._journal_trust_ratios = journal_trust_ratios
@@ -162,7 +160,7 @@ class AdaptiveTraining:
             n_ranks=self.cluster.size,
             learning_rate=self.last_rate,
             learning_rate_factor=self.learning_rate_factor,
-            epoch_loss=self._epoch_loss,
+            epoch_loss=self._losses.last_epoch,
             step_seconds=self._times.medians(),
             measurements=self.measuring.measurements if self.measuring is not None else 0,
             estimate=self.measuring.estimate if self.measuring is not None else None,
@@ -276,9 +274,8 @@ class AdaptiveTraining:
         elif whole:
             self._times.end(samples)
         if self.steps % self.journal_every == 0 or self.plan.epoch_finished:
-            mean = self._loss_sum / self._loss_samples if self._loss_samples else math.nan  # all steps were skipped
-            self.record("statistics", loss=mean, global_batch=samples, learning_rate=self.last_rate)
-            self._loss_sum, self._loss_samples = 0.0, 0
+            loss = self._losses.take_recent()
+            self.record("statistics", loss=loss, global_batch=samples, learning_rate=self.last_rate)
         if self._batch_after(step) != self.global_batch:
             self._resize(self._batch_after(step))
             self.record("decision", **self.holding(), reason="the test failed: the batch in hand was lengthened")
@@ -303,16 +300,13 @@ class AdaptiveTraining:
             self._apply(decision)
 
     def _count(self, step: Step) -> None:
-        """Adds up losses, over the journal's steps and over the epoch."""
         if step.finite:
-            self._loss_sum, self._loss_samples = self._loss_sum + step.loss_sum, self._loss_samples + len(step.batch)
-            self._epoch_sums = [self._epoch_sums[0] + step.loss_sum, self._epoch_sums[1] + len(step.batch)]
+            self._losses.add(step.loss_sum, len(step.batch))
         else:
             self.skipped += 1
             self.record("skipped", reason="a loss or a gradient is not finite on some rank")
         if self.plan.epoch_finished:
-            self._epoch_loss = self._epoch_sums[0] / self._epoch_sums[1] if self._epoch_sums[1] else None
-            self._epoch_sums = [0.0, 0.0]
+            self._losses.end_epoch()
 
     def _sum_over_ranks(self, step: Step) -> None:
         """Makes ``p.grad`` the mean over the step's batch on every rank; all learn whether one is to stop."""
@@ -382,7 +376,7 @@ class AdaptiveTraining:
             "steps": self.steps,
             "skipped": self.skipped,
             "measuring": self.measuring.state_dict() if self.measuring is not None else None,
-            "loss": [self._loss_sum, self._loss_samples, *self._epoch_sums, self._epoch_loss],
+            "losses": self._losses.state_dict(),
             "course": self.course.state_dict(),
             "scaler": self.scaler.state_dict() if self.scaler is not None else None,
             "search": [self._searched_batch, self.line_search.rule.alpha] if self.line_search is not None else None,
@@ -400,7 +394,7 @@ class AdaptiveTraining:
         self.steps, self.skipped = state["steps"], state["skipped"]
         if self.measuring is not None:
             self.measuring.load_state_dict(state["measuring"])
-        self._loss_sum, self._loss_samples, *self._epoch_sums, self._epoch_loss = state["loss"]
+        self._losses.load_state_dict(state["losses"])
         self.course.load_state_dict(state["course"])
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
