@@ -53,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
         "max_micro_batch": 64,  # where two cores are quickest
         "epochs": 10,
         "measure_every": 10,
-        "optimizer": SGD | {"lr": 0.02},
+        "optimizer": SGD | {"lr": 0.01},
     },
 }
 TUNED = "fixed_large_tuned"
