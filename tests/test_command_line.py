@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from hpc_adabatch.cli import TrainFlags
-from hpc_adabatch.command_line import parse_recipe
+from hpc_adabatch.command_line import CHOICES, parse_recipe
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.policies import AdaBatch, Fixed, Schedule
 
@@ -89,3 +90,23 @@ def test_the_line_says_what_to_type(flag: str, line: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_recipe("train", [QUICKSTART, flag])
     assert line in str(caught.value)
+
+
+def typed_fields() -> list[str]:
+    """``section.choice.field`` of everything in a recipe that is not just text."""
+    found = []
+    for section, (classes, _) in CHOICES.items():
+        for name, kind in classes.items():
+            fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+            types = {field.name: getattr(field.type, "__name__", str(field.type)) for field in fields if field.init}
+            found += [f"{section}.{name}.{field}" for field, text in types.items() if not text.startswith("str")]
+    return found
+
+
+@pytest.mark.parametrize("path", typed_fields())
+def test_every_field_of_every_class_has_its_type_checked(path: str) -> None:
+    """A class whose base's annotations could not be resolved took any word for a number."""
+    section, name, field = path.split(".")
+    with pytest.raises(InputError) as caught:
+        parse_recipe("train", [QUICKSTART, f"--{section}", name, f"--{section}.{field}", "neither"])
+    assert caught.value.field.startswith(f"{section}.{field}")

@@ -7,8 +7,6 @@ rank computes ``phase``; when it changes, rank 0 alone asks ``propose``, bounds 
 Not here: the rules (one file each), bounds and broadcast (coordinator.py), learning-rate schedules (learning_rate/).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field

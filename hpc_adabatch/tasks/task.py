@@ -3,8 +3,6 @@
 Not here: batches (batches/), training (training/).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
