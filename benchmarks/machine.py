@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 
 def machine(ranks: int, cores: int | None = None) -> str:
@@ -45,3 +47,21 @@ def versions() -> str:
     except (OSError, IndexError):
         found.append("no mpirun")
     return ", ".join(found)
+
+
+def trained(notes: Sequence[Mapping[str, Any]], ranks: int) -> list[str]:
+    """When, by which code, with which versions and where the runs of a table were made.
+
+    Args:
+        notes: of the runs (cells.py).
+        ranks: of each run.
+    """
+    began, codes = sorted(note["began"] for note in notes), sorted({note["code"] for note in notes})
+    loads = [note["load"] for note in notes if "load" in note]
+    return [
+        f"Trained {began[0]} to {began[-1]}" if began else "Nothing trained yet",
+        f"by {', '.join(codes)} (+: changed since that commit);",
+        f"{versions()}.",
+        f"{machine(ranks)}, one run after another, OMPI_MCA_mpi_yield_when_idle=1;",
+        f"load average at the end of a run {min(loads)} to {max(loads)}." if loads else "",
+    ]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 from cells import ROOT, Cell
-from machine import machine, versions
+from machine import trained
 from outcome import Outcome, Record, outcome, summary, to_target
 
 COLUMNS = (
@@ -83,8 +83,6 @@ def document(rows: Sequence[Row], grid: Sequence[Cell], recipe: Record, flags: a
     """The table with all that its numbers depend on."""
     wanted, cells = target(rows), [*(cell for row in rows for cell in row.cells), *grid]
     notes = [cell.known() for cell in cells if cell.result() is not None]
-    began, codes = sorted(note["began"] for note in notes), sorted({note["code"] for note in notes})
-    loads = [note["load"] for note in notes if "load" in note]
     shown = yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None, width=110).splitlines()
     favoured = "by its accuracy on the test set, which favours that row"
     lines = [
@@ -92,11 +90,7 @@ def document(rows: Sequence[Row], grid: Sequence[Cell], recipe: Record, flags: a
         "",
         f"    {command(flags)}",
         "",
-        f"Trained {began[0]} to {began[-1]}" if began else "Nothing trained yet",
-        f"by {', '.join(codes)} (+: changed since that commit);",
-        f"{versions()}.",
-        f"{machine(flags.ranks)}, one run after another, OMPI_MCA_mpi_yield_when_idle=1;",
-        f"load average at the end of a run {min(loads)} to {max(loads)}." if loads else "",
+        *trained(notes, flags.ranks),
         "",
         *table_lines(rows),
         "",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 from cells import ROOT, Cell
-from machine import machine, versions
+from machine import trained
 from outcome import Outcome, spread
 from study import Found, Row, Study
 
@@ -94,8 +94,6 @@ def write_page(
     claims = study.claims(found)
     cells = {id(cell): cell for line in lines for cell in (*line.cells, *line.grid.values())}.values()
     notes = [cell.known() for cell in cells if cell.result() is not None]
-    began, codes = sorted(note["began"] for note in notes), sorted({note["code"] for note in notes})
-    loads = [note["load"] for note in notes if "load" in note]
     data = "--images DIR" if study.needs == "images" else "--text TRAIN,TEST"
     setting = "" if flags.setting == "quick" else f" --setting {flags.setting}"
     recipe = yaml.safe_load((ROOT / "recipes" / study.recipe).read_text(encoding="utf-8"))
@@ -121,11 +119,7 @@ def write_page(
         "",
         f"![The metric over epochs and over {ACROSS[study.by]}]({path.with_suffix('.png').name})",
         "",
-        f"Trained {began[0]} to {began[-1]}" if began else "Nothing trained yet",
-        f"by {', '.join(codes)} (+: changed since that commit);",
-        f"{versions()}.",
-        f"{machine(flags.ranks)}, one run after another, OMPI_MCA_mpi_yield_when_idle=1;",
-        f"load average at the end of a run {min(loads)} to {max(loads)}." if loads else "",
+        *trained(notes, flags.ranks),
         "",
         f"recipes/{study.recipe}, and what the setting and each row add:",
         "",
