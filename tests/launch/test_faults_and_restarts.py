@@ -107,8 +107,14 @@ def test_a_run_may_go_on_with_another_number_of_ranks(
     found, reference = state(tmp_path / "run"), state(undisturbed)
     assert found["plan"] == reference["plan"]
     assert found["steps"] == reference["steps"]
-    for name, weights in reference["model"].items():
-        torch.testing.assert_close(found["model"][name], weights, rtol=1e-3, atol=1e-4)
+    resumed = next(record["step"] for record in records(tmp_path / "run") if record["kind"] == "resume")
+    runs = [
+        {r["step"]: r for r in records(run) if r["kind"] == "statistics"} for run in (tmp_path / "run", undisturbed)
+    ]
+    for step in range(resumed + 1, resumed + 101):  # another sample in a step would show in its loss at once
+        assert runs[0][step]["loss"] == pytest.approx(runs[1][step]["loss"], rel=1e-5), step
+    for name, weights in reference["model"].items():  # later a rounding may fall on the other side of a ReLU's kink
+        assert (found["model"][name] - weights).norm() < 1e-2 * weights.norm(), name
 
 
 def test_a_complete_run_is_left_as_it_is(adabatch: Any, undisturbed: Path) -> None:
