@@ -43,6 +43,13 @@ class Prepare:
         return images.to(torch.float32, copy=True).sub_(mean).div_(std)
 
 
+class AsStored(Prepare):
+    """Features or ids that the model sees as they are."""
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+
 @dataclass(frozen=True)
 class CropAndFlip:
     """Pads by ``padding``, crops back at a random place, mirrors half of the images, then prepares them."""

@@ -33,20 +33,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import TensorDataset
 
 from ..errors import InputError, require
-from .augment import NoAugmentation, Prepare
+from .augment import AsStored, NoAugmentation
 from .task import Task, TaskData
 
 MAX_NEWTON_STEPS = 100  # ten are usual
 DECREMENT = 1e-20  # of the objective, by one more Newton step: far below its rounding
 ROUNDING = 1e-14  # of the objective, relative: a step may seem to raise it so much
 RESIDUAL = 1e-8  # the gradient at the optimum over one sample's at 0; above, the optimum is not to be trusted
-
-
-class AsStored(Prepare):
-    """Features that the model sees as they are."""
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        return images
 
 
 class Linear(nn.Module):

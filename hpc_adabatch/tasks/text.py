@@ -46,8 +46,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 from ..errors import InputError, require
-from .augment import NoAugmentation
-from .convex import AsStored
+from .augment import AsStored, NoAugmentation
 from .models.lstm import WordLstm, sizes
 from .task import Task, TaskData
 

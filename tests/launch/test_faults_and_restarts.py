@@ -99,22 +99,20 @@ def test_a_disturbed_run_goes_on_exactly(
         assert results[0][name] == results[1][name]
 
 
-def test_a_run_may_go_on_with_another_number_of_ranks(
-    adabatch: Any, start: Any, undisturbed: Path, tmp_path: Path
-) -> None:
+def test_a_run_may_go_on_with_another_number_of_ranks(adabatch: Any, start: Any, tmp_path: Path) -> None:
+    """Over two epochs: the order of sums over three ranks varies, and later a rounding falls across a ReLU's kink."""
     disturb(start, tmp_path / "run", 130, lambda pid: os.kill(one_rank(pid), signal.SIGTERM))
-    adabatch(*RUN, "--out", tmp_path / "run", "--resume", "auto", ranks=3)
-    found, reference = state(tmp_path / "run"), state(undisturbed)
+    adabatch(*RUN, "--epochs=3", "--out", tmp_path / "run", "--resume", "auto", ranks=3)
+    adabatch(*RUN, "--epochs=3", "--out", tmp_path / "undisturbed")
+    folders = tmp_path / "run", tmp_path / "undisturbed"
+    found, reference = map(state, folders)
     assert found["plan"] == reference["plan"]
     assert found["steps"] == reference["steps"]
-    resumed = next(record["step"] for record in records(tmp_path / "run") if record["kind"] == "resume")
-    runs = [
-        {r["step"]: r for r in records(run) if r["kind"] == "statistics"} for run in (tmp_path / "run", undisturbed)
-    ]
-    for step in range(resumed + 1, resumed + 101):  # another sample in a step would show in its loss at once
-        assert runs[0][step]["loss"] == pytest.approx(runs[1][step]["loss"], rel=1e-5), step
-    for name, weights in reference["model"].items():  # later a rounding may fall on the other side of a ReLU's kink
-        assert (found["model"][name] - weights).norm() < 1e-2 * weights.norm(), name
+    for name, weights in reference["model"].items():
+        torch.testing.assert_close(found["model"][name], weights, rtol=1e-3, atol=1e-4)
+    losses = [[r["loss"] for r in records(run) if r["kind"] == "statistics"] for run in folders]
+    assert len(losses[0]) == reference["steps"]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # another sample in a step would show at once
 
 
 def test_a_complete_run_is_left_as_it_is(adabatch: Any, undisturbed: Path) -> None:
