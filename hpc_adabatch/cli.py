@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 USAGE = """usage: adabatch COMMAND ...
 
-  train RECIPE [--out DIR] [--resume auto] [--FIELD VALUE ...]   train; alone, or under horovodrun, mpirun, srun
+  train RECIPE [--out DIR] [--resume auto] [--until METRIC=VALUE] [--FIELD VALUE ...]
+                                                                 train; alone, or under horovodrun, mpirun, srun
   plan RECIPE [--ranks N] [--measure true] [--FIELD VALUE ...]   what will happen, before it happens
   probe [RECIPE] [--out FILE] [--seconds S] [--FIELD VALUE ...]  what messages and steps take on these ranks
+  measure RECIPE [--out DIR] [--steps N] [--FIELD VALUE ...]     where the time of this recipe's steps goes
   noise RECIPE [--checkpoint RUN] [--steps N] [--FIELD VALUE ...] noise scale of a model's gradient, layer by layer
   report RUN                                                     table of a finished run
   doctor                                                         what is built, what is wrong, how to mend it
@@ -48,6 +50,8 @@ class TrainFlags:
     """Folder of the run; runs/RECIPE-DATE when not given."""
     resume: Literal["no", "auto"] = "no"
     """auto: go on from the folder's checkpoint, or start when there is none."""
+    until: str | None = None
+    """METRIC=VALUE, for example accuracy=0.92: the first evaluation as good as that ends the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         "train": train,
         "plan": plan,
         "probe": probe,
+        "measure": measure,
         "noise": noise,
         "report": report,
         "doctor": doctor,
@@ -101,17 +106,32 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def train(arguments: list[str]) -> int:
     """Trains a recipe."""
+    from .cluster import Watchdog, environment
     from .command_line import parse_recipe
+    from .training.signals import StopFlag
 
-    recipe, flags, resolved = parse_recipe("train", arguments, TrainFlags)
-    from .training.run import Run
+    found = environment.launch()
+    file = environment.stop_file()
+    stop_flag = StopFlag(file if found is None or found.rank == 0 else None)
+    with stop_flag.listening():  # from here on: a signal that comes while ranks join must not kill one
+        recipe, flags, resolved = parse_recipe("train", arguments, TrainFlags)
+        limit_s = environment.stall_limit_s()
+        from .training.run import Run
 
-    def run(cluster: Cluster) -> int:
-        name = f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
-        folder = Path(flags["out"] or cluster.tell(name))
-        return Run(recipe, resolved, folder, resume=flags["resume"] == "auto", cluster=cluster).train()
+        def run(cluster: Cluster) -> int:
+            name = f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
+            return Run(
+                recipe,
+                resolved,
+                Path(flags["out"] or cluster.tell(name)),
+                resume=flags["resume"] == "auto",
+                until=flags["until"],
+                cluster=cluster,
+                stop_flag=stop_flag,
+                watchdog=Watchdog(limit_s, cluster.rank, note=file),
+            ).train()
 
-    return _on_all_ranks(run)
+        return _on_all_ranks(run)
 
 
 def plan(arguments: list[str]) -> int:
@@ -141,6 +161,21 @@ def probe(arguments: list[str]) -> int:
 
     def run(cluster: Cluster) -> int:
         measure(recipe, out, seconds=flags["seconds"], cluster=cluster)
+        return 0
+
+    return _on_all_ranks(run)
+
+
+def measure(arguments: list[str]) -> int:
+    """Measures where the time of a recipe's steps goes."""
+    from .command_line import parse_recipe
+    from .probe.breakdown import MeasureFlags, measure_step
+
+    recipe, given, _ = parse_recipe("measure", arguments, MeasureFlags)
+    flags = MeasureFlags(**{name: given[name] for name in MeasureFlags.__dataclass_fields__})
+
+    def run(cluster: Cluster) -> int:
+        measure_step(recipe, flags, cluster)
         return 0
 
     return _on_all_ranks(run)

@@ -2,5 +2,6 @@
 
 from .cluster import Cluster, DistributedOptimizer
 from .single import SingleProcess
+from .watchdog import Watchdog
 
-__all__ = ["Cluster", "DistributedOptimizer", "SingleProcess"]
+__all__ = ["Cluster", "DistributedOptimizer", "SingleProcess", "Watchdog"]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, require
 
 
 def apply(optimizer: torch.optim.Optimizer) -> object:
@@ -63,9 +63,13 @@ class Cluster(ABC):
 
     @staticmethod
     def start() -> Cluster:
-        """Joins the other ranks when a launcher started this process, else stands alone. Sets threads and GPU."""
+        """Joins the other ranks when a launcher started this process, else stands alone. Sets threads and GPU.
+
+        Raises:
+            InputError: Horovod does not load, or fewer ranks joined than were started.
+        """
         from .device import pin
-        from .environment import launch
+        from .environment import launch, ranks_wanted
         from .single import SingleProcess
 
         found = launch()
@@ -75,6 +79,14 @@ class Cluster(ABC):
             from .horovod import HorovodCluster
 
             cluster = HorovodCluster(found)
+        wanted = ranks_wanted()
+        require(
+            wanted is None or wanted == cluster.size,
+            "ranks",
+            f"{cluster.size} joined of {wanted} that launch/run started",
+            "all of them",
+            "MPI_TYPE=pmix (srun --mpi=list shows what there is), or ADABATCH_LAUNCHER=mpirun",
+        )
         cluster.device = pin(cluster)
         return cluster
 

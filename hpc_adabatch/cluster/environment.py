@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import require
+
 # Launcher                  rank                    number of ranks          rank on this node
 _LAUNCHERS = (
     ("horovodrun --gloo", "HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_RANK"),
@@ -36,6 +38,35 @@ def launch() -> Launch | None:
         if rank in os.environ and n_ranks in os.environ:
             return Launch(launcher, int(os.environ[rank]), int(os.environ[n_ranks]), int(os.environ.get(local_rank, 0)))
     return None
+
+
+def stop_file() -> Path | None:
+    """ADABATCH_STOP_FILE: made by a batch script that was told to stop."""
+    text = os.environ.get("ADABATCH_STOP_FILE", "")
+    return Path(text) if text else None
+
+
+def stall_limit_s() -> float | None:
+    """ADABATCH_STALL_S: seconds after which a rank that does not move ends; None for never.
+
+    Raises:
+        InputError: it is no such number.
+    """
+    text = os.environ.get("ADABATCH_STALL_S", "")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    require(seconds > 0, "ADABATCH_STALL_S", text, "seconds, more than 0", "export ADABATCH_STALL_S=600")
+    return seconds
+
+
+def ranks_wanted() -> int | None:
+    """ADABATCH_RANKS: as many as launch/run has started, which is what Slurm was asked for."""
+    text = os.environ.get("ADABATCH_RANKS", "")
+    return int(text) if text.isdigit() else None
 
 
 def threads_wanted() -> int | None:

@@ -14,6 +14,7 @@ Not here: rounds and clock (timing.py), what the messages take by themselves (me
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Sized
 from dataclasses import dataclass
 from itertools import count
@@ -125,8 +126,9 @@ class RecipeSteps:
         cluster, seed = self.cluster, self.recipe.options.seed
         one_rank = SingleProcess()
         one_rank.device = cluster.device
-        together = _Stepper(self.recipe, self.data, micro_batch, cluster, seed)
-        alone = _Stepper(self.recipe, self.data, micro_batch, one_rank, seed + cluster.rank)  # other samples a rank
+        together = FixedSteps(self.recipe, self.data, micro_batch * cluster.size, micro_batch, cluster, seed)
+        own_seed = seed + cluster.rank  # other samples a rank
+        alone = FixedSteps(self.recipe, self.data, micro_batch, micro_batch, one_rank, own_seed)
         reason = ""
         try:  # without communication: a rank that has no memory left keeps no other waiting
             alone.step()
@@ -157,17 +159,30 @@ class RecipeSteps:
         )
 
 
-class _Stepper:
-    """Optimizer steps of one fixed batch without end, one at a time."""
+class FixedSteps:
+    """Optimizer steps of one fixed batch without end, one at a time.
 
-    def __init__(self, recipe: Recipe, data: TaskData, micro_batch: int, cluster: Cluster, seed: int) -> None:
+    Args:
+        recipe: what to train.
+        data: the task's.
+        global_batch: samples of a step, over the ranks of ``cluster``.
+        micro_batch: the most of a pass.
+        cluster: the ranks that step together.
+        seed: of the order of the samples.
+
+    Attributes:
+        waited_s: seconds that each step has waited for its samples.
+    """
+
+    def __init__(
+        self, recipe: Recipe, data: TaskData, global_batch: int, micro_batch: int, cluster: Cluster, seed: int
+    ) -> None:
         self._task = recipe.task
         self._model = build_model(recipe, data, cluster.device).train()
         self._forward = Forward(self._model, recipe, cluster.device)
         optimizer = recipe.optimizer.build(self._model)
         for group in optimizer.param_groups:
             group["lr"] = STANDING_STILL
-        global_batch = micro_batch * cluster.size
         batches = AdaptiveBatches(
             _whole_batches(data.train, global_batch),
             global_batch,
@@ -189,14 +204,22 @@ class _Stepper:
         )
         self._steps = (step for epoch in count() for step in training.epoch(epoch))
         self._held: tuple[torch.Tensor, torch.Tensor]
+        self.waited_s: list[float] = []
 
     def step(self) -> None:
-        """Data, pass, sum over the ranks, optimizer."""
+        """Data, passes, sum over the ranks, optimizer."""
         step = next(self._steps)
-        for inputs, targets in step:
-            step.backward(self._loss(inputs, targets))
-            self._held = inputs, targets
+        micro_batches, waited_s = iter(step), 0.0
+        while True:
+            began_s = time.perf_counter()
+            found = next(micro_batches, None)
+            waited_s += time.perf_counter() - began_s
+            if found is None:
+                break
+            self._held = found[0], found[1]
+            step.backward(self._loss(*self._held))
         step.update()
+        self.waited_s.append(waited_s)
 
     def forward_backward(self) -> None:
         """A pass of the samples of the last step, whose gradient is forgotten."""

@@ -99,6 +99,26 @@ class Timer:
         everyone = self.cluster.gather(list(mine.values()))  # (ranks, works, rounds)
         return dict(zip(keys, np.max(everyone, axis=0).tolist(), strict=True))
 
+    def on_every_rank(self, works: Mapping[Key, Work], *, warmup: int, rounds: int) -> dict[Key, np.ndarray]:
+        """Repeats everything in turn so many times.
+
+        Args:
+            works: what to time.
+            warmup: rounds whose times are forgotten.
+            rounds: that count.
+
+        Returns:
+            Seconds, (ranks, rounds) each, the same on every rank.
+        """
+        keys = list(works)
+        mine: dict[Key, list[float]] = {key: [] for key in keys}
+        for number in range(warmup + rounds):
+            turn = number % len(keys)
+            for key in keys[turn:] + keys[:turn]:
+                mine[key].append(self.once(works[key]))
+        everyone = np.array(self.cluster.gather(list(mine.values())))[:, :, warmup:]  # (ranks, works, rounds)
+        return {key: everyone[:, index] for index, key in enumerate(keys)}
+
     def _more(self, done: int, most: int, began_s: float, end_s: float) -> int:
         """Rounds to go on for: half of what the time left would allow, because the next may take longer than these."""
         if done == 0:

@@ -70,6 +70,7 @@ class AdaptiveTraining:
         compression: of gradients on their way between ranks, ``none`` or ``fp16``.
         journal_trust_ratios: also records the trust ratio of each layer, with optimizers that have them.
         groups: parameters by the name of the group whose noise is told apart; the optimizer's when not given.
+        stop_flag: what tells this rank to stop; signals within ``stop_flag.listening()`` when not given.
 
     Raises:
         InputError: nothing could be measured: one rank, one pass, not to be split; or the window is too short.
@@ -101,6 +102,7 @@ class AdaptiveTraining:
         compression: str = "none",
         journal_trust_ratios: bool = False,
         groups: Mapping[str, Sequence[nn.Parameter]] | None = None,
+        stop_flag: StopFlag | None = None,
     ) -> None:
         self.model = model
         self.batches = batches
@@ -114,7 +116,7 @@ class AdaptiveTraining:
         self.global_batch = self.start_batch = batches.global_batch
         self.learning_rate_factor = 1.0
         self.steps = self.skipped = 0
-        self.stop_flag = StopFlag()
+        self.stop_flag = stop_flag or StopFlag()
         self.stopped: str | None = None
         self._losses = Losses()
         self._times = StepTimes()

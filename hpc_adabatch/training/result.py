@@ -20,6 +20,7 @@ from rich.table import Table
 from ..errors import InputError
 from .folder import RunFolder
 from .journal import Record, read
+from .target import Target, first_reached
 
 
 def phases(records: list[Record]) -> list[Record]:
@@ -36,7 +37,13 @@ def growth(records: list[Record]) -> list[tuple[float, int]]:
 
 
 def write_result(
-    path: Path, records: list[Record], *, wall_s: float, metric: dict[str, Any], samples_per_s: float
+    path: Path,
+    records: list[Record],
+    *,
+    wall_s: float,
+    metric: dict[str, Any],
+    samples_per_s: float,
+    target: Target | None = None,
 ) -> None:
     """Writes result.json by rename: it exists only when it is complete."""
     start, end = records[0], records[-1]
@@ -49,6 +56,7 @@ def write_result(
         "policy": start["policy"],
         "optimizer": start["optimizer"],
         "world_size": records_world_size(records),
+        "nodes": start["nodes"],
         "epochs": epochs,
         "steps": end["step"],
         "steps_of_fixed_batch": fixed,
@@ -58,6 +66,7 @@ def write_result(
         "initial_global_batch": start["global_batch"],
         "final_global_batch": growth(records)[-1][1],
         "metric": metric,
+        "reached": first_reached(target, records),
         "batches": [[round(epoch, 6), batch] for epoch, batch in growth(records)],
     }
     temporary = path.with_suffix(".tmp")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..cluster import Cluster
+from ..cluster import Cluster, Watchdog
 from ..recipe import Recipe
 from . import checkpoint, restart
 from .adaptive import AdaptiveTraining, check_pieces
@@ -20,7 +20,8 @@ from .folder import RunFolder
 from .journal import Journal
 from .progress import Display
 from .result import report, write_picture, write_result
-from .signals import EXIT_CODES
+from .signals import EXIT_CODES, StopFlag
+from .target import parse_target
 
 
 class Run:
@@ -32,13 +33,30 @@ class Run:
         folder: where everything goes.
         resume: go on from the checkpoint in the folder, if there is one.
         cluster: the ranks.
+        until: ``METRIC=VALUE``: the first evaluation as good as that ends the run; None for the whole recipe.
+        stop_flag: what tells this rank to stop.
+        watchdog: is told of all that moves.
 
     Raises:
         InputError: data, model, sizes or folder cannot be used; the same on every rank.
     """
 
-    def __init__(self, recipe: Recipe, resolved: str, folder: Path, *, resume: bool, cluster: Cluster) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        resolved: str,
+        folder: Path,
+        *,
+        resume: bool,
+        cluster: Cluster,
+        until: str | None = None,
+        stop_flag: StopFlag | None = None,
+        watchdog: Watchdog | None = None,
+    ) -> None:
         self.recipe, self.resolved, self.cluster = recipe, resolved, cluster
+        self.target = parse_target(until, recipe.task)
+        self.stop_flag = stop_flag or StopFlag()
+        self.watchdog = watchdog or Watchdog(None, cluster.rank)
         self.folder = RunFolder(folder)
         self.display = Display(cluster.leads)
         with cluster.together():
@@ -47,7 +65,7 @@ class Run:
         self.data = load_data(recipe, cluster)
         self.journal = Journal(self.folder.journal if cluster.leads else None)
         self.training = self._build()
-        self.forward = Forward(self.training.model, recipe, cluster.device)
+        self._forward = Forward(self.training.model, recipe, cluster.device)
         self.metric: float | None = None
         self.training_s = 0.0
         if not (resume and self._resume()):
@@ -56,11 +74,10 @@ class Run:
     def train(self) -> int:
         """Trains to the end, or until stopped. Returns the exit code: 0, or that of the signal."""
         training = self.training
-        with training.stop_flag.listening():
-            for epoch in range(training.next_epoch, self.recipe.options.epochs):
-                self._epoch(epoch)
-                if training.stopped:
-                    break
+        for epoch in range(training.next_epoch, self.recipe.options.epochs):
+            if self._reached or training.stopped:
+                break
+            self._epoch(epoch)
         if training.stopped:
             go_on = f"--out {self.folder.path} --resume auto"
             self.display.line(f"{training.stopped}: left after update {training.steps}; to go on: {go_on}")
@@ -68,6 +85,15 @@ class Run:
         if self.cluster.leads and not self.folder.result.exists():
             self._finish()
         return 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The model's outputs, with the precision of the run."""
+        self.watchdog.beat()
+        return self._forward(inputs)
+
+    @property
+    def _reached(self) -> bool:
+        return self.target is not None and self.target.reached(self.metric)
 
     def _epoch(self, epoch: int) -> None:
         training, plan, task = self.training, self.training.plan, self.recipe.task
@@ -79,6 +105,7 @@ class Run:
                 for inputs, targets in step:
                     step.backward(task.loss(self.forward(inputs), targets))
                 step.update()
+                self.watchdog.beat()
                 loss_sum, samples = loss_sum + step.loss * len(step.batch), samples + len(step.batch)
                 self.display.step(len(step.batch), step.loss, len(step.batch))
         seconds = time.monotonic() - began
@@ -100,9 +127,11 @@ class Run:
 
     def _leave(self) -> None:
         """Saves at the end of an epoch, or where all ranks were stopped."""
+        self.watchdog.beat()
         if self.training.stopped:
             self.training.record("end", reason=self.training.stopped)
         self._save()
+        self.watchdog.beat()
 
     def _build(self) -> AdaptiveTraining:
         recipe = self.recipe
@@ -132,6 +161,7 @@ class Run:
             clip_norm=recipe.options.clip_norm,
             compression=recipe.options.compression,
             journal_trust_ratios=recipe.options.journal_trust_ratios,
+            stop_flag=self.stop_flag,
         )
 
     def _start(self) -> None:
@@ -181,7 +211,8 @@ class Run:
             restart.check_same(state["recipe"], self.resolved)
         restart.restore(self.training, self.cluster, state)
         self.metric, self.training_s = state["metric"], state["training_s"]
-        if self.training.next_epoch >= self.recipe.options.epochs and self.folder.result.exists():
+        over = self._reached or self.training.next_epoch >= self.recipe.options.epochs
+        if over and self.folder.result.exists():
             self.display.line(f"{self.folder.path} holds this run, complete")
             return True
         self.journal.go_back(state["journal_bytes"], state["elapsed_s"])
@@ -203,6 +234,7 @@ class Run:
             wall_s=self.journal.elapsed_s(),
             metric={"name": task.metric, "value": self.metric},
             samples_per_s=training.plan.samples_seen / self.training_s,
+            target=self.target,
         )
         write_picture(self.folder.picture, records)
         for part in report(self.folder.path):

@@ -3,47 +3,70 @@
 A signal reaches each rank at its own moment, and a rank that leaves alone hangs the others. So a signal only sets a
 flag; the flags ride in the sum of every step, and all ranks see the same total:
 
-    SIGINT  (Ctrl-C)                 the user        exit code 130
-    SIGTERM                          the scheduler   exit code 75: start me again
+    SIGINT     Ctrl-C                                      the user        exit code 130
+    SIGTERM    the job is cancelled or preempted           the scheduler   exit code 75: start me again
+    SIGUSR2    --signal=USR2@120: the time is almost up    the scheduler   75
+    stop file  the batch script's trap has made it         the scheduler   75
 
-Not here: what is saved on the way out (run.py).
+The file is for ranks that no signal reaches: Slurm tells the batch script, which mpirun and horovodrun did not start.
+Rank 0 looks for it, once a second.
+
+Not here: what is saved on the way out (run.py), ranks whose peers are gone (cluster/watchdog.py).
 """
 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
-EXIT_CODES = {"SIGINT": 130, "SIGTERM": 75}
-_NAMES = tuple(EXIT_CODES)
+EXIT_CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGUSR2": 75, "stop file": 75}
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR2")
+_FILE = "stop file"
+_NAMES = (*_SIGNALS, _FILE)
+LOOK_EVERY_S = 1.0  # a shared file system answers in milliseconds, a step may be shorter
 
 
 class StopFlag:
-    """Which signals this rank has heard."""
+    """What this rank was told.
 
-    def __init__(self) -> None:
+    Args:
+        file: stands for a signal once it exists; None where there is none to look for.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
         self._heard: set[str] = set()
+        self._file = file
+        self._looked_s = float("-inf")
 
     def numbers(self) -> list[float]:
-        """One number a signal, to be summed over ranks."""
+        """One number for each way of being told, to be summed over ranks."""
+        self._look()
         return [float(name in self._heard) for name in _NAMES]
 
     def agreed(self, summed: list[float]) -> str | None:
-        """The signal that any rank has heard, from the summed numbers; the same on every rank."""
+        """What any rank has heard, from the summed numbers; the same on every rank."""
         return next((name for name, total in zip(_NAMES, summed, strict=True) if total > 0), None)
+
+    def _look(self) -> None:
+        if self._file is not None and time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = time.monotonic()
+            if self._file.exists():
+                self._heard.add(_FILE)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        if name in self._heard:  # asked twice: the user means now
+        if name == "SIGINT" and name in self._heard:  # asked twice: the user means now
             raise KeyboardInterrupt
         self._heard.add(name)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Hears signals within the block."""
-        before = {name: signal.signal(signal.Signals[name], self._hear) for name in _NAMES}
+        before = {name: signal.signal(signal.Signals[name], self._hear) for name in _SIGNALS}
         try:
             yield
         finally:
