@@ -30,10 +30,12 @@ USAGE = """usage: adabatch COMMAND ...
   train RECIPE [--out DIR] [--resume auto] [--until METRIC=VALUE] [--FIELD VALUE ...]
                                                                  train; alone, or under horovodrun, mpirun, srun
   plan RECIPE [--ranks N] [--measure true] [--FIELD VALUE ...]   what will happen, before it happens
+  plan RECIPE --nodes 1,2,4,...,4096 [--network v100] [--from_run RUN]   which node count is soonest, which cheapest
   probe [RECIPE] [--out FILE] [--seconds S] [--FIELD VALUE ...]  what messages and steps take on these ranks
   measure RECIPE [--out DIR] [--steps N] [--FIELD VALUE ...]     where the time of this recipe's steps goes
   noise RECIPE [--checkpoint RUN] [--steps N] [--FIELD VALUE ...] noise scale of a model's gradient, layer by layer
   report RUN                                                     table of a finished run
+  study plan | submit | status | collect | report | predict | cancel   scaling studies: many jobs, one answer
   doctor                                                         what is built, what is wrong, how to mend it
 
 adabatch COMMAND --help tells more."""
@@ -59,7 +61,7 @@ class PlanFlags:
     """For whom to plan."""
 
     ranks: int = 1
-    """Ranks that will train."""
+    """Ranks that will train; with --nodes, on each node."""
     measure: bool = False
     """Passes a few micro-batches of each size through the network here, for hours and memory."""
 
@@ -84,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         "measure": measure,
         "noise": noise,
         "report": report,
+        "study": study,
         "doctor": doctor,
     }
     if command in ("-h", "--help"):
@@ -137,11 +140,21 @@ def train(arguments: list[str]) -> int:
 def plan(arguments: list[str]) -> int:
     """Prints what a recipe will do."""
     from .command_line import parse_recipe
-
-    recipe, flags, _ = parse_recipe("plan", arguments, PlanFlags)
+    from .study.ahead import NodesFlags, plan_ahead
     from .training.preview import preview
+    from .training.progress import Display
 
-    preview(recipe, flags["ranks"], measure=flags["measure"])
+    @dataclass(frozen=True, kw_only=True)
+    class Flags(NodesFlags, PlanFlags):
+        """All of them."""
+
+    recipe, given, _ = parse_recipe("plan", arguments, Flags)
+    flags = Flags(**{name: given[name] for name in Flags.__dataclass_fields__})
+    if flags.nodes is None:
+        preview(recipe, flags.ranks, measure=flags.measure)
+        return 0
+    for part in plan_ahead(recipe, flags.ranks, flags):
+        Display(True).console.print(part)
     return 0
 
 
@@ -179,6 +192,13 @@ def measure(arguments: list[str]) -> int:
         return 0
 
     return _on_all_ranks(run)
+
+
+def study(arguments: list[str]) -> int:
+    """Plans, submits and reports scaling studies."""
+    from .study.cli import main as study_main
+
+    return study_main(arguments)
 
 
 def noise(arguments: list[str]) -> int:

@@ -80,6 +80,11 @@ def prefer(name: str, value: str) -> None:
     os.environ.setdefault(name, value)
 
 
+def variables() -> dict[str, str]:
+    """All of them, for a program to be called."""
+    return dict(os.environ)
+
+
 def search_path() -> list[Path]:
     """The folders of PATH."""
     return [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]

@@ -100,7 +100,7 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
         return
     rows = list(phases(recipe, data, n_ranks))
     seconds = (
-        {size: _seconds_per_pass(recipe, model, data, size) for size in {row.micro_batch for row in rows}}
+        {size: seconds_per_pass(recipe, model, data, size) for size in {row.micro_batch for row in rows}}
         if measure
         else {}
     )
@@ -134,7 +134,7 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
         console.print("--measure true times the passes here, for hours and memory")
 
 
-def _seconds_per_pass(recipe: Recipe, model: torch.nn.Module, data: TaskData, micro_batch: int) -> float:
+def seconds_per_pass(recipe: Recipe, model: torch.nn.Module, data: TaskData, micro_batch: int) -> float:
     """The quickest of three passes of this size."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()

@@ -54,12 +54,12 @@ class Run:
         watchdog: Watchdog | None = None,
     ) -> None:
         self.recipe, self.resolved, self.cluster = recipe, resolved, cluster
-        self.target = parse_target(until, recipe.task)
         self.stop_flag = stop_flag or StopFlag()
         self.watchdog = watchdog or Watchdog(None, cluster.rank)
         self.folder = RunFolder(folder)
         self.display = Display(cluster.leads)
         with cluster.together():
+            self.target = parse_target(until, recipe.task)
             if cluster.leads:
                 self.folder.claim(resume=resume)
         self.data = load_data(recipe, cluster)

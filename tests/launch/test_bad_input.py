@@ -139,6 +139,7 @@ CASES = [
     Case("a folder that cannot be written", "out", flags("--out", "/proc/run")),
     Case("a folder that holds a run", "out", occupied),
     Case("a damaged checkpoint", "resume", damaged),
+    Case("a target of another metric", "until", flags("--until", "perplexity=20")),
 ]  # fmt: skip
 
 

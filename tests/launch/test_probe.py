@@ -77,6 +77,17 @@ def test_precision_and_layout_are_the_recipes(adabatch: Any, tmp_path: Path) -> 
     assert (recipe["precision"], recipe["channels_last"], recipe["optimizer"]) == ("bfloat16", True, "lars")
 
 
+def test_a_step_and_where_its_time_goes(adabatch: Any, tmp_path: Path) -> None:
+    """Three ranks share a batch that they do not divide evenly; the parts add up to the step, up to medians."""
+    out = tmp_path / "cell"
+    adabatch("measure", RECIPE, "--global_batch", 20, "--steps", 40, "--out", out, ranks=3)
+    found = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    assert (found["kind"], found["world_size"], found["global_batch"], found["local_batch"]) == ("measure", 3, 20, 7)
+    assert min(found[name] for name in ("data_s", "compute_s", "straggler_s", "allreduce_s")) > 0
+    total = sum(found[name] for name in ("data_s", "compute_s", "straggler_s", "exposed_s"))
+    assert total == pytest.approx(found["step_s"]["median_s"], rel=0.3)
+
+
 def test_a_task_in_float64(adabatch: Any, tmp_path: Path) -> None:
     path = tmp_path / "probe.json"
     (tmp_path / "ridge.yaml").write_text("task: ridge\nglobal_batch: 2\nmax_global_batch: 2\n", encoding="utf-8")

@@ -1,0 +1,139 @@
+"""`adabatch plan RECIPE --nodes 1,2,...,4096`: what there is to know before a job has run, put together.
+
+    seconds of passes    a probe's file, or a few passes of this recipe timed here
+    network              a preset by the name of the GPU, or the probe's own line through its messages
+    noise scale          a number, or the journal of a run that measured it; unknown without either
+    samples              those of the run, or the recipe's epochs at its own batch
+
+Not here: the sums (plan_nodes.py), the recipe's own schedule (training/preview.py).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+
+from ..errors import InputError, require
+from ..probe.steps import micro_batches
+from ..recipe import Recipe
+from ..training.journal import Record, read
+from ..training.preview import seconds_per_pass
+from .scaling.network import Network, measured, preset
+from .scaling.plan_nodes import Machine, PassTimes, node_counts, plan_nodes, tables
+from .scaling.target import Stretch, constant, from_run
+
+MOST_TIMED = 6  # micro-batches, the largest ones: small ones say little about large batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodesFlags:
+    """For which machine to plan."""
+
+    nodes: str | None = None
+    """Node counts to compare, such as 1,2,4,...,4096: which is soonest, and which cheapest in node-hours."""
+    network: str = "v100"
+    """Between and within nodes: p100, p100-nvlink, p100-fdr, p100-aries, v100, or measured (with --probe)."""
+    probe: str | None = None
+    """File of `adabatch probe RECIPE --out FILE` on one such node or more; passes are timed here when not given."""
+    noise_scale: float | None = None
+    """Of the gradient, in samples, as `adabatch noise` finds it."""
+    from_run: str | None = None
+    """Folder of a run that measured its noise scale as it trained; instead of a number."""
+
+
+def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterator[RenderableType]:
+    """The table of all node counts, and what it comes to.
+
+    Raises:
+        InputError: a flag, the recipe or one of the files cannot be used.
+    """
+    assert flags.nodes is not None
+    both = flags.noise_scale is not None and flags.from_run is not None
+    require(not both, "noise_scale", flags.noise_scale, "one of --noise_scale and --from_run", "--from_run runs/NAME")
+    counts = node_counts(flags.nodes)
+    probe = _probe(Path(flags.probe)) if flags.probe is not None else None
+    network = _network(flags.network, ranks_per_node, probe)
+    recipe.task.fetch()
+    data = recipe.task.load()
+    batches = recipe.batches(data)
+    model = recipe.task.model(recipe.model_name, data)
+    if probe is not None:
+        passes = {step["micro_batch"]: step["forward_backward"]["median_s"] for step in probe["steps"]["steps"]}
+    else:
+        sizes = micro_batches(batches.max_micro_batch, batches.max_global_batch, 1)[-MOST_TIMED:]
+        passes = {size: seconds_per_pass(recipe, model, data, size) for size in sizes}
+    gradient_bytes = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    machine = Machine(passes=PassTimes(passes, batches.max_micro_batch), network=network, gradient_bytes=gradient_bytes)
+    samples = recipe.options.epochs * batches.plan.n_samples
+    way = _way(flags, samples, recipe.global_batch)
+    where = f"{flags.probe}, {probe['device_name']}" if probe is not None else "timed on this machine"
+    yield f"{recipe.name}: {gradient_bytes / 1e6:.3g} MB of gradients; passes: {where}; network: {flags.network}"
+    yield from tables(
+        plan_nodes(
+            nodes=counts,
+            machine=machine,
+            way=way,
+            start_batch=recipe.global_batch,
+            max_global_batch=batches.max_global_batch,
+        )
+    )
+
+
+def _probe(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        given, hint = f"{path} ({type(error).__name__})", "adabatch probe RECIPE --out probe.json"
+        raise InputError("probe", given, "the file of a probe", hint) from error
+    has_steps = isinstance(content, dict) and bool((content.get("steps") or {}).get("steps"))
+    require(
+        has_steps, "probe", f"{path}, without steps", "a probe of a recipe", "adabatch probe RECIPE --out probe.json"
+    )
+    return content
+
+
+def _network(name: str, ranks_per_node: int, probe: dict[str, Any] | None) -> Network:
+    if name != "measured":
+        return preset(name, ranks_per_node)
+    if probe is None or probe["messages"] is None:
+        raise InputError("network", name, "a probe on 2 nodes or more", "--probe probe.json")
+    fit = probe["messages"]["fit"]
+    bandwidth = fit["bandwidth_bytes_per_s"] or math.inf
+    return measured(fit["latency_s"], bandwidth, probe["nodes"], ranks_per_node)
+
+
+def _way(flags: NodesFlags, samples: int, batch: int) -> tuple[Stretch, ...]:
+    if flags.from_run is not None:
+        records = _journal(Path(flags.from_run))
+        noise, holding = [], float(batch)
+        for record in records:
+            holding = record.get("global_batch") or holding
+            if record["kind"] == "noise":
+                noise.append((float(record["cursor"]), _scale(record), float(holding)))
+        return from_run(noise, float(records[-1]["cursor"]))
+    scale = flags.noise_scale if flags.noise_scale is not None else math.inf
+    require(scale > 0, "noise_scale", scale, "more than 0 samples", "--noise_scale 2000")
+    return constant(samples / (1 + batch / scale), scale)
+
+
+def _journal(folder: Path) -> list[Record]:
+    try:
+        records = read(folder / "journal.jsonl")
+    except OSError as error:
+        given = f"{folder} ({type(error).__name__})"
+        raise InputError("from_run", given, "the folder of a run", "--from_run runs/NAME") from error
+    measured_it = any(record["kind"] == "noise" for record in records)
+    allowed = "a run that measured its noise scale"
+    require(measured_it, "from_run", f"{folder}, without noise", allowed, "adabatch train RECIPE --policy noise_scale")
+    return records
+
+
+def _scale(record: Record) -> float:
+    """The journal writes what is not finite as null."""
+    return float(record["noise_scale"]) if record["noise_scale"] is not None else math.inf

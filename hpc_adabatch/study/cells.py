@@ -1,0 +1,106 @@
+"""The cells of a study: what each is called, and which of them are meant.
+
+    cell    mode x nodes x variant x repeat                                     strong_n004_fixed_r1
+    filter  FIELD OP VALUE[|VALUE...] with commas between, all of which hold    nodes<=4,variant=fixed|big-batch
+
+Not here: which cells a study has (grid.py), where they stand (status.py).
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import InputError, require
+
+FIELDS = ("mode", "nodes", "variant", "repeat")
+_COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
+_TERM = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==|=|<|>)\s*([\w.+|-]*)\s*")
+_LONGEST_LABEL = 60  # a cell is a folder and a part of a job's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One job of a study."""
+
+    name: str
+    """Of its folder, unique in the study."""
+    mode: str
+    """strong, weak or adaptive."""
+    nodes: int
+    ranks: int
+    """Over all nodes."""
+    variant: str
+    """Label of what --vary set; empty without."""
+    repeat: int
+    """From 1."""
+    verb: str
+    """measure or train."""
+    arguments: tuple[str, ...]
+    """After VERB RECIPE, without --out."""
+    global_batch: int
+    """Samples per step, at the start where it grows."""
+
+
+def cell_name(mode: str, nodes: int, variant: str, repeat: int) -> str:
+    """The cell's name, such as strong_n004_fixed_r1."""
+    return "_".join(part for part in (mode, f"n{nodes:03d}", variant, f"r{repeat}") if part)
+
+
+def variants(varied: Mapping[str, Sequence[str]]) -> list[tuple[str, dict[str, str]]]:
+    """Every combination of the varied fields' values: (label, value by field), labels unique."""
+    found: list[tuple[str, dict[str, str]]] = []
+    taken: set[str] = set()
+    for values in itertools.product(*varied.values()):
+        chosen = dict(zip(varied, values, strict=True))
+        label = plain = "+".join(_label(field, value) for field, value in chosen.items())[:_LONGEST_LABEL]
+        for number in itertools.count(2):
+            if label not in taken:
+                break
+            label = f"{plain}-{number}"
+        taken.add(label)
+        found.append((label, chosen))
+    return found
+
+
+def _label(field: str, value: str) -> str:
+    """A name stands for itself; a number is told by its field: lr-0.1."""
+    bare = re.fullmatch(r"[-+.\d][-+.\deE]*|true|false|null|", value)
+    text = f"{field.rpartition('.')[2]}-{value}" if bare else value
+    return re.sub(r"[^A-Za-z0-9.+-]", "-", text)
+
+
+def select(cells: Iterable[Cell], text: str) -> list[Cell]:
+    """The cells for which every term of the filter holds; all of them for an empty one.
+
+    Raises:
+        InputError: the filter cannot be read.
+    """
+    terms = [_term(part) for part in text.split(",")] if text.strip() else []
+    return [cell for cell in cells if all(_holds(cell, *term) for term in terms)]
+
+
+def _term(text: str) -> tuple[str, str, list[str]]:
+    hint = "--cells 'nodes<=4,mode=strong'"
+    found = _TERM.fullmatch(text)
+    if found is None:
+        raise InputError("cells", text, "FIELD<=VALUE, also with < > >= = !=, and commas between", hint)
+    field, sign, values = found[1], found[2], found[3].split("|")
+    require(field in FIELDS, "cells", field, ", ".join(FIELDS), hint)
+    if field in ("nodes", "repeat"):
+        require(all(value.isdigit() for value in values), "cells", text, "a whole number", hint)
+    if sign in _COMPARE:
+        require(field in ("nodes", "repeat"), "cells", text, f"{field}=VALUE or {field}!=VALUE", hint)
+        require(len(values) == 1, "cells", text, "one value", hint)
+    return field, sign, values
+
+
+def _holds(cell: Cell, field: str, sign: str, values: list[str]) -> bool:
+    own = getattr(cell, field)
+    if sign in _COMPARE:
+        return bool(_COMPARE[sign](own, int(values[0])))
+    among = own in ([int(value) for value in values] if isinstance(own, int) else values)
+    return among is (sign != "!=")

@@ -1,0 +1,217 @@
+"""The folder of a study: what lies where, written so that nothing is ever half there.
+
+    studies/NAME/
+        study.json         the plan; the whole folder appears by one rename, complete
+        recipe.yaml        byte copies
+        train.sbatch
+        submissions.jsonl  what was asked of Slurm, a line before and a line after
+        lock               whoever submits holds it (flock), and has written down who it is
+        cells/CELL/        of one job: result.json when complete, journal.jsonl, checkpoint/, slurm-JOBID.out
+        results.csv        report/
+
+Not here: what the files mean (spec.py, submissions.py, results.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import InputError, require
+from .spec import Study, check_name, from_json
+
+_BRIEFLY_S = 2.0  # status holds the lock for a moment; another submit holds it for longer
+
+
+def now() -> str:
+    """ISO 8601, in local time with its offset."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A disk that is full or closed, said in one line.
+
+    Raises:
+        InputError: the operating system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        given = f"{path} ({error.strerror or type(error).__name__})"
+        raise InputError("folder", given, "a folder that can be written, with room in it", "--folder DIR") from error
+
+
+class StudyFolder:
+    """A study's files.
+
+    Args:
+        root: in which studies lie.
+        name: of the study.
+
+    Raises:
+        InputError: no study may be called so, or lie there.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.path = (root / check_name(name)).absolute()
+        usable = str(self.path).isprintable() and "\\" not in str(self.path)
+        require(usable, "folder", repr(str(self.path)), "a path without control characters and \\", "--folder studies")
+        self.study = self.path / "study.json"
+        self.recipe = self.path / "recipe.yaml"
+        self.script = self.path / "train.sbatch"
+        self.submissions = self.path / "submissions.jsonl"
+        self.results = self.path / "results.csv"
+        self._lock = self.path / "lock"
+
+    def cell(self, name: str) -> Path:
+        """The folder of a cell."""
+        return self.path / "cells" / name
+
+    def create(self, study: Study) -> None:
+        """Writes the plan, with copies of its recipe and template; all of it or nothing.
+
+        Raises:
+            InputError: there is such a study, or it cannot be written.
+        """
+        allowed, hint = "a new name", f"adabatch study plan {study.name}-2"
+        require(not self.path.exists(), "NAME", f"{self.path}, which exists", allowed, hint)
+        temporary = self.path.with_name(f".{study.name}.{os.getpid()}.tmp")
+        with _writing(self.path):
+            try:
+                (temporary / "cells").mkdir(parents=True)
+                _write(temporary / "recipe.yaml", Path(study.recipe).read_bytes())
+                if study.template:
+                    _write(temporary / "train.sbatch", Path(study.template).read_bytes())
+                _write(temporary / "study.json", study.to_json().encode())
+                _sync_folder(temporary)
+                temporary.rename(self.path)  # fails where another plan was first
+                _sync_folder(self.path.parent)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+    def load(self) -> Study:
+        """The plan.
+
+        Raises:
+            InputError: there is none, or it is damaged.
+        """
+        try:
+            return from_json(self.study.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            given = f"{self.path} ({type(error).__name__})"
+            raise InputError("NAME", given, "a study that was planned", "adabatch study plan NAME") from error
+
+    def make_cell(self, name: str) -> Path:
+        """The cell's folder, made where it is missing: sbatch makes none for its output.
+
+        Raises:
+            InputError: it cannot be made.
+        """
+        with _writing(self.cell(name)):
+            self.cell(name).mkdir(parents=True, exist_ok=True)
+        return self.cell(name)
+
+    def append(self, line: str) -> None:
+        """A line at the end of submissions.jsonl, on the disk when this returns.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        with _writing(self.submissions), self.submissions.open("a+b") as file:
+            if file.tell() > 0:  # at the end: what was cut short there must not swallow this line
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else f"\n{line}"
+            file.write(f"{line}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def replace(self, path: Path, text: str) -> None:
+        """A file with other content: the old one or the new one, never a half.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        with _writing(path):
+            try:
+                _write(temporary, text.encode())
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def lock(self) -> Iterator[int]:
+        """Nobody else submits meanwhile. The descriptor may be handed on: the lock lasts until all holders are gone.
+
+        Raises:
+            InputError: someone does; with who it is.
+        """
+        with _writing(self._lock):
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            give_up_s = time.monotonic() + _BRIEFLY_S
+            while not _locked(descriptor):
+                who = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                given = f"{self.path}, which is in use by {who or 'someone'}"
+                require(time.monotonic() < give_up_s, "NAME", given, "one submit or cancel at a time: wait for its end")
+                time.sleep(0.1)
+            with _writing(self._lock):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {now()}\n".encode(), 0)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def in_use(self) -> bool:
+        """Whether someone holds the lock."""
+        try:
+            descriptor = os.open(self._lock, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            return not _locked(descriptor, fcntl.LOCK_SH)
+        finally:
+            os.close(descriptor)
+
+    def quiet_s(self, name: str) -> float:
+        """Seconds since anything moved in the cell's folder."""
+        moved = [_moved_s(path) for path in (self.cell(name), *self.cell(name).glob("*"))]
+        return max(0.0, time.time() - max(moved))
+
+
+def _moved_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # gone meanwhile
+        return 0.0
+
+
+def _locked(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,63 @@
+"""How a report's pictures look: colours, light and dark, names, legends, bytes of a file.
+
+Not here: what is drawn (pictures.py).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Draw = Callable[[], "Figure"]
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; each is seen on white and on black
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c8c8c", "#b8a800")
+MARKERS = "osD^vPX*"
+INK = {"light": "#1c2530", "dark": "#e4e7eb"}
+PAPER = {"light": "#ffffff", "dark": "#161b22"}
+IDEAL = "#8c8c8c"
+LONGEST = 64  # letters of a name; of a longer one the middle is left out
+WIDEST = 36  # letters on a line above a panel
+
+
+def render(draw: Draw, *, theme: Literal["light", "dark"], kind: Literal["png", "svg"]) -> bytes:
+    """The picture as the bytes of a file."""
+    from matplotlib import style as styles
+
+    ink, paper, out = INK[theme], PAPER[theme], io.BytesIO()
+    names = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
+    style: dict[Any, Any] = dict.fromkeys(names, ink) | dict.fromkeys(("figure.facecolor", "axes.facecolor"), paper)
+    style |= {"savefig.facecolor": paper, "legend.frameon": False, "font.size": 10, "axes.titlesize": "medium"}
+    style |= {"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "grid.color": ink}
+    style |= {"grid.alpha": 0.2, "svg.hashsalt": "adabatch", "svg.fonttype": "path", "errorbar.capsize": 3}
+    with styles.context(["default", style]):  # whatever the user's own settings are
+        draw().savefig(out, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+    return out.getvalue()
+
+
+def legend(figure: Figure) -> None:
+    """One for all panels, each label once, where it covers nothing."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    columns = max(1, min(4, 100 // max(map(len, found), default=1)))
+    figure.legend(found.values(), list(found), loc="outside upper center", ncols=columns, fontsize="small")
+
+
+def shown(label: str) -> str:
+    """A name as matplotlib shows it letter by letter: no mathematics, no hidden legend, nothing that breaks an SVG."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in label)
+    if len(plain) > LONGEST:
+        plain = f"{plain[: LONGEST // 2]}…{plain[-LONGEST // 2 + 1 :]}"
+    plain = plain.replace("$", r"\$")
+    return f" {plain}" if plain.startswith("_") else plain
+
+
+def title(label: str) -> str:
+    """A name above a panel, on as many lines as it needs."""
+    return "\n".join(shown(label[start : start + WIDEST]) for start in range(0, len(label), WIDEST))

@@ -1,0 +1,109 @@
+"""The report of a study: markdown, CSV, pictures, and one page that opens offline.
+
+    report/  report.md  results.csv  speedup.png  efficiency.png  breakdown.png  target.png  over_time.png  index.html
+
+It is written beside the old one and put in its place at the end, so that a full disk or a crash leaves the old one.
+
+Not here: what it says (sections.py, findings.py), finding the results (collect.py).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...errors import InputError
+from ..results import CellResult, to_csv
+from .canvas import render
+from .findings import Finding, summary
+from .history import JournalOf, histories
+from .lines import join
+from .page import page
+from .sections import Section, sections
+from .tables import escaped, facts, markdown
+
+FOLDER = "report"
+
+
+def write_report(
+    folder: Path, about: Mapping[str, str], results: Sequence[CellResult], journal: JournalOf | None = None
+) -> Path:
+    """Writes folder/report/, in place of an older one.
+
+    Args:
+        folder: of the study.
+        about: what the study is, in the order to be shown; ``name`` becomes the title.
+        results: its cells, in the order to be shown.
+        journal: gives the records of a cell's journal, for the picture of batch and metric over time.
+
+    Returns:
+        The page, index.html.
+
+    Raises:
+        InputError: the folder cannot be written, or its disk is full.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=".report-", dir=folder, ignore_cleanup_errors=True) as beside:
+            new = Path(beside) / "new"
+            new.mkdir()  # as readable as the user's umask lets it be; the folder around it is private
+            _write_all(new, about, results, journal)
+            _put_in_place(new, folder / FOLDER, Path(beside) / "old")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(FOLDER, f"{folder} ({reason})", "a folder that can be written, on a disk with room") from error
+    return folder / FOLDER / "index.html"
+
+
+def _write_all(new: Path, about: Mapping[str, str], results: Sequence[CellResult], journal: JournalOf | None) -> None:
+    lines = join(results)
+    said, parts = summary(results, lines), sections(results, lines, histories(results, journal))
+    title = f"Scaling study {about.get('name', '')}".strip()
+    _write(new / "results.csv", to_csv(results).encode())
+    _write(new / "report.md", report_text(title, about, said, parts).encode())
+    for part in parts:
+        if part.picture is not None:
+            png = render(part.picture.draw, theme="light", kind="png")
+            _write(new / f"{part.picture.name}.png", png)
+    text = page(
+        title,
+        about,
+        said,
+        parts,
+        lambda picture, dark: render(picture.draw, theme="dark" if dark else "light", kind="svg"),
+    )
+    _write(new / "index.html", text.encode())
+
+
+def report_text(title: str, about: Mapping[str, str], said: Sequence[Finding], parts: Sequence[Section]) -> str:
+    """report.md: every picture with a table of the same numbers."""
+    text = [f"# {escaped(title)}", "", *(f"- **{escaped(one.about)}:** {escaped(one.text)}" for one in said), ""]
+    for part in parts:
+        text += [f"## {part.title}", ""]
+        text += [escaped(part.words), ""] if part.words else []
+        text += [f"![{escaped(part.picture.says)}]({part.picture.name}.png)", ""] if part.picture else []
+        for table in part.tables:
+            text += [markdown(table), ""]
+    text += ["## What was run", "", markdown(facts(tuple(about.items()))), ""] if about else []
+    return "\n".join(text)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_in_place(new: Path, place: Path, old: Path) -> None:
+    """Two renames; when the second fails, the first is taken back."""
+    moved = place.exists()
+    if moved:
+        place.rename(old)
+    try:
+        new.rename(place)
+    except OSError:
+        if moved:
+            old.rename(place)
+        raise

@@ -1,0 +1,54 @@
+"""A training's batch and metric over time, from its journal.
+
+Not here: reading journals (training/journal.py), drawing (pictures.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ...training.journal import Record
+from ..results import CellResult
+
+JournalOf = Callable[[CellResult], "list[Record] | None"]
+"""The records of a cell's journal; None where it left none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """One training. Times in seconds since its start."""
+
+    cell: CellResult
+    metric: str
+    batches: tuple[tuple[float, int], ...]
+    """(time, samples per step from then on)"""
+    metrics: tuple[tuple[float, float], ...]
+    """(time, value) of each evaluation"""
+    end_s: float
+
+
+def histories(results: Iterable[CellResult], journal: JournalOf | None) -> list[History]:
+    """Of the adaptive cells that are OK and left a journal."""
+    chosen = [cell for cell in results if journal and cell.mode == "adaptive" and cell.state == "OK"]
+    found = [history(cell, journal(cell) or []) for cell in chosen if journal]
+    return [one for one in found if one is not None]
+
+
+def history(cell: CellResult, records: list[Record]) -> History | None:
+    """None where the records do not begin with a start, as of a run that was killed at once."""
+    if not records or records[0]["kind"] != "start":
+        return None
+    batches: list[tuple[float, int]] = []
+    for record in records:
+        said = record["kind"] in ("start", "decision", "resume")
+        if said and (not batches or batches[-1][1] != record["global_batch"]):
+            batches.append((record["time_s"], record["global_batch"]))
+    measured = [record for record in records if record["kind"] == "evaluation" and record["metric"] is not None]
+    return History(
+        cell=cell,
+        metric=records[0]["metric"],
+        batches=tuple(batches),
+        metrics=tuple((record["time_s"], record["metric"]) for record in measured),
+        end_s=records[-1]["time_s"],
+    )

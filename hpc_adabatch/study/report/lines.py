@@ -1,0 +1,178 @@
+"""A study's jobs joined: a line for each mode and variant, a point for each of its node counts, ratios between points.
+
+    R(N)             samples/s of a job: batch / step time where steps were timed, the training's own where it trained
+    speed-up(N)      R(N) / R(first)           first: the line's smallest node count with a number
+    efficiency(N)    speed-up(N) * first / N   in strong, weak and adaptive mode alike
+
+    T = S / R_T      time to target; S: samples needed, R_T: samples/s until there, evaluations counted in
+    T(a) / T(b)      =  [S(a) / S(b)]     /  [R_T(a) / R_T(b)]
+    times the time   =  learning's part   /  machine's part
+
+The last two lines hold exactly, as means over jobs are geometric. Only jobs that are OK give numbers.
+
+Not here: the intervals' maths (statistics.py); tables.py, pictures.py and findings.py, which show all this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..results import CellResult
+from ..scaling.statistics import Interval, ratio
+from ..spec import MODES
+
+FIXED = "fixed"  # the policy that keeps its batch, as it stands in a variant's label
+
+
+def rate(job: CellResult) -> float | None:
+    """Samples per second over all ranks."""
+    if job.wall_s is None and job.step_s and job.global_batch:
+        return job.global_batch / job.step_s
+    return job.samples_per_s
+
+
+def rate_to_target(job: CellResult) -> float | None:
+    """Samples per second until the target, with all that a run does besides training."""
+    return job.reached_samples / job.reached_wall_s if job.reached_samples and job.reached_wall_s else None
+
+
+def time_to_target(job: CellResult) -> float | None:
+    """Seconds until the target."""
+    return job.reached_wall_s
+
+
+def samples_to_target(job: CellResult) -> float | None:
+    """Samples trained on until the target."""
+    return job.reached_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """The cells of one node count of a line; at least one."""
+
+    nodes: int
+    cells: tuple[CellResult, ...]
+
+    @property
+    def jobs(self) -> tuple[CellResult, ...]:
+        """The cells that are OK."""
+        return tuple(cell for cell in self.cells if cell.state == "OK")
+
+    def values(self, value: Callable[[CellResult], float | None]) -> list[float]:
+        """One number a job; those that are missing, not finite or not above zero left out."""
+        found = (value(job) for job in self.jobs)
+        return [number for number in found if number is not None and math.isfinite(number) and number > 0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A mode and a variant over its node counts, fewest first."""
+
+    mode: str
+    variant: str
+    points: tuple[Point, ...]
+
+    @property
+    def name(self) -> str:
+        """Mode and variant."""
+        return f"{self.mode}, {self.variant}" if self.variant else self.mode
+
+    def having(self, value: Callable[[CellResult], float | None]) -> list[Point]:
+        """The points with at least one number."""
+        return [point for point in self.points if point.values(value)]
+
+
+def join(results: Iterable[CellResult]) -> list[Line]:
+    """Lines in the order of MODES, then as their first cells come."""
+    grouped: dict[tuple[str, str], dict[int, list[CellResult]]] = {}
+    for cell in results:
+        grouped.setdefault((cell.mode, cell.variant), {}).setdefault(cell.nodes, []).append(cell)
+    lines = [
+        Line(
+            mode=mode,
+            variant=variant,
+            points=tuple(Point(nodes=nodes, cells=tuple(cells)) for nodes, cells in sorted(points.items())),
+        )
+        for (mode, variant), points in grouped.items()
+    ]
+    return sorted(lines, key=lambda line: MODES.index(line.mode))
+
+
+def speed_up(line: Line, point: Point) -> Interval | None:
+    """R(point) over R(first); None where either has no number. At the first itself it is 1 by definition."""
+    having = line.having(rate)
+    return ratio(point.values(rate), having[0].values(rate)) if point in having and point != having[0] else None
+
+
+def efficiency_factor(line: Line, point: Point) -> float:
+    """By which a speed-up of the line is multiplied to become an efficiency."""
+    return line.having(rate)[0].nodes / point.nodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One point's time to target over that of another, and why: time = learning / machine."""
+
+    time: Interval
+    """Times the seconds."""
+    machine: Interval
+    """Times the samples per second."""
+    learning: Interval
+    """Times the samples."""
+
+
+def split(here: Point, reference: Point) -> Split | None:
+    """``here`` over ``reference``; None where either has no job that reached the target."""
+    if not here.values(rate_to_target) or not reference.values(rate_to_target):
+        return None
+    return Split(
+        time=ratio(here.values(time_to_target), reference.values(time_to_target)),
+        machine=ratio(here.values(rate_to_target), reference.values(rate_to_target)),
+        learning=ratio(here.values(samples_to_target), reference.values(samples_to_target)),
+    )
+
+
+def _words(variant: str) -> set[str]:
+    return set(variant.split("+")) - {""}
+
+
+def keeps_batch(line: Line) -> bool:
+    """Whether the batch of the line's trainings stays: strong and weak train so, adaptive where its label says so."""
+    return line.mode != "adaptive" or FIXED in _words(line.variant)
+
+
+def fixed_counterpart(line: Line, lines: Sequence[Line]) -> Line | None:
+    """The line that an adaptive one is held against.
+
+    It keeps its batch, reached the target, and its label asks for nothing that the adaptive one's does not. Of several
+    the one that shares the most with it, adaptive mode before strong before weak.
+    """
+    if keeps_batch(line):
+        return None
+    own = _words(line.variant)
+    others = [
+        other
+        for other in lines
+        if keeps_batch(other) and other.having(time_to_target) and _words(other.variant) - {FIXED} <= own
+    ]
+    order = ("adaptive", "strong", "weak")
+    return max(
+        others,
+        key=lambda other: (len(_words(other.variant) & own), -order.index(other.mode)),
+        default=None,
+    )
+
+
+def against_fixed(lines: Sequence[Line]) -> Iterator[tuple[Line, Line, int, Split]]:
+    """Every adaptive line, the fixed one beside it, a node count of both, and how they compare there."""
+    for line in lines:
+        other = fixed_counterpart(line, lines)
+        if other is None:
+            continue
+        references = {point.nodes: point for point in other.points}
+        for point in line.points:
+            found = split(point, references[point.nodes]) if point.nodes in references else None
+            if found is not None:
+                yield line, other, point.nodes, found

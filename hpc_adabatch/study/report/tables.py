@@ -1,0 +1,236 @@
+"""A report's tables as rows of text, and as markdown.
+
+Not here: how numbers are written (wording.py), the same tables in HTML (page.py), pictures of them (pictures.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from ..results import STATES, CellResult
+from ..scaling.statistics import Interval, mean
+from ..wording import count, interval, jobs_spread, number
+from .history import History
+from .lines import (
+    Line,
+    Point,
+    Split,
+    against_fixed,
+    efficiency_factor,
+    rate,
+    rate_to_target,
+    samples_to_target,
+    speed_up,
+    split,
+    time_to_target,
+)
+
+PARTS = ("compute", "data", "straggler", "exposed")
+"""Of a step; each the name of a field of CellResult without its ``_s``."""
+PART_NAMES = {
+    "compute": "compute",
+    "data": "data",
+    "straggler": "straggler",
+    "exposed": "exposed communication",
+}
+SPLIT = ("times the time", "machine's part: times the samples/s", "learning's part: times the samples")
+OVER_TIME = "global batch, samples, from a time on"
+_WORDS = ("mode", "variant", "cell", "state", "reason", "job ids", "fact", "", "held against", OVER_TIME)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of text under a head; every column of numbers has its unit in the head."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def is_words(self, column: int) -> bool:
+        """Whether a column holds words: those are set to the left, numbers to the right."""
+        return self.head[column] in _WORDS
+
+
+def markdown(table: Table) -> str:
+    """GitHub's kind of table."""
+    rule = ["---" if table.is_words(column) else "---:" for column in range(len(table.head))]
+    rows = [map(escaped, table.head), rule, *(map(escaped, row) for row in table.rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def escaped(text: str) -> str:
+    """Text that markdown shows as it is, on one line."""
+    return re.sub(r"([\\`*<>\[\]|])", r"\\\1", " ".join(text.split()))
+
+
+def without_empty(table: Table) -> Table:
+    """Columns in which no row says anything, left out."""
+    kept = [column for column in range(len(table.head)) if any(row[column] for row in table.rows)]
+    return Table(
+        head=tuple(table.head[column] for column in kept),
+        rows=tuple(tuple(row[column] for column in kept) for row in table.rows),
+    )
+
+
+def facts(about: Sequence[tuple[str, str]]) -> Table:
+    """What the study is, a line each."""
+    return Table(head=("fact", ""), rows=tuple(fact for fact in about if fact[1]))
+
+
+def states(results: Sequence[CellResult]) -> Table:
+    """How many cells stand where; those that are OK first."""
+    found = Counter(cell.state for cell in results)
+    order = sorted(found, key=lambda state: (state != "OK", STATES.index(state) if state in STATES else len(STATES)))
+    return Table(head=("state", "cells"), rows=tuple((state, count(found[state])) for state in order))
+
+
+def scaling(lines: Sequence[Line]) -> Table:
+    """Speed-up and efficiency of a mode's lines; points without a job that is OK stay, empty."""
+    head = (
+        *("variant", "nodes", "ranks", "repeats, OK of all", "global batch, samples", "step time, ms"),
+        *("samples/s", "speed-up, times", "efficiency, %", "node-hours"),
+    )
+    rows = [_scaling_row(line, point) for line in lines for point in line.points]
+    return without_empty(Table(head=head, rows=tuple(rows)))
+
+
+def _scaling_row(line: Line, point: Point) -> tuple[str, ...]:
+    rates = point.values(rate)
+    found = speed_up(line, point)
+    if found is None and rates:  # the line's first point
+        found = Interval(value=1.0)
+    hours = [cell.node_hours for cell in point.cells if cell.node_hours is not None]
+    return (
+        line.variant,
+        count(point.nodes),
+        count(point.cells[0].ranks),
+        f"{len(point.jobs)} of {len(point.cells)}",
+        count(next((cell.global_batch for cell in point.cells if cell.global_batch), None)),
+        jobs_spread(point.values(lambda job: job.step_s), 1000),
+        interval(mean(rates)) if rates else "",
+        interval(found),
+        interval(found.times(100 * efficiency_factor(line, point))) if found else "",
+        number(sum(hours)) if hours else "",
+    )
+
+
+def parts_of_step(point: Point) -> dict[str, float] | None:
+    """Seconds of a step by part, mean over jobs; None where no job has them all."""
+    values = {name: _of_part(name) for name in PARTS}
+    jobs = [job for job in point.jobs if all(value(job) is not None for value in values.values())]
+    return {name: fmean(value(job) or 0.0 for job in jobs) for name, value in values.items()} if jobs else None
+
+
+def _of_part(name: str) -> Callable[[CellResult], float | None]:
+    return lambda job: getattr(job, f"{name}_s")
+
+
+def breakdown(lines: Sequence[Line]) -> Table:
+    """Where a step's time goes, mean over jobs."""
+    head = (
+        *("mode", "variant", "nodes"),
+        *(f"{PART_NAMES[name]}, ms" for name in PARTS),
+        *(f"{PART_NAMES[name]}, %" for name in PARTS),
+        "allreduce alone, ms",
+    )
+    rows = []
+    for line in lines:
+        for point in line.points:
+            parts = parts_of_step(point)
+            if parts is None:
+                continue
+            whole = sum(parts.values()) or 1.0
+            alone = point.values(lambda job: job.allreduce_s)
+            rows.append(
+                (
+                    *(line.mode, line.variant, count(point.nodes)),
+                    *(number(1000 * seconds) for seconds in parts.values()),
+                    *(f"{100 * seconds / whole:.1f}" for seconds in parts.values()),
+                    number(1000 * fmean(alone)) if alone else "",
+                )
+            )
+    return without_empty(Table(head=head, rows=tuple(rows)))
+
+
+def target(lines: Sequence[Line]) -> Table:
+    """Time to target, and what it is made of."""
+    head = (
+        *("mode", "variant", "nodes", "repeats, reached of trained", "time to target, s"),
+        *("samples needed, thousands", "samples/s until there", "updates", "node-hours a run"),
+    )
+    rows = []
+    for line in lines:
+        for point in line.having(time_to_target):
+            seconds, samples = point.values(time_to_target), point.values(samples_to_target)
+            rows.append(
+                (
+                    *(line.mode, line.variant, count(point.nodes), f"{len(seconds)} of {len(point.jobs)}"),
+                    *(interval(mean(seconds)), interval(mean(samples).times(1e-3))),
+                    interval(mean(point.values(rate_to_target))),
+                    jobs_spread(point.values(lambda job: job.reached_updates)),
+                    number(mean(seconds).value * point.nodes / 3600),
+                )
+            )
+    return without_empty(Table(head=head, rows=tuple(rows)))
+
+
+def target_ratios(lines: Sequence[Line]) -> Table:
+    """Time to target over that of the line's first point, split; lines with one point are left out."""
+    having = [(line, line.having(time_to_target)) for line in lines]
+    rows = [
+        (line.mode, line.variant, count(point.nodes), count(points[0].nodes), *_split(found))
+        for line, points in having
+        for point in points[1:]
+        if (found := split(point, points[0]))
+    ]
+    return without_empty(Table(head=("mode", "variant", "nodes", "over nodes", *SPLIT), rows=tuple(rows)))
+
+
+def adaptive_against_fixed(lines: Sequence[Line]) -> Table:
+    """Time to target of adaptive lines over that of the fixed ones beside them, at the same node counts."""
+    rows = [(line.name, other.name, count(nodes), *_split(found)) for line, other, nodes, found in against_fixed(lines)]
+    return Table(head=("variant", "held against", "nodes", *SPLIT), rows=tuple(rows))
+
+
+def _split(found: Split) -> tuple[str, ...]:
+    return interval(found.time), interval(found.machine), interval(found.learning)
+
+
+def over_time(found: Sequence[History]) -> Table:
+    """Batch and metric over time, one row a training."""
+    head = ("cell", OVER_TIME, "best metric", "last metric", "time, s")
+    rows = []
+    for one in found:
+        values = [value for _, value in one.metrics]
+        best = (min if one.metric == "perplexity" else max)(values, default=None)
+        batches = ", ".join(f"{count(batch)} from {number(time_s)} s" for time_s, batch in one.batches)
+        last = values[-1] if values else None
+        rows.append(
+            (one.cell.cell, batches, *(_metric(one.metric, value) for value in (best, last)), number(one.end_s))
+        )
+    return Table(head=head, rows=tuple(rows))
+
+
+def _metric(name: str, value: float | None) -> str:
+    return "" if value is None else f"{name} {number(value)}"
+
+
+def cells(results: Sequence[CellResult]) -> Table:
+    """Every cell with its state; those that are not OK with their reason."""
+    head = (
+        *("cell", "state", "reason", "nodes", "ranks", "step time, ms", "samples/s", "run, s", "metric at the end"),
+        *("time to target, s", "node-hours", "attempts", "queued, s", "job ids"),
+    )
+    rows = [
+        (
+            *(cell.cell, cell.state, cell.reason, count(cell.nodes), count(cell.ranks)),
+            *(number(None if cell.step_s is None else 1000 * cell.step_s), number(cell.samples_per_s)),
+            *(number(cell.wall_s), _metric(cell.metric, cell.value), number(cell.reached_wall_s)),
+            *(number(cell.node_hours), count(cell.attempts), number(cell.wait_s), cell.job_ids),
+        )
+        for cell in results
+    ]
+    return without_empty(Table(head=head, rows=tuple(rows)))

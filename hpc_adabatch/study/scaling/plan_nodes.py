@@ -1,0 +1,219 @@
+"""How many nodes, and which batch on them: before any has been asked for.
+
+    a pass of m samples         its measured time, between measurements by straight lines
+    a step of a global batch    passes of the fullest rank + update + the part of the sum that computing does not hide
+    the sum                     closed forms by links (network.py)
+    samples needed              by the noise scale (target.py)
+
+    adabatch plan RECIPE --nodes 1,2,4,...,4096  ->  a line for each node count and way to choose the batch
+                                                     the soonest, the cheapest in node-hours
+
+Computing hides at most the part ``overlap`` of the last pass: Horovod sends gradients while the backward pass goes on,
+and passes before the last send nothing. 0 is the careful answer, and a probe's exposed time a better one.
+
+Not here: what a study's jobs took (predict.py), reading probes and journals (the command).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.box import ASCII2
+from rich.console import RenderableType
+from rich.table import Table
+
+from ...batches.micro_batch import passes_and_micro_batch
+from ...errors import require
+from ..wording import number
+from .network import Network
+from .target import Cost, Grid, Stretch, cheapest, costs, doublings, finite, soonest
+
+
+class PassTimes:
+    """Seconds of a forward and backward pass by its samples.
+
+    Args:
+        seconds: by micro-batch, measured; one is enough, and is taken to be proportional below and above.
+        max_micro_batch: samples that fit into the device's memory; None: the largest measured.
+    """
+
+    def __init__(self, seconds: Mapping[int, float], max_micro_batch: int | None = None) -> None:
+        require(bool(seconds), "pass times", "none", "a micro-batch and its seconds, at least", "adabatch probe RECIPE")
+        good = all(size > 0 and value > 0 for size, value in seconds.items())
+        require(good, "pass times", dict(seconds), "more than 0 samples, more than 0 seconds", "adabatch probe RECIPE")
+        points = sorted(seconds.items())
+        self.sizes, self.seconds = (np.array(each, dtype=np.float64) for each in zip(*points, strict=True))
+        self.max_micro_batch = int(self.sizes[-1]) if max_micro_batch is None else max_micro_batch
+        require(self.max_micro_batch >= 1, "max_micro_batch", self.max_micro_batch, "1 or more", "--max_micro_batch 64")
+
+    def pass_s(self, micro_batch: int) -> float:
+        """By straight lines; beyond the ends at the outer line's slope, not below the proportional time."""
+        sizes, seconds = self.sizes, self.seconds
+        if sizes[0] <= micro_batch <= sizes[-1]:
+            return float(np.interp(micro_batch, sizes, seconds))
+        end, inner = (0, 1) if micro_batch < sizes[0] else (-1, -2)
+        proportional = seconds[end] * micro_batch / sizes[end]
+        if len(sizes) == 1:
+            return float(proportional)
+        slope = max(0.0, (seconds[end] - seconds[inner]) / (sizes[end] - sizes[inner]))
+        line = seconds[end] + slope * (micro_batch - sizes[end])
+        if micro_batch < sizes[0]:  # a smaller pass is no quicker a sample
+            return float(min(max(line, proportional), seconds[0]))
+        return float(line)
+
+    def computing_s(self, global_batch: int, ranks: int) -> tuple[float, float]:
+        """Seconds of all passes of the fullest rank, and of the last."""
+        passes, micro_batch = passes_and_micro_batch(global_batch, ranks, self.max_micro_batch)
+        last_s = self.pass_s(micro_batch)
+        return passes * last_s, last_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What a step takes on this network."""
+
+    passes: PassTimes
+    network: Network
+    gradient_bytes: float
+    update_s: float = 0.0
+    """Of the optimizer, a step."""
+    overlap: float = 0.0
+    """Part of the last pass behind which the sum of the gradients hides, at most."""
+
+    def __post_init__(self) -> None:
+        require(self.gradient_bytes >= 0, "gradient_bytes", self.gradient_bytes, "0 or more", "1e8")
+        require(0 <= self.overlap <= 1, "overlap", self.overlap, "0 to 1", "--overlap 0.5")
+
+    def step_s(self, nodes: int, global_batch: int) -> float:
+        """Seconds of a step."""
+        ranks = nodes * self.network.ranks_per_node
+        computing_s, last_s = self.passes.computing_s(global_batch, ranks)
+        sum_s = self.network.allreduce_s(nodes, self.gradient_bytes)
+        return computing_s + self.update_s + max(0.0, sum_s - self.overlap * last_s)
+
+    def best_rate(self, most: int) -> float:
+        """Samples a second of one node, at the batch where it does most."""
+        batches = doublings(self.network.ranks_per_node, max(most, self.network.ranks_per_node))
+        return max(batch / self.step_s(1, batch) for batch in batches)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodesPlan:
+    """All ways to the target."""
+
+    rows: tuple[Cost, ...]
+    """By nodes; strong, weak, best, adaptive and goodput of each, where they exist."""
+    soonest: Cost
+    cheapest: Cost
+    left_out: tuple[int, ...]
+    """Node counts with more ranks than the largest batch has samples."""
+    noise_known: bool
+
+
+def plan_nodes(
+    *,
+    nodes: Sequence[int],
+    machine: Machine,
+    way: Sequence[Stretch],
+    start_batch: int,
+    max_global_batch: int,
+    fraction: float = 1.0,
+) -> NodesPlan:
+    """Every way to the target, the soonest, and the cheapest.
+
+    Args:
+        nodes: counts to compare.
+        machine: what a step takes.
+        way: samples needed and noise scale, from ``target.constant``, ``stretches`` or ``from_run``.
+        start_batch: global batch of strong scaling, and of weak scaling on the fewest nodes.
+        max_global_batch: that may be asked for.
+        fraction: of the noise scale, that adaptive batches follow.
+
+    Raises:
+        InputError: no node count that could be, or batches out of range.
+    """
+    ranks_per_node = machine.network.ranks_per_node
+    require(bool(nodes) and min(nodes) >= 1, "nodes", list(nodes), "1 or more, with commas", "--nodes 1,2,4,8")
+    require(start_batch >= 1, "global_batch", start_batch, "1 or more", "--global_batch 256")
+    within = max_global_batch >= max(start_batch, min(nodes) * ranks_per_node)
+    least = max(start_batch, min(nodes) * ranks_per_node)
+    require(within, "max_global_batch", max_global_batch, f"{least} or more", f"--max_global_batch {least}")
+    require(fraction > 0, "fraction", fraction, "more than 0", "--policy.fraction 1")
+    grid = Grid(start_batch=start_batch, ranks_per_node=ranks_per_node, most=max_global_batch, fraction=fraction)
+    rows = costs(nodes, way, machine.step_s, grid, machine.best_rate(max_global_batch))
+    return NodesPlan(
+        rows=tuple(rows),
+        soonest=soonest(rows),
+        cheapest=cheapest(rows),
+        left_out=tuple(sorted({n for n in nodes if n * ranks_per_node > max_global_batch})),
+        noise_known=finite(way),
+    )
+
+
+def tables(plan: NodesPlan) -> Iterator[RenderableType]:
+    """A line for each way, and what it comes to."""
+    table = Table(box=ASCII2, title="time to target", title_justify="left", title_style="")
+    heads = ("nodes", "batch", "global batch", "steps", "hours", "node-hours", "machine", "learning", "both", "")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "batch" else "right")
+    last = None
+    for row in plan.rows:
+        if last not in (None, row.nodes):
+            table.add_section()
+        last = row.nodes
+        marks = [word for word, best in (("soonest", plan.soonest), ("cheapest", plan.cheapest)) if row is best]
+        parts = [f"{100 * part:.3g} %" for part in (row.machine, row.learning, row.efficiency)]
+        cells = [batches(row), f"{row.steps:,.0f}", number(row.seconds / 3600), number(row.node_hours)]
+        table.add_row(str(row.nodes), row.mode, *cells, *parts, ", ".join(marks))
+    yield table
+    yield "machine: what a node does against one alone at its best; learning: what a sample is worth against one in a"
+    yield "tiny batch; strong: the batch stays; weak: it grows with the nodes; best: the soonest that stays; adaptive:"
+    yield "by the noise scale; goodput: the soonest at every moment"
+    yield f"soonest: {in_words(plan.soonest)}"
+    yield f"cheapest: {in_words(plan.cheapest)}"
+    if not plan.noise_known:
+        yield "the noise scale is not known: no batch is too large here, which no training bears out"
+    if plan.left_out:
+        yield f"left out, more ranks than samples of the largest batch: nodes {', '.join(map(str, plan.left_out))}"
+
+
+def batches(row: Cost) -> str:
+    """One batch, or the least and the greatest of a schedule."""
+    low, high = min(row.batches), max(row.batches)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def in_words(row: Cost) -> str:
+    """For a line of its own."""
+    how = {
+        "strong": "the recipe's batch",
+        "weak": "a batch grown with the nodes",
+        "best": "a fixed batch",
+        "adaptive": "a batch that follows the noise scale",
+        "goodput": "the batch of the highest goodput",
+    }
+    batch = f"{how[row.mode]}, {batches(row)} samples"
+    time = f"{number(row.seconds / 3600)} hours, {number(row.node_hours)} node-hours"
+    return f"{row.nodes} node{'s' if row.nodes > 1 else ''} with {batch}: {time}"
+
+
+def node_counts(text: str) -> list[int]:
+    """Reads "1,2,4,8", and "1,2,4,...,4096" for doubling up to the last.
+
+    Raises:
+        InputError: neither.
+    """
+    words = [word.strip() for word in text.split(",")]
+    doubled = [n for n, word in enumerate(words) if word in ("...", "\N{HORIZONTAL ELLIPSIS}")]
+    numbers = [int(word) for n, word in enumerate(words) if n not in doubled and word.isdecimal()]
+    good = len(numbers) + len(doubled) == len(words) and min(numbers, default=0) >= 1
+    placed = not doubled or (doubled == [len(words) - 2] and len(numbers) >= 2)
+    require(good and placed, "nodes", text or "nothing", "counts with commas", "--nodes 1,2,4,...,4096")
+    if not doubled:
+        return sorted(set(numbers))
+    *first, last = numbers
+    while 2 * first[-1] < last:
+        first.append(2 * first[-1])
+    return sorted({*first, last})

@@ -1,0 +1,159 @@
+"""Steps on node counts that were not run, from a study's results.
+
+    results.csv  ->  one model for each mode, variant and number of ranks on a node  ->  a table and what is not known
+
+Only jobs that are OK and timed their steps count, in strong and weak mode: an adaptive job's steps change with its
+batch. Beyond four times the largest count an extrapolation errs by factors, so it is made on request only.
+
+Not here: the model (model.py), time to a target (target.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.box import ASCII2
+from rich.console import RenderableType
+from rich.table import Table
+
+from ...errors import require
+from ..results import CellResult
+from ..wording import interval
+from .identifiability import statements
+from .model import Job, Place, ScalingModel
+from .statistics import Interval, both, mean
+
+FARTHEST = 4  # times the largest node count
+LEAST_COUNTS = 3  # of nodes: a line goes through two of anything
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A node count."""
+
+    nodes: int
+    step_s: Interval
+    """Of a new job."""
+    speed_up: Interval
+    """Against the mean of the fewest nodes that ran."""
+    efficiency: Interval
+    run: bool
+    """Whether the study ran it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The predictions of one model."""
+
+    mode: str
+    variant: str
+    ranks_per_node: int
+    jobs: int
+    rows: tuple[Row, ...]
+    statements: tuple[str, ...]
+    """What the data cannot separate."""
+
+    @property
+    def title(self) -> str:
+        return " ".join([self.mode, *([self.variant] if self.variant else [])])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Of all modes and variants that have enough jobs."""
+
+    groups: tuple[Group, ...]
+    left_out: tuple[str, ...]
+    """Why others are missing, a sentence each."""
+
+
+def predict(results: Sequence[CellResult], nodes: Sequence[int], *, far: bool = False) -> Prediction:
+    """Predicts steps on these node counts, for each mode and variant of a study.
+
+    Args:
+        results: all cells of the study.
+        nodes: counts to predict.
+        far: also beyond four times the largest count that ran.
+
+    Raises:
+        InputError: no node counts, too far, or no mode with three node counts that are OK.
+    """
+    require(bool(nodes) and min(nodes) >= 1, "nodes", list(nodes), "1 or more, with commas", "--nodes 64")
+    groups, left_out = [], []
+    for (mode, variant, per_node), cells in _by_model(results).items():
+        counts = sorted({cell.nodes for cell in cells})
+        if len(counts) < LEAST_COUNTS:
+            name = " ".join([mode, *([variant] if variant else [])])
+            left_out.append(f"{name}: OK on nodes {', '.join(map(str, counts))} only, {LEAST_COUNTS} counts are needed")
+            continue
+        farthest = FARTHEST * counts[-1]
+        allowed = f"{farthest} at most, four times the largest that ran"
+        require(far or max(nodes) <= farthest, "nodes", max(nodes), allowed, "--far true")
+        groups.append(_group(mode, variant, per_node, cells, sorted(set(nodes))))
+    found = "; ".join(left_out) or "no strong or weak cell that is OK and timed its steps"
+    need = f"{LEAST_COUNTS} node counts with OK cells in one mode"
+    require(bool(groups), "study", found, need, "adabatch study status NAME")
+    return Prediction(groups=tuple(groups), left_out=tuple(left_out))
+
+
+def tables(prediction: Prediction) -> Iterator[RenderableType]:
+    """A table for each model, with what its data cannot separate."""
+    for group in prediction.groups:
+        title = f"{group.title}, by {group.jobs} jobs: a new job's step, with 95 % interval"
+        table = Table(title=title, title_justify="left", title_style="", box=ASCII2)
+        for heading in ("nodes", "step, ms", "speed-up", "efficiency, %", ""):
+            table.add_column(heading, justify="right")
+        for row in group.rows:
+            numbers = (row.step_s.times(1000), row.speed_up, row.efficiency.times(100))
+            table.add_row(str(row.nodes), *map(interval, numbers), "was run" if row.run else "")
+        yield table
+        yield from group.statements
+    yield from prediction.left_out
+
+
+def job(cell: CellResult) -> Job:
+    """A cell's medians as the model takes them; the cell timed its steps."""
+    assert cell.step_s is not None
+    communication_s = None if cell.exposed_s is None else cell.exposed_s + (cell.straggler_s or 0.0)
+    if cell.ranks == 1:
+        communication_s = 0.0
+    batch = cell.ranks if cell.global_batch is None else cell.global_batch
+    place = Place(nodes=cell.nodes, ranks=cell.ranks, local_batch=batch / cell.ranks)
+    return Job(place=place, step_s=cell.step_s, communication_s=communication_s, allreduce_s=cell.allreduce_s)
+
+
+def _by_model(results: Sequence[CellResult]) -> dict[tuple[str, str, int], list[CellResult]]:
+    found: dict[tuple[str, str, int], list[CellResult]] = {}
+    for cell in results:
+        if cell.state == "OK" and cell.step_s is not None and cell.mode in ("strong", "weak"):
+            found.setdefault((cell.mode, cell.variant, cell.ranks // cell.nodes), []).append(cell)
+    return found
+
+
+def _group(mode: str, variant: str, per_node: int, cells: Sequence[CellResult], nodes: Sequence[int]) -> Group:
+    jobs = [job(cell) for cell in cells]
+    model = ScalingModel(jobs, next((cell.gradient_bytes for cell in cells if cell.gradient_bytes), None))
+    first = min(cell.nodes for cell in cells)
+    base = mean([one.step_s for one in jobs if one.place.nodes == first])
+    begin = next(place for place in model.groups if place.nodes == first)
+    run, rows = {cell.nodes for cell in cells}, []
+    for n in nodes:
+        local_batch = begin.local_batch * (first / n if mode == "strong" else 1)
+        step_s = model.predict(Place(nodes=n, ranks=n * per_node, local_batch=local_batch))
+        speed_up, efficiency = both(mode, _against(base, step_s), n / first)
+        rows.append(Row(nodes=n, step_s=step_s, speed_up=speed_up, efficiency=efficiency, run=n in run))
+    return Group(
+        mode=mode,
+        variant=variant,
+        ranks_per_node=per_node,
+        jobs=len(jobs),
+        rows=tuple(rows),
+        statements=tuple(statements(model)),
+    )
+
+
+def _against(base: Interval, step_s: Interval) -> Interval:
+    """T(N0)/T(N) of a new job on N nodes, against the mean that was measured on N0."""
+    low, high = (None if not end else base.value / end for end in (step_s.high, step_s.low))
+    return Interval(value=base.value / step_s.value, low=low, high=high)

@@ -1,0 +1,151 @@
+"""Slurm, reached by its commands.
+
+    submit       sbatch      the job's number, or why there is none
+    queue        squeue      this user's jobs, those of the last minutes too
+    accounting   sacct       jobs long gone; a site may have none
+    control      scontrol    one job
+    cancel       scancel
+
+Variables SBATCH_*, SQUEUE_* and SACCT_* override scripts and flags without a word: they are taken out of the commands'
+environment.
+
+Not here: what the answers mean (slurm_answers.py), which jobs (submit.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..cluster.environment import variables
+from . import slurm_answers
+from .slurm_answers import COLUMNS, FIELDS, Job
+
+PATIENCE_S = 120.0  # for a command; a busy slurmctld answers within its MessageTimeout, 10 to 100 s
+_OVERRIDES = ("SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
+_UNSURE = re.compile(r"timed out|unable to contact|connection|zero bytes|transport|communication", re.IGNORECASE)
+
+
+class SlurmError(Exception):
+    """A command of Slurm's did not do what it was asked, in one line.
+
+    Attributes:
+        unsure: the request may have arrived all the same.
+    """
+
+    def __init__(self, message: str, *, unsure: bool = False) -> None:
+        super().__init__(message)
+        self.unsure = unsure
+
+
+class Slurm:
+    """The commands as PATH has them.
+
+    Args:
+        directory: in which sbatch is called: the job's SLURM_SUBMIT_DIR.
+        patience_s: after which a command that does not answer is ended.
+    """
+
+    def __init__(self, directory: Path, patience_s: float = PATIENCE_S) -> None:
+        self._directory, self._patience_s = directory, patience_s
+
+    def submit(self, command: Sequence[str]) -> str:
+        """Calls sbatch --parsable. Returns the job's number.
+
+        Raises:
+            SlurmError: it was refused; unsure where a job may be there all the same.
+        """
+        answer = self._run(command, self._directory)
+        numbers = re.findall(r"^(\d+)(?:;\S*)?$", answer, re.MULTILINE)
+        if not numbers:
+            raise SlurmError(f"sbatch answered {_first_line(answer)!r}, and not a job's number", unsure=True)
+        return str(numbers[-1])
+
+    def test(self, command: Sequence[str]) -> str:
+        """Calls sbatch --test-only. Returns what it said.
+
+        Raises:
+            SlurmError: such a job would be refused.
+        """
+        return self._run(command, self._directory, with_errors=True)
+
+    def queue(self) -> list[Job]:
+        """The user's jobs, and those that ended in the last minutes.
+
+        Raises:
+            SlurmError: squeue does not answer.
+        """
+        columns = ",".join(f"{name}:{width}" for name, width in COLUMNS.items())
+        line = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", f"--Format={columns}"]
+        return slurm_answers.queue(self._run(line))
+
+    def accounting(self, job_ids: Sequence[str] = (), names: Sequence[str] = (), since: str = "") -> list[Job] | None:
+        """Jobs by number, or by name since a day; None where the site keeps no accounts or they do not answer."""
+        line = ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", f"--format={','.join(FIELDS)}"]
+        line += [f"--jobs={','.join(job_ids)}"] if job_ids else [f"--name={','.join(names)}", f"--starttime={since}"]
+        try:
+            return slurm_answers.accounting(self._run(line))
+        except SlurmError:
+            return None
+
+    def control(self, job_id: str) -> Job | None:
+        """One job; None where it is forgotten."""
+        try:
+            return slurm_answers.control(self._run(["scontrol", "--oneliner", "show", "job", job_id]))
+        except SlurmError:
+            return None
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Ends jobs.
+
+        Raises:
+            SlurmError: scancel complained.
+        """
+        self._run(["scancel", *job_ids])
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass."""
+        time.sleep(seconds)
+
+    def _run(self, command: Sequence[str], directory: Path | None = None, *, with_errors: bool = False) -> str:
+        environment, _ = clean_environment()
+        name = command[0]
+        if name != "sbatch":  # which would hand it on to the job
+            environment["SLURM_TIME_FORMAT"] = "standard"
+        try:
+            done = subprocess.run(
+                command,
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=self._patience_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SlurmError(f"{name} did not answer within {self._patience_s:g} s", unsure=True) from error
+        except OSError as error:
+            raise SlurmError(f"{name}: {error.strerror} ({error.filename})") from error
+        if done.returncode != 0:
+            said = _first_line(done.stderr or done.stdout) or "nothing"
+            unsure = done.returncode < 0 or _UNSURE.search(done.stderr) is not None
+            raise SlurmError(f"{name} ended with {done.returncode} and said: {said}", unsure=unsure)
+        return done.stdout + (done.stderr if with_errors else "")
+
+
+def clean_environment() -> tuple[dict[str, str], list[str]]:
+    """The environment of Slurm's commands, and the names of the variables of sbatch that were taken out."""
+    everything = variables()
+    kept = {name: value for name, value in everything.items() if not name.startswith(_OVERRIDES)}
+    return kept, sorted(name for name in everything if name.startswith("SBATCH_"))
+
+
+def _first_line(text: str) -> str:
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    return lines[0][:300] if lines else ""

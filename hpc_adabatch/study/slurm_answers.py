@@ -1,0 +1,181 @@
+"""What Slurm's commands print, as jobs.
+
+    squeue --Format=...   columns of fixed width: a name may hold any character
+    sacct --parsable2     fields with | between
+    scontrol -o           KEY=VALUE with spaces between
+    slurm-JOBID.out       what slurmd writes there when it ends a job
+
+Not here: running the commands (slurm.py), what a job's state says about a cell (status.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+# Columns of squeue, and how wide each is.
+COLUMNS = {
+    "JobID": 20,
+    "State": 24,
+    "RestartCnt": 12,
+    "Reason": 64,
+    "SubmitTime": 24,
+    "StartTime": 24,
+    "EndTime": 24,
+    "Name": 260,
+}
+FIELDS = ("JobID", "JobName", "State", "Submit", "Start", "End", "ElapsedRaw", "ExitCode")  # of sacct
+WAITING = "PENDING"
+WORKING = "RUNNING"
+_STATES = {
+    "PENDING": "PENDING CONFIGURING REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT",
+    "RUNNING": "RUNNING COMPLETING RESIZING SIGNALING STAGE_OUT STOPPED SUSPENDED",
+    "OK": "COMPLETED",
+    "FAILED": "FAILED LAUNCH_FAILED RECONFIG_FAIL",
+    "TIMEOUT": "TIMEOUT DEADLINE",
+    "OOM": "OUT_OF_MEMORY",
+    "NODE_FAIL": "NODE_FAIL BOOT_FAIL",
+    "PREEMPTED": "PREEMPTED",
+    "CANCELLED": "CANCELLED REVOKED",
+}
+_OURS = {theirs: ours for ours, names in _STATES.items() for theirs in names.split()}
+# What slurmd, srun and the programs say. A step is cancelled too when its job ends otherwise: only the job's counts.
+_CUES = (
+    ("OOM", r"oom[-_ ]kill|out of memory|outofmemoryerror|can't allocate memory|std::bad_alloc|\bMemoryError\b"),
+    ("TIMEOUT", r"CANCELLED AT \S+ DUE TO TIME LIMIT"),
+    ("PREEMPTED", r"CANCELLED AT \S+ DUE TO PREEMPTION"),
+    ("NODE_FAIL", r"DUE TO NODE FAILURE"),
+    ("CANCELLED", r"\*\*\* JOB \d+ ON \S+ CANCELLED AT \S+ \*\*\*"),
+    ("FAILED", r"adabatch: error"),
+)
+_CUE = re.compile("|".join(f"(?P<{state}>{cue})" for state, cue in _CUES), re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What Slurm knows of a job; times in seconds since 1970."""
+
+    job_id: str
+    name: str = ""
+    state: str
+    """PENDING, RUNNING, OK (it ended with 0, which alone says little), FAILED, ...; LOST for a state not known here."""
+    told: str
+    """Slurm's word for it, with its reason."""
+    restarts: int = 0
+    submitted_s: float | None = None
+    began_s: float | None = None
+    ended_s: float | None = None
+    used_s: float | None = None
+    """Of all its starts; None where it is not told."""
+
+    @property
+    def ended(self) -> bool:
+        return self.state not in (WAITING, WORKING)
+
+
+def state_of(told: str) -> str:
+    """Our word for Slurm's: "CANCELLED by 1000" and "NODE_FAIL+" are CANCELLED and NODE_FAIL."""
+    return _OURS.get(told.split()[0].rstrip("+") if told.split() else "", "LOST")
+
+
+def seconds(text: str) -> float | None:
+    """Of a time such as 2024-11-21T14:35:00, local; None of Unknown and N/A."""
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except ValueError:
+        return None
+
+
+def _told(state: str, reason: str) -> str:
+    """Slurm's word, with its reason. That of a cancelled job is what it waited for before."""
+    useful = reason not in ("", "None", "N/A") and state_of(state) != "CANCELLED"
+    return f"{state} ({reason})" if useful else state
+
+
+def queue(text: str) -> list[Job]:
+    """Jobs of ``squeue --noheader --Format=...``."""
+    jobs = []
+    for line in text.splitlines():
+        fields, start = {}, 0
+        for name, width in COLUMNS.items():
+            fields[name] = line[start : start + width].strip()
+            start += width
+        if not fields["JobID"].isdigit():
+            continue
+        restarts = fields["RestartCnt"]
+        job = Job(
+            job_id=fields["JobID"],
+            name=fields["Name"],
+            state=state_of(fields["State"]),
+            told=_told(fields["State"], fields["Reason"]),
+            restarts=int(restarts) if restarts.isdigit() else 0,
+            submitted_s=seconds(fields["SubmitTime"]),
+            began_s=seconds(fields["StartTime"]),
+            ended_s=seconds(fields["EndTime"]),
+        )
+        jobs.append(job)
+    return jobs
+
+
+def accounting(text: str) -> list[Job]:
+    """Jobs of ``sacct --parsable2 --duplicates``: one each, with what all its starts used."""
+    jobs: dict[str, Job] = {}
+    for line in text.splitlines():
+        parts = line.split("|")
+        fields = dict(zip(FIELDS, parts, strict=False))
+        if len(parts) < len(FIELDS) or not fields["JobID"].isdigit():
+            continue
+        before = jobs.get(fields["JobID"])
+        used_s = float(fields["ElapsedRaw"]) if fields["ElapsedRaw"].isdigit() else 0.0
+        job = Job(
+            job_id=fields["JobID"],
+            name=fields["JobName"],
+            state=state_of(fields["State"]),
+            told=_told(fields["State"], "" if fields["ExitCode"] in ("0:0", "") else f"exit code {fields['ExitCode']}"),
+            restarts=0 if before is None else before.restarts + 1,
+            submitted_s=seconds(fields["Submit"]),
+            began_s=seconds(fields["Start"]),
+            ended_s=seconds(fields["End"]),
+            used_s=used_s + (before.used_s or 0.0 if before is not None else 0.0),
+        )
+        jobs[job.job_id] = job
+    return list(jobs.values())
+
+
+def control(text: str) -> Job | None:
+    """The job of ``scontrol --oneliner show job``."""
+    fields: dict[str, str] = {}
+    for name, value in re.findall(r"(?:^|\s)(\w+)=(\S*)", text):
+        fields.setdefault(name, value)
+    if not fields.get("JobId", "").isdigit():
+        return None
+    state = fields.get("JobState", "")
+    restarts = fields.get("Restarts", "0")
+    return Job(
+        job_id=fields["JobId"],
+        name=fields.get("JobName", ""),
+        state=state_of(state),
+        told=_told(state, fields.get("Reason", "")),
+        restarts=int(restarts) if restarts.isdigit() else 0,
+        submitted_s=seconds(fields.get("SubmitTime", "")),
+        began_s=seconds(fields.get("StartTime", "")),
+        ended_s=seconds(fields.get("EndTime", "")),
+    )
+
+
+def last_cue(log: str) -> tuple[str, str] | None:
+    """(state, the line that says so) of the last line of a job's output that tells how it ended."""
+    for line in reversed(log.splitlines()):
+        if found := _CUE.search(line):
+            return str(found.lastgroup), " ".join(line.split())[:200]
+    return None
+
+
+def with_log(job: Job, log: Iterable[str]) -> Job:
+    """The job, where its output knows better: some versions of Slurm call a job out of memory just FAILED."""
+    cue = last_cue("\n".join(log)) if job.state == "FAILED" else None
+    if cue is None:
+        return job
+    return replace(job, state=cue[0] if cue[0] == "OOM" else job.state, told=f"{job.told}: {cue[1]}")

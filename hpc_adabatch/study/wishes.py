@@ -1,0 +1,139 @@
+"""What the flags of ``plan`` ask for, read and checked one by one.
+
+Not here: what follows from all of them together (grid.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError, require
+from .flags import PlanFlags
+from .placement import check_placement, directives, options
+from .spec import MODES
+
+
+def parse_modes(text: str) -> tuple[str, ...]:
+    """Modes, as in ``--mode strong,adaptive``.
+
+    Raises:
+        InputError: they are none.
+    """
+    modes = tuple(part.strip() for part in text.split(","))
+    for mode in modes:
+        require(mode in MODES, "mode", mode or "nothing", ", ".join(MODES), "--mode strong,adaptive")
+    require(len(set(modes)) == len(modes), "mode", text, "each once", "--mode strong,adaptive")
+    return modes
+
+
+def parse_nodes(text: str) -> tuple[int, ...]:
+    """Node counts, as in ``--nodes 1,2,4``.
+
+    Raises:
+        InputError: they are none.
+    """
+    hint = "--nodes 1,2,4"
+    require(re.fullmatch(r"\d{1,6}(,\d{1,6})*", text) is not None, "nodes", text, "whole numbers", hint)
+    nodes = tuple(int(part) for part in text.split(","))
+    require(min(nodes) >= 1, "nodes", text, "1 or more", hint)
+    require(len(set(nodes)) == len(nodes), "nodes", text, "each once; --repeats repeats", hint)
+    return nodes
+
+
+def asked(flags: PlanFlags, words: tuple[str, ...]) -> dict[str, str]:
+    """What a job asks for: the template's lines, and the flags over them.
+
+    Raises:
+        InputError: the template cannot be read, or does not go with the study.
+    """
+    if flags.where == "local":
+        others = [word for word in words if not word.startswith(("--time=", "-t"))]
+        require(not others, "sbatch", " ".join(others), "only --time with --where local", "--sbatch=--time=00:20:00")
+        launcher = flags.launcher
+        require(launcher in (None, "mpirun"), "launcher", launcher, "mpirun with --where local", "--launcher mpirun")
+        return options(words)
+    template = Path(flags.template)
+    try:
+        text = template.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        given = f"{template} ({type(error).__name__})"
+        raise InputError("template", given, "a batch script that can be read", "--template slurm/cpu.sbatch") from error
+    require(text.startswith("#!"), "template", template, "a script that begins with #!", "--template slurm/cpu.sbatch")
+    asked = directives(text) | options(words)
+    check_placement(asked, flags.ranks_per_node)
+    return asked
+
+
+def check_recipe(recipe: Sequence[str]) -> None:
+    """Whether these words can be RECIPE [--FIELD VALUE ...].
+
+    Raises:
+        InputError: they cannot.
+    """
+    hint = "adabatch study plan NAME ... -- recipes/quickstart.yaml --epochs 3"
+    require(bool(recipe), "RECIPE", "nothing", "a recipe and its fields after --", hint)
+    require(not recipe[0].startswith("-"), "RECIPE", recipe[0], "the recipe first", hint)
+    other = any(word.partition("=")[0] == "--config" for word in recipe)
+    require(not other, "config", "a second recipe", "one recipe, which is copied into the study", hint)
+    for word in ("--help", "-h", "--print_config"):
+        require(word not in recipe, "RECIPE", word, "a recipe and its fields", hint)
+
+
+def parse_fields(flag: str, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """FIELD=a,b of each --vary as values by field.
+
+    Raises:
+        InputError: it is not of this form.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        field, sign, values = text.partition("=")
+        hint = f"--{flag} optimizer.lr=0.1,0.2"
+        require(
+            bool(sign and values) and re.fullmatch(r"\w+(\.\w+)*", field) is not None, flag, text, "FIELD=a,b", hint
+        )
+        require(field not in found, flag, text, f"{field} once", hint)
+        found[field] = tuple(values.split(","))
+        require(len(set(found[field])) == len(found[field]), flag, text, "each value once", hint)
+    return found
+
+
+def parse_zipped(texts: Sequence[str], nodes: tuple[int, ...]) -> dict[str, tuple[str, ...]]:
+    """FIELD=a,b,c of each --zip as values by field, in the order of the node counts.
+
+    Raises:
+        InputError: it is not of this form, or there are more or fewer of them.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        field, _, values = text.partition("=")
+        count = len(values.split(","))
+        hint = f"--zip {field or 'optimizer.lr'}={','.join(['VALUE'] * len(nodes))}"
+        require(count == len(nodes), "zip", f"{count} values", f"{len(nodes)}, one a node count", hint)
+        require(field not in found, "zip", text, f"{field} once", hint)
+        found[field] = tuple(values.split(","))
+        require(re.fullmatch(r"\w+(\.\w+)*", field) is not None, "zip", text, "FIELD=a,b", hint)
+    return found
+
+
+def check_fields(
+    vary: dict[str, tuple[str, ...]], zipped: dict[str, tuple[str, ...]], modes: tuple[str, ...], until: str | None
+) -> None:
+    """Whether what varies is not what the study itself sets.
+
+    Raises:
+        InputError: it is.
+    """
+    for flag, fields in (("vary", vary), ("zip", zipped)):
+        for field in fields:
+            require(flag == "vary" or field not in vary, flag, field, "a field that is not varied too")
+            fixed = [mode for mode in modes if mode != "adaptive"]
+            batch = field == "global_batch" and flag == "zip" and bool(fixed)
+            require(not batch, flag, field, f"another field: mode {' '.join(fixed)} sets it", "--mode adaptive")
+            policy = field.split(".")[0] == "policy" and until is not None and bool(fixed)
+            require(
+                not policy, flag, field, f"another field: mode {' '.join(fixed)} trains with policy fixed",
+                "--mode adaptive",
+            )  # fmt: skip

@@ -1,0 +1,90 @@
+"""`adabatch plan RECIPE --nodes`: what is read, and what comes of it. The sums are tried in test_plan_nodes.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from hpc_adabatch.cli import main
+from hpc_adabatch.command_line import parse_recipe
+from hpc_adabatch.errors import InputError
+from hpc_adabatch.study.ahead import NodesFlags, plan_ahead
+
+RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
+
+
+def written(folder: Path, *, sample_s: float = 1e-4, nodes: int = 2) -> str:
+    """A probe's file: passes take as long as their samples, so that a larger batch gains nothing on one node."""
+    steps = [{"micro_batch": size, "forward_backward": {"median_s": sample_s * size}} for size in (16, 64, 256)]
+    messages = {"fit": {"latency_s": 1e-4, "bandwidth_bytes_per_s": 1e9}}
+    content = {"nodes": nodes, "device_name": "a GPU", "steps": {"steps": steps}, "messages": messages}
+    (folder / "probe.json").write_text(json.dumps(content), encoding="utf-8")
+    return str(folder / "probe.json")
+
+
+def said(**flags: Any) -> str:
+    recipe, _, _ = parse_recipe("plan", [RECIPE])
+    console = Console(width=140, record=True, file=None)
+    with console.capture() as captured:
+        for part in plan_ahead(recipe, 1, NodesFlags(**flags)):
+            console.print(part)
+    return captured.get()
+
+
+def test_a_small_noise_scale_asks_for_fewer_nodes_than_a_large_one(tmp_path: Path) -> None:
+    probe = written(tmp_path, sample_s=2e-3)
+    little, much = (said(nodes="1,2,4,...,16", probe=probe, noise_scale=scale) for scale in (1.0, 1e5))
+    lines = {
+        name: next(line for line in text.splitlines() if line.startswith("soonest"))
+        for name, text in (("little", little), ("much", much))
+    }
+    assert " 16 samples" in lines["little"], little
+    assert " 256 samples" in lines["much"], much
+
+
+def test_the_noise_of_a_run_stands_for_a_number(tmp_path: Path) -> None:
+    lines = [
+        {"kind": "start", "cursor": 0, "global_batch": 16},
+        {"kind": "noise", "cursor": 1000, "noise_scale": 40.0},
+        {"kind": "decision", "cursor": 1000, "global_batch": 64},
+        {"kind": "noise", "cursor": 5000, "noise_scale": None},  # infinite: the gradient was lost in its noise
+        {"kind": "end", "cursor": 9000, "reason": "complete"},
+    ]
+    text = "".join(json.dumps({"step": 1, "epoch": 0, "time_s": 0.0, **line}) + "\n" for line in lines)
+    (tmp_path / "journal.jsonl").write_text(text, encoding="utf-8")
+    assert "goodput" in said(nodes="1,2", probe=written(tmp_path), from_run=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"nodes": "1,two"}, "nodes: given"),
+        ({"nodes": "1", "network": "ethernet"}, "network: given ethernet; allowed: p100"),
+        ({"nodes": "1", "network": "measured"}, "network: given measured; allowed: a probe on 2 nodes"),
+        ({"nodes": "1", "probe": "nowhere.json"}, "probe: given nowhere.json"),
+        ({"nodes": "1", "noise_scale": -1.0}, "noise_scale: given -1"),
+        ({"nodes": "1", "noise_scale": 3.0, "from_run": "x"}, "noise_scale: given 3"),
+        ({"nodes": "1", "from_run": "nowhere"}, "from_run: given nowhere"),
+    ],
+)
+def test_what_cannot_be_used_is_told(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        said(**flags)
+
+
+def test_a_probe_of_one_node_knows_no_network_between_nodes(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a probe on 1 node"):
+        said(nodes="1,2", network="measured", probe=written(tmp_path, nodes=1))
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", RECIPE, "--nodes", "1,2,4", "--network", "measured", "--probe", written(tmp_path)])
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "cheapest: 1 node" in printed
+    assert "the noise scale is not known" in printed

@@ -1,0 +1,142 @@
+"""results.csv: every cell with its numbers or its reason, and the hours that it used."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpc_adabatch.study import submissions
+from hpc_adabatch.study.collect import collect, write_results
+from hpc_adabatch.study.folder import StudyFolder
+from hpc_adabatch.study.results import CellResult, from_csv
+from hpc_adabatch.study.slurm import Slurm
+from hpc_adabatch.study.spec import Study
+from hpc_adabatch.study.status import find_states, remember
+from hpc_adabatch.study.submit import submit
+
+sys.path.insert(0, str(Path(__file__).parent / "fakes"))
+from fake_slurm import FakeSlurm
+from planned import cells, fake_slurm, finish, impatient, planned
+
+TRAINED: dict[str, Any] = {  # as docs/run-folder.md has it
+    "kind": None,
+    "task": "digits",
+    "steps": 900,
+    "samples_seen": 14400,
+    "wall_s": 61.5,
+    "samples_per_s": 250.0,
+    "initial_global_batch": 16,
+    "final_global_batch": 64,
+    "metric": {"name": "accuracy", "value": 0.953},
+    "reached": {"metric": "accuracy", "target": 0.92, "epoch": 6, "step": 700, "samples": 9000, "wall_s": 40.0},
+}
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    return fake_slurm(tmp_path, monkeypatch)
+
+
+def collected(study: Study, folder: StudyFolder, slurm: Slurm) -> dict[str, CellResult]:
+    states = find_states(study, folder, slurm)
+    remember(folder, states)
+    return {result.cell: result for result in collect(folder, states, slurm)}
+
+
+def run(fake: FakeSlurm, number: int, nodes_s: int, **more: Any) -> None:
+    """The job waited for 90 s, and ran."""
+    times = {"submit": "2026-11-21T15:00:00", "start": "2026-11-21T15:01:30", "end": f"2026-11-21T15:0{nodes_s}:30"}
+    fake.change(number, **times, elapsed=60 * (nodes_s - 1), **more)
+
+
+def test_numbers_of_a_measurement_and_of_a_training(tmp_path: Path, fake: FakeSlurm) -> None:
+    own = cells((1, 2), 1) + cells((2,), 1, "adaptive")
+    study, folder = planned(tmp_path, own)
+    slurm = impatient(tmp_path)
+    submit(study, folder, slurm, study.cells, say=lambda _: None)
+    finish(folder, "strong_n002_r1", global_batch=32)
+    finish(folder, "adaptive_n002_r1", **TRAINED)
+    run(fake, 81002, 7, state="COMPLETED")
+    found = collected(study, folder, slurm)
+    measured, trained = found["strong_n002_r1"], found["adaptive_n002_r1"]
+    assert (measured.step_s, measured.step_lower_s, measured.step_upper_s) == (0.1, 0.09, 0.12)
+    assert (measured.global_batch, measured.gradient_bytes, measured.exposed_s) == (32, 4000, 0.02)
+    assert measured.node_hours == pytest.approx(2 * 360 / 3600)
+    assert (measured.wait_s, measured.wall_s, measured.metric) == (90.0, None, "")
+    assert (trained.global_batch, trained.final_global_batch, trained.samples, trained.updates) == (16, 64, 14400, 900)
+    assert (trained.metric, trained.value, trained.step_s) == ("accuracy", 0.953, None)
+    assert (trained.reached_wall_s, trained.reached_samples, trained.reached_updates) == (40.0, 9000, 700)
+    assert (found["strong_n001_r1"].state, found["strong_n001_r1"].node_hours) == ("PENDING", 0.0)
+    write_results(folder, list(found.values()))
+    assert from_csv(folder.results.read_text()) == list(found.values())
+
+
+def test_failed_cells_stay_with_their_reason_and_all_attempts_count(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path, cells((2,), 2))
+    slurm = impatient(tmp_path)
+    submit(study, folder, slurm, study.cells, say=lambda _: None)
+    run(fake, 81001, 6, state="TIMEOUT", reason="TimeLimit", known=["sacct"])
+    submit(study, folder, slurm, study.cells, retry=("timeout",), say=lambda _: None)
+    run(fake, 81003, 3, state="OUT_OF_MEMORY", reason="OutOfMemory")
+    found = collected(study, folder, slurm)["strong_n002_r1"]
+    assert (found.state, found.reason, found.job_ids, found.attempts) == (
+        *("OOM", "OUT_OF_MEMORY (OutOfMemory)", "81001 81003", 2),
+    )
+    assert found.node_hours == pytest.approx(2 * (300 + 120) / 3600)
+    assert found.step_s is None
+
+
+def test_requeued_jobs_use_hours_at_every_start(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path, cells((2,), 1))
+    slurm = impatient(tmp_path)
+    submit(study, folder, slurm, study.cells, say=lambda _: None)
+    run(fake, 81001, 3, state="COMPLETED", restarts=2)
+    finish(folder, "strong_n002_r1")
+    assert collected(study, folder, slurm)["strong_n002_r1"].node_hours == pytest.approx(2 * 3 * 120 / 3600)
+
+
+def test_without_accounts_the_hours_are_what_slurm_said_when_it_was_asked(tmp_path: Path, fake: FakeSlurm) -> None:
+    fake.rule("sacct", accounts=False)
+    study, folder = planned(tmp_path, cells((2,), 1))
+    slurm = impatient(tmp_path)
+    submit(study, folder, slurm, study.cells, say=lambda _: None)
+    finish(folder, "strong_n002_r1")
+    run(fake, 81001, 3, state="COMPLETED")
+    before = collected(study, folder, slurm)["strong_n002_r1"]
+    fake.change(81001, known=[])
+    assert collected(study, folder, slurm)["strong_n002_r1"] == before
+    assert (before.node_hours, before.wait_s) == (pytest.approx(2 * 120 / 3600), 90.0)
+
+
+def test_without_accounts_a_training_tells_its_own_hours(tmp_path: Path, fake: FakeSlurm) -> None:
+    fake.rule("sacct", accounts=False)
+    study, folder = planned(tmp_path, cells((2, 4), 1, "adaptive"))
+    slurm = impatient(tmp_path)
+    submit(study, folder, slurm, study.cells, say=lambda _: None)
+    fake.change(81001, known=[])
+    fake.change(81002, known=[])
+    lines = [
+        json.dumps({"kind": "start", "time_s": 0.0}),
+        json.dumps({"kind": "step", "time_s": 180.0}),
+        '{"kind": "st',
+    ]
+    (folder.cell("adaptive_n002_r1") / "journal.jsonl").write_text("\n".join(lines))
+    found = collected(study, folder, slurm)
+    assert found["adaptive_n002_r1"].node_hours == pytest.approx(2 * 180 / 3600)
+    assert (found["adaptive_n004_r1"].state, found["adaptive_n004_r1"].node_hours) == ("LOST", None)
+
+
+def test_hours_of_cells_on_this_machine_are_those_that_were_written_down(tmp_path: Path) -> None:
+    from hpc_adabatch.study import local
+
+    study, folder = planned(tmp_path, cells((2,), 1), where="local", template="")
+    times = ("2026-11-21T15:00:00+00:00", "2026-11-21T15:06:00+00:00")
+    for time, more in zip(times, ({"command": ["x"]}, {"exit_code": 1, "stopped": ""}), strict=True):
+        folder.append(json.dumps({"cell": "strong_n002_r1", "attempt": 1, "time": time, **more}))
+    assert submissions.read(folder)["strong_n002_r1"][0].exit_code == 1
+    found = collect(folder, local.find_states(study, folder), None)[0]
+    assert (found.state, found.reason, found.attempts, found.node_hours) == ("FAILED", "exit code 1", 1, 0.2)

@@ -1,0 +1,352 @@
+"""No cell is submitted twice, whatever happens between intent, sbatch and its answer."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from hpc_adabatch.errors import InputError
+from hpc_adabatch.study import submissions
+from hpc_adabatch.study.cancel import cancel
+from hpc_adabatch.study.cells import Cell, select
+from hpc_adabatch.study.folder import StudyFolder
+from hpc_adabatch.study.slurm import Slurm, SlurmError
+from hpc_adabatch.study.slurm_answers import Job
+from hpc_adabatch.study.spec import Study
+from hpc_adabatch.study.status import find_states
+from hpc_adabatch.study.submit import dry_run, parse_retry, sbatch_command, submit, to_submit
+
+sys.path.insert(0, str(Path(__file__).parent / "fakes"))
+from fake_slurm import FakeSlurm
+from planned import cells, fake_slurm, finish, impatient, planned, study_command, variables
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    return fake_slurm(tmp_path, monkeypatch)
+
+
+def names(fake: FakeSlurm) -> list[str]:
+    return [job["name"].split(":")[2] for job in fake.jobs()]
+
+
+def call(study: Study, folder: StudyFolder, slurm: Slurm, **how: object) -> list[str]:
+    return [cell.name for cell in submit(study, folder, slurm, study.cells, say=lambda _: None, **how)]  # type: ignore[arg-type]
+
+
+def test_every_cell_once_and_only_once(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    slurm = impatient(tmp_path)
+    everything = [cell.name for cell in study.cells]
+    assert call(study, folder, slurm) == everything
+    assert call(study, folder, slurm) == []
+    assert names(fake) == everything
+    written = submissions.read(folder)
+    assert {cell: [attempt.job_id for attempt in attempts] for cell, attempts in written.items()} == {
+        name: [str(81001 + index)] for index, name in enumerate(everything)
+    }
+
+
+def test_the_call_of_sbatch(tmp_path: Path) -> None:
+    study, folder = planned(tmp_path, sbatch=("--comment=it's", "--time=5"))
+    cell = replace(study.cells[1], arguments=("--name=a b", "--policy.text=0:16 2ep:64"))
+    out = folder.path / "cells" / "strong_n002_r1"
+    assert sbatch_command(study, folder, cell, 2, after="81000") == [
+        "sbatch",
+        "--parsable",
+        "--nodes=2",
+        "--ntasks-per-node=1",
+        "--job-name=adabatch:scaling:strong_n002_r1:a1b2c3-2",
+        f"--output={out}/slurm-%j.out",
+        f"--chdir={tmp_path}",
+        "--export=ALL,ADABATCH_LAUNCHER=srun",
+        "--comment=it's",
+        "--time=5",
+        "--dependency=afterany:81000",
+        str(folder.path / "train.sbatch"),
+        "measure",
+        str(folder.path / "recipe.yaml"),
+        "--name=a b",
+        "--policy.text=0:16 2ep:64",
+        "--out",
+        str(out),
+    ]
+
+
+def test_dry_run_prints_what_a_shell_turns_into_the_same_jobs_and_submit_knows_them(
+    tmp_path: Path, fake: FakeSlurm
+) -> None:
+    odd = tmp_path / 'it\'s 100% "odd" $HOME'
+    odd.mkdir()
+    study, folder = planned(odd, sbatch=("--comment=two words; rm -rf *",))
+    before = sorted(odd.rglob("*"))
+    chosen = to_submit(find_states(study, folder, impatient(odd)), study.cells, ())
+    lines = list(dry_run(study, folder, chosen, ["SBATCH_PARTITION"], chain=True))
+    assert sorted(odd.rglob("*")) == before
+    assert fake.jobs() == []
+    assert lines[:2] == ["unset SBATCH_PARTITION", f"cd {shlex.quote(str(odd))}"]
+    subprocess.run(["bash", "-ec", "\n".join(lines)], check=True, cwd=tmp_path)
+    wanted = [sbatch_command(study, folder, cell, 1)[1:] for cell in study.cells]
+    without = [[word for word in job["arguments"] if "--dependency" not in word] for job in fake.jobs()]
+    assert without == wanted
+    assert "--dependency=afterany:81001" in fake.jobs()[1]["arguments"]
+    assert call(study, folder, impatient(odd)) == []
+    assert len(fake.jobs()) == len(study.cells)
+
+
+def test_a_chain_waits_for_the_job_before_also_in_the_next_call(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    slurm = impatient(tmp_path)
+    submit(study, folder, slurm, study.cells[:2], chain=True, say=lambda _: None)
+    call(study, folder, slurm, chain=True)
+    after = [[word for word in job["arguments"] if "dependency" in word] for job in fake.jobs()]
+    assert after == [[], *([f"--dependency=afterany:{81001 + index}"] for index in range(3))]
+
+
+def test_sbatch_refusing_half_way_loses_nothing(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    slurm = impatient(tmp_path)
+    fake.rule("sbatch", refuse_at=3)
+    with pytest.raises(SlurmError) as caught:
+        call(study, folder, slurm)
+    assert str(caught.value) == (
+        "strong_n001_r2: sbatch ended with 1 and said: sbatch: error: AssocMaxSubmitJobLimit; "
+        "the 2 submitted before it stay; submit again to go on"
+    )
+    states = {status.cell.name: (status.state, status.reason) for status in find_states(study, folder, slurm).cells}
+    assert states["strong_n001_r1"][0] == "PENDING"
+    assert states["strong_n001_r2"][0] == "PLANNED"
+    assert "AssocMaxSubmitJobLimit" in states["strong_n001_r2"][1]
+    assert call(study, folder, slurm) == ["strong_n001_r2", "strong_n002_r2"]
+    assert names(fake) == [cell.name for cell in study.cells]
+
+
+@pytest.mark.parametrize("rule", ["time_out_at", "odd_at"])
+def test_an_answer_that_leaves_open_whether_the_job_is_there(rule: str, tmp_path: Path, fake: FakeSlurm) -> None:
+    """ "Socket timed out on send/recv operation" is said of jobs that slurmctld has taken."""
+    study, folder = planned(tmp_path)
+    fake.rule("sbatch", **{rule: 2})
+    with pytest.raises(SlurmError, match="the 1 submitted before it stay"):
+        call(study, folder, impatient(tmp_path))
+    assert call(study, folder, impatient(tmp_path)) == ["strong_n001_r2", "strong_n002_r2"]
+    assert names(fake) == [cell.name for cell in study.cells]
+
+
+def test_nothing_is_submitted_while_it_is_not_known_what_is_there(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    fake.rule("squeue", down=True)
+    with pytest.raises(SlurmError, match="Unable to contact slurm controller"):
+        call(study, folder, impatient(tmp_path))
+    assert fake.calls("sbatch") == []
+
+
+def test_a_job_that_ran_and_was_forgotten_while_submit_was_dead_is_known_by_its_output(
+    tmp_path: Path, fake: FakeSlurm
+) -> None:
+    fake.rule("sacct", accounts=False)
+    study, folder = planned(tmp_path)
+    name = study.cells[0].name
+    submissions.write(folder, name, 1, command=["sbatch"])
+    (folder.make_cell(name) / "slurm-777.out").write_text("adabatch: error: no\n")
+    assert name not in call(study, folder, impatient(tmp_path))
+    assert submissions.read(folder)[name][0].job_id == "777"
+
+
+def test_an_accounted_job_is_known_by_its_name(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    cell = study.cells[0]
+    submissions.write(folder, cell.name, 1, command=["sbatch"])
+    fake.add(sbatch_command(study, folder, cell, 1)[1:])
+    fake.change(81001, state="FAILED", known=["sacct"])
+    assert cell.name not in call(study, folder, impatient(tmp_path))
+    states = find_states(study, folder, impatient(tmp_path))
+    assert (states.cells[0].state, states.cells[0].job_ids) == ("FAILED", ["81001"])
+
+
+def test_retry_takes_the_states_that_are_named_and_no_others(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    slurm = impatient(tmp_path)
+    call(study, folder, slurm)
+    for number, state in enumerate(("TIMEOUT", "OUT_OF_MEMORY", "FAILED", "RUNNING"), 81001):
+        fake.change(number, state=state)
+    assert call(study, folder, slurm) == []
+    assert call(study, folder, slurm, retry=("timeout", "oom")) == ["strong_n001_r1", "strong_n002_r1"]
+    assert [job["name"][-2:] for job in fake.jobs()] == ["-1"] * 4 + ["-2"] * 2
+    fake.change(81005, state="TIMEOUT")
+    finish(folder, "strong_n001_r1")
+    assert call(study, folder, slurm, retry=parse_retry("timeout, OOM")) == []
+    with pytest.raises(InputError, match="retry: given stalled; allowed: failed, timeout"):
+        parse_retry("stalled")
+
+
+def test_cells_are_chosen(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    submit(study, folder, impatient(tmp_path), select(study.cells, "nodes=2,repeat=1"), say=lambda _: None)
+    assert names(fake) == ["strong_n002_r1"]
+
+
+def test_cancel_ends_what_waits_or_runs(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    slurm = impatient(tmp_path)
+    call(study, folder, slurm)
+    fake.change(81001, state="RUNNING")
+    fake.change(81002, state="FAILED")
+    finish(folder, "strong_n001_r2")
+    assert [status.cell.name for status in cancel(study, folder, slurm, study.cells)] == [
+        "strong_n001_r1",
+        "strong_n002_r2",
+    ]
+    assert fake.calls("scancel")[0]["arguments"] == ["81001", "81004"]
+    for number in range(81001, 81005):
+        fake.change(number, known=[])
+    states = {status.cell.name: status.state for status in find_states(study, folder, slurm).cells}
+    assert states == {
+        "strong_n001_r1": "CANCELLED",
+        "strong_n002_r1": "LOST",
+        "strong_n001_r2": "OK",
+        "strong_n002_r2": "CANCELLED",
+    }
+
+
+# --- real processes ---------------------------------------------------------------------------------------------------
+
+
+def test_two_submits_at_once_submit_each_cell_once(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, _ = planned(tmp_path, cells((1, 2, 4), 3))
+    both = [study_command(tmp_path, "submit", "scaling") for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert Counter(names(fake)) == Counter(cell.name for cell in study.cells), said
+    assert codes in ([0, 0], [0, 2]), said
+    if codes == [0, 2]:
+        error = said[[process.returncode for process in both].index(2)][1]
+        assert error.count("\n") == 1
+        assert "in use by process" in error
+
+
+@pytest.mark.parametrize(("rule", "there"), [("kill_at", 2), ("kill_before_at", 1)])
+def test_a_submit_killed_in_the_middle_is_taken_up(rule: str, there: int, tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    fake.rule("sbatch", **{rule: 2})
+    killed = study_command(tmp_path, "submit", "scaling")
+    killed.communicate(timeout=60)
+    assert killed.returncode == -9
+    assert len(fake.jobs()) == there
+    fake.rule("sbatch")
+    began = time.monotonic()
+    again = study_command(tmp_path, "submit", "scaling")
+    said, errors = again.communicate(timeout=60)
+    assert (again.returncode, errors) == (0, "")
+    assert Counter(names(fake)) == Counter(cell.name for cell in study.cells)
+    if rule == "kill_at":
+        assert "job 81002, which an earlier call has submitted" in said
+    else:
+        assert "waiting" in said
+        assert time.monotonic() - began > 5
+    assert all(attempts[-1].job_id for attempts in submissions.read(folder).values())
+
+
+def test_an_sbatch_that_hangs_is_given_up_and_the_study_goes_on(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    fake.rule("sbatch", hang_at=1)
+    with pytest.raises(SlurmError, match="sbatch did not answer within 1 s; nothing was submitted"):
+        call(study, folder, Slurm(tmp_path, patience_s=1))
+    assert submissions.read(folder)["strong_n001_r1"][0].refused is False
+    assert variables(tmp_path)["FAKE_SLURM"] == str(fake.root)
+
+
+# --- any order of events ----------------------------------------------------------------------------------------------
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class MemorySlurm(Slurm):
+    """Takes jobs, and may crash, refuse, or be slow to take them: one event a call of sbatch.
+
+    ok, refuse, crash before the request is sent, crash after the job is there, crash while the request is on its way
+    (the job is there only after a while), an error although the job is there, an error and the job comes later.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.jobs: list[Job] = []
+        self.on_its_way: list[Job] = []
+        self.events: list[str] = []
+
+    def submit(self, command: Sequence[str]) -> str:
+        event = self.events.pop(0) if self.events else "ok"
+        if event == "crash before":
+            raise Crash
+        if event == "refuse":
+            raise SlurmError("sbatch: no")
+        name = next(word.partition("=")[2] for word in command if word.startswith("--job-name="))
+        number = str(1 + len(self.jobs) + len(self.on_its_way))
+        job = Job(job_id=number, name=name, state="PENDING", told="PENDING")
+        (self.on_its_way if "late" in event else self.jobs).append(job)
+        if event.startswith("crash"):
+            raise Crash
+        if event.startswith("error"):
+            raise SlurmError("sbatch: Socket timed out", unsure=True)
+        return number
+
+    def queue(self) -> list[Job]:
+        return list(self.jobs)
+
+    def accounting(self, job_ids: Sequence[str] = (), names: Sequence[str] = (), since: str = "") -> None:
+        return None
+
+    def control(self, job_id: str) -> None:
+        return None
+
+    def wait(self, seconds: float) -> None:
+        """What is on its way arrives, and a crash's time is over."""
+        self.jobs += self.on_its_way
+        self.on_its_way.clear()
+        raise TimeoutError
+
+
+EVENTS = ("ok", "refuse", "crash before", "crash after", "crash late", "error after", "error late")
+
+
+@settings(max_examples=150, deadline=None)
+@given(some.lists(some.tuples(some.lists(some.sampled_from(EVENTS), max_size=5), some.booleans()), max_size=5))
+def test_no_order_of_crashes_and_refusals_submits_a_cell_twice(
+    tmp_path_factory: pytest.TempPathFactory, rounds: list[tuple[list[str], bool]]
+) -> None:
+    """Each round is a submit with events; then a last one without any, which must find all cells submitted once."""
+    folder_of_tests = tmp_path_factory.mktemp("any")
+    study, folder = planned(folder_of_tests, cells((1, 2), 2))
+    slurm = MemorySlurm(folder_of_tests)
+
+    def attempt(chosen: Sequence[Cell]) -> bool:
+        try:
+            submit(study, folder, slurm, chosen, say=lambda _: None)
+        except (Crash, SlurmError):
+            return False
+        except TimeoutError:  # it waited: let the time that it waits for be over
+            lines = folder.submissions.read_text().replace(time.strftime("%Y-%m-%dT"), "2020-01-01T")
+            folder.submissions.write_text(lines)
+            return attempt(chosen)
+        return True
+
+    for events, half in rounds:
+        slurm.events = list(events)
+        attempt(study.cells[:2] if half else study.cells)
+    slurm.events = []
+    assert attempt(study.cells)
+    there = Counter(job.name.split(":")[2] for job in (*slurm.jobs, *slurm.on_its_way))
+    assert there == Counter(cell.name for cell in study.cells)
+    recorded = submissions.read(folder)
+    assert {attempts[-1].job_id for attempts in recorded.values()} == {job.job_id for job in slurm.jobs}
