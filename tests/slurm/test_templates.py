@@ -69,10 +69,22 @@ def job(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedPro
 
 def test_a_word_before_the_recipe_is_another_command(tmp_path: Path) -> None:
     assert "adabatch measure r.yaml --steps 20" in job("measure", "r.yaml", "--steps", "20", cwd=tmp_path).stdout
-    trained = job("r.yaml", "--out=x", cwd=tmp_path).stdout
-    assert "adabatch train r.yaml --out=x --resume auto" in trained
+    trained = job("r.yaml", "--out", "x", cwd=tmp_path).stdout
+    assert "adabatch train r.yaml --out x --resume auto" in trained
     trained = job("r.yaml", "--seed", "1", cwd=tmp_path).stdout
     assert "adabatch train r.yaml --seed 1 --out runs/r-81234 --resume auto" in trained
+
+
+def test_a_launcher_that_says_well_done_without_a_result_is_not_believed(tmp_path: Path) -> None:
+    """srun has ended with 0 where a requeued job's step could not be launched."""
+    fakes = tmp_path / "fakes"
+    shutil.copytree(HERE / "fakes", fakes, symlinks=True)
+    (fakes / "srun").write_text("#!/bin/sh\necho pmix\n", encoding="utf-8")
+    path = {"PATH": f"{fakes}:{os.environ['PATH']}"}
+    done = job("r.yaml", "--out", "x", cwd=tmp_path, SLURM_RESTART_COUNT="5", **path)
+    assert done.returncode == 75
+    assert "ended with 0, but there is no x/result.json" in done.stderr
+    assert job("doctor", cwd=tmp_path, **path).returncode == 0
 
 
 def test_a_job_that_was_stopped_is_queued_again_a_few_times_only(tmp_path: Path) -> None:

@@ -1,0 +1,208 @@
+"""The templates on a real Slurm: they train as by hand, and whatever ends a job, the next one goes on exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cluster import SlurmCluster
+from conftest import require
+
+pytestmark = pytest.mark.slurm
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "recipes" / "quickstart.yaml"
+TEMPLATE = ROOT / "slurm" / "cpu.sbatch"
+SHORT = ["--epochs=2", "--journal_every=1"]
+LONG = ["--epochs=60", "--journal_every=1", "--policy=fixed", "--global_batch=16", "--optimizer.lr=0.01"]
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+
+
+def submit(
+    cluster: SlurmCluster, folder: Path, *flags: str, sbatch: tuple[str, ...] = (), launcher: str = "srun"
+) -> int:
+    """Submits the template as it stands; its output and the run go to the folder."""
+    exported = f"--export=ALL,ADABATCH_HOME={ROOT},ADABATCH_LAUNCHER={launcher}"
+    where = [f"--chdir={folder}", exported, "--job-name=test"]
+    return cluster.sbatch(*where, *sbatch, TEMPLATE, RECIPE, *flags, f"--out={folder / 'run'}")
+
+
+def by_hand(folder: Path, ranks: int, *flags: str) -> Path:
+    """The same recipe through launch/run on this machine."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "HOROVOD_CYCLE_TIME": "0.1",
+    }
+    line = [ROOT / "launch" / "run", "-n", ranks, "adabatch", "train", RECIPE, *flags, "--out", folder / "run"]
+    done = subprocess.run(
+        list(map(str, line)), env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoint" / "last.pt", weights_only=True)["training"]["model"]
+
+
+def output(folder: Path) -> str:
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*.out"))
+
+
+def records(run: Path) -> list[dict[str, Any]]:
+    path = run / "journal.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def assert_same(found: Path, reference: Path) -> None:
+    """Bitwise equal weights; every step once, with the same loss at the same sample."""
+    a, b = weights(found), weights(reference)
+    for name in b:
+        assert torch.equal(a[name], b[name]), name
+    kept = ("step", "cursor", "loss", "global_batch")
+    lines = [[[r[k] for k in kept] for r in records(run) if r["kind"] == "statistics"] for run in (found, reference)]
+    assert lines[0] == lines[1]
+
+
+@pytest.fixture(scope="module")
+def short_by_hand(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    return {ranks: by_hand(tmp_path_factory.mktemp(f"hand{ranks}"), ranks, *SHORT) for ranks in (2, 4)}
+
+
+@pytest.mark.parametrize(("nodes", "launcher"), [(2, "srun"), (4, "srun"), (2, "mpirun"), (4, "mpirun")])
+def test_the_cpu_template_trains_as_by_hand(
+    nodes: int, launcher: str, cluster: SlurmCluster, short_by_hand: dict[int, Path], tmp_path: Path
+) -> None:
+    job = submit(cluster, tmp_path, *SHORT, sbatch=(f"--nodes={nodes}",), launcher=launcher)
+    assert cluster.wait(job, ENDED, 150)["JobState"] == "COMPLETED", output(tmp_path)
+    start = records(tmp_path / "run")[0]
+    assert (start["world_size"], start["launcher"]) == (nodes, launcher)
+    same_run(tmp_path / "run", short_by_hand[nodes], exact=nodes == 2)
+
+
+def test_the_cpu_template_trains_through_horovodrun_over_ssh(
+    namespaced_cluster: SlurmCluster, short_by_hand: dict[int, Path], tmp_path: Path
+) -> None:
+    job = submit(namespaced_cluster, tmp_path, *SHORT, launcher="horovodrun")
+    assert namespaced_cluster.wait(job, ENDED, 150)["JobState"] == "COMPLETED", output(tmp_path)
+    start = records(tmp_path / "run")[0]
+    assert (start["world_size"], start["nodes"]) == (2, 2)
+    same_run(tmp_path / "run", short_by_hand[2], exact=True)
+
+
+def same_run(found: Path, reference: Path, *, exact: bool) -> None:
+    """Two ranks sum in one order, so bit by bit; four in whichever order the network brings."""
+    if exact:
+        assert_same(found, reference)
+    results = [json.loads((run / "result.json").read_text(encoding="utf-8")) for run in (found, reference)]
+    for name in ("batches", "steps", "samples_seen", "world_size"):
+        assert results[0][name] == results[1][name]
+    a, b = weights(found), weights(reference)
+    for name in b:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return by_hand(tmp_path_factory.mktemp("undisturbed"), 2, *LONG)
+
+
+@pytest.fixture(scope="module")
+def small_cluster() -> Any:
+    """Two nodes, so that any two jobs are in each other's way; a preempted one has half a minute."""
+    require()
+    with SlurmCluster(2, 2, grace_s=30) as cluster:
+        yield cluster
+
+
+def until_it_trains(cluster: SlurmCluster, job: int, folder: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while not any(record["step"] >= step for record in records(folder / "run")):
+        assert cluster.job(job)["JobState"] in ("PENDING", "CONFIGURING", "RUNNING"), output(folder)
+        assert time.monotonic() < deadline, output(folder)
+        time.sleep(0.2)
+
+
+def finish(cluster: SlurmCluster, job: int, folder: Path) -> None:
+    """A job that Slurm has queued again ends well. It is not hurried: nodes refuse what they have just seen revoked."""
+    deadline = time.monotonic() + 240
+    while not (folder / "run" / "result.json").exists():  # Slurm shows the job's old end for a moment
+        assert time.monotonic() < deadline, output(folder)
+        time.sleep(0.5)
+    assert cluster.wait(job, "COMPLETED")["Restarts"] == "1", output(folder)
+
+
+def left(cluster: SlurmCluster, job: int, expected: str, at_most_s: float = 60) -> None:
+    """Waits until the job runs no more and is what it should be."""
+    began = time.monotonic()
+    while (state := cluster.job(job))["JobState"] != expected:
+        assert time.monotonic() - began < at_most_s, f"{state}\n{cluster.output(job)}"
+        time.sleep(0.2)
+
+
+def test_a_preempted_job_saves_itself_and_goes_on_exactly(
+    small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
+) -> None:
+    job = submit(small_cluster, tmp_path, *LONG)
+    until_it_trains(small_cluster, job, tmp_path, 100)
+    urgent = small_cluster.sbatch("-p", "high", "-N", "2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+    left(small_cluster, job, "PENDING")
+    assert records(tmp_path / "run")[-1]["kind"] == "end"  # it was told in time
+    small_cluster.wait(urgent, "COMPLETED", 60)
+    finish(small_cluster, job, tmp_path)
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_a_job_requeued_by_hand_goes_on_exactly(small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path) -> None:
+    job = submit(small_cluster, tmp_path, *LONG)
+    until_it_trains(small_cluster, job, tmp_path, 200)
+    small_cluster.run("scontrol", "requeue", job)
+    left(small_cluster, job, "PENDING")
+    finish(small_cluster, job, tmp_path)
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_a_job_at_the_end_of_its_time_is_queued_again_and_goes_on_exactly(
+    small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
+) -> None:
+    job = submit(small_cluster, tmp_path, *LONG, sbatch=("--time=1", "--signal=B:USR2@50"))
+    until_it_trains(small_cluster, job, tmp_path, 50)
+    left(small_cluster, job, "PENDING")
+    assert records(tmp_path / "run")[-1]["reason"] == "stop file"
+    small_cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=10")
+    finish(small_cluster, job, tmp_path)
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_a_job_that_loses_a_rank_ends_and_the_same_command_goes_on_exactly(
+    small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
+) -> None:
+    job = submit(small_cluster, tmp_path, *LONG)
+    until_it_trains(small_cluster, job, tmp_path, 200)
+    pid = small_cluster.rank_pid(job, 1)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    left(small_cluster, job, "FAILED")
+    assert not (tmp_path / "run" / "result.json").exists()
+    again = submit(small_cluster, tmp_path, *LONG)
+    assert small_cluster.wait(again, ENDED, 240)["JobState"] == "COMPLETED", output(tmp_path)
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_every_line_of_the_gpu_templates_is_accepted(make_cluster: Callable[..., SlurmCluster], tmp_path: Path) -> None:
+    """By nodes that have such GPUs on paper. --test-only says when the job would start, or what is wrong."""
+    cluster = make_cluster(2, 2, gpus={"p100": 1, "v100": 4, "a100": 4}, n_gpu_nodes=4)
+    for template in sorted((ROOT / "slurm").glob("*.sbatch")):
+        done = cluster.run("sbatch", "--test-only", template, "recipes/quickstart.yaml", cwd=tmp_path)
+        assert "to start at" in done.stderr, done.stderr
+    done = cluster.run("sbatch", "--test-only", "--gres=gpu:k80:4", ROOT / "slurm" / "v100.sbatch", "r", code=None)
+    assert done.returncode != 0  # the check can fail
