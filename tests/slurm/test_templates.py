@@ -96,6 +96,9 @@ def test_a_job_that_was_stopped_is_queued_again_a_few_times_only(tmp_path: Path)
     done = job("r.yaml", cwd=tmp_path, FAKE_CODE="75", SLURM_RESTART_COUNT="4", **path)
     assert done.returncode == 75
     assert "scontrol requeue 81234" in done.stdout
+    done = job("measure", "r.yaml", cwd=tmp_path, FAKE_CODE="75", **path)
+    assert done.returncode == 75
+    assert "scontrol requeue" not in done.stdout  # it has no checkpoint
     done = job("r.yaml", cwd=tmp_path, FAKE_CODE="75", SLURM_RESTART_COUNT="5", **path)
     assert done.returncode == 75
     assert "scontrol requeue" not in done.stdout
