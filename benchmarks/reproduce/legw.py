@@ -39,18 +39,12 @@ class Legw(Study):
                 f"{common} {legw} --learning_rate.warmup_epochs {self.warmup_epochs:g} --global_batch {k * self.base}"
             )
             rows.append(Row(name=f"LEGW k = {k}", flags=flags, says=f"batch {k * self.base}"))
-        none = "--learning_rate.warmup none --learning_rate.warmup_epochs 0"
         linear = (
             f"--learning_rate.scaling linear --learning_rate.warmup fixed --learning_rate.warmup_epochs {LINEAR_EPOCHS}"
         )
-        others = {
-            "linear": (linear, FACTORS[3:], "rate x k, warm-up of an epoch"),
-            "sqrt": (f"--learning_rate.scaling sqrt {none}", FACTORS[3:], "rate x sqrt(k), no warm-up"),
-        }
-        for name, (flags, factors, says) in others.items():
-            for k in factors:
-                text = f"{common} {flags} --global_batch {k * self.base}"
-                rows.append(Row(name=f"{name} k = {k}", flags=text, says=says))
+        k = FACTORS[-1]
+        flags = f"{common} {linear} --global_batch {k * self.base}"
+        rows.append(Row(name=f"linear k = {k}", flags=flags, says="rate x k, warm-up of an epoch"))
         return rows
 
     def drop(self, found: Found, row: str) -> float:
