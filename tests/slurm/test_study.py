@@ -71,7 +71,7 @@ def submit_and_die(cluster: SlurmCluster, folder: Path, tmp_path: Path) -> None:
     assert len(jobs_by_cell(folder)) < 18
 
 
-def until_nothing_is_to_come(study: Study, timeout_s: float = 400) -> dict[str, str]:
+def until_nothing_is_to_come(study: Study, timeout_s: float = 900) -> dict[str, str]:
     """States by cell."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -85,7 +85,7 @@ def until_nothing_is_to_come(study: Study, timeout_s: float = 400) -> dict[str, 
 
 def freeze(cluster: SlurmCluster, job: int) -> None:
     """A job whose rank stands still until its time is over."""
-    cluster.wait(job, "RUNNING", 300)
+    cluster.wait(job, "RUNNING", 900)
     os.kill(cluster.rank_pid(job, 0), signal.SIGSTOP)
     cluster.expire(job)
 
