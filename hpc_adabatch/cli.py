@@ -4,21 +4,22 @@ Exit codes: 0 done, 1 a fault of the program, 2 input that cannot be used, 75 st
 again, 130 stopped by the user.
 
 Not here: what the commands do (training/run.py, training/preview.py, probe/, cluster/doctor.py), recipes
-(command_line.py).
+(command_line.py), how a rank's fault ends all of them (all_ranks.py).
 """
 
 from __future__ import annotations
 
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
+from .all_ranks import complain, on_all_ranks
 from .errors import InputError, require
+from .study.flags import NodesFlags
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -57,7 +58,7 @@ class TrainFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanFlags:
+class PlanFlags(NodesFlags):
     """For whom to plan."""
 
     ranks: int = 1
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
         found = launch()
         if found is None or found.rank == 0:
-            _complain(error)
+            complain(error)
         else:  # whoever ends first with an error makes mpirun end the others, and rank 0 has something to say
             time.sleep(PATIENCE_S)
         code = 2
@@ -134,22 +135,18 @@ def train(arguments: list[str]) -> int:
                 watchdog=Watchdog(limit_s, cluster.rank, note=file),
             ).train()
 
-        return _on_all_ranks(run)
+        return on_all_ranks(run)
 
 
 def plan(arguments: list[str]) -> int:
     """Prints what a recipe will do."""
     from .command_line import parse_recipe
-    from .study.ahead import NodesFlags, plan_ahead
+    from .study.ahead import plan_ahead
     from .training.preview import preview
     from .training.progress import Display
 
-    @dataclass(frozen=True, kw_only=True)
-    class Flags(NodesFlags, PlanFlags):
-        """All of them."""
-
-    recipe, given, _ = parse_recipe("plan", arguments, Flags)
-    flags = Flags(**{name: given[name] for name in Flags.__dataclass_fields__})
+    recipe, given, _ = parse_recipe("plan", arguments, PlanFlags)
+    flags = PlanFlags(**{name: given[name] for name in PlanFlags.__dataclass_fields__})
     if flags.nodes is None:
         preview(recipe, flags.ranks, measure=flags.measure)
         return 0
@@ -176,7 +173,7 @@ def probe(arguments: list[str]) -> int:
         measure(recipe, out, seconds=flags["seconds"], cluster=cluster)
         return 0
 
-    return _on_all_ranks(run)
+    return on_all_ranks(run)
 
 
 def measure(arguments: list[str]) -> int:
@@ -191,7 +188,7 @@ def measure(arguments: list[str]) -> int:
         measure_step(recipe, flags, cluster)
         return 0
 
-    return _on_all_ranks(run)
+    return on_all_ranks(run)
 
 
 def study(arguments: list[str]) -> int:
@@ -217,7 +214,7 @@ def noise(arguments: list[str]) -> int:
                 Display(True).console.print(part)
         return 0
 
-    return _on_all_ranks(run)
+    return on_all_ranks(run)
 
 
 def report(arguments: list[str]) -> int:
@@ -269,38 +266,3 @@ def _flags_alone(command: str, arguments: list[str], flags: type) -> Namespace:
         raise explain(str(error), parser) from error
     require(found["late"] is None, "RECIPE", f"{found['late']} after the flags", "the recipe first", hint)
     return found
-
-
-def _on_all_ranks(work: Callable[[Cluster], int]) -> int:
-    """Joins the other ranks, works and leaves. Faults on one rank end all."""
-    from .cluster import Cluster
-
-    cluster = Cluster.start()
-    try:
-        code = work(cluster)
-    except InputError as error:
-        if not error.shared:  # the other ranks know nothing of it
-            _complain(error, f" (rank {cluster.rank})" if cluster.size > 1 else "")
-            cluster.abort(2)
-        if cluster.leads:
-            _complain(error)
-        code = 2
-    except BaseException as error:
-        _report_fault(error, cluster.rank)
-        cluster.abort(130 if isinstance(error, KeyboardInterrupt) else 1)
-        raise
-    cluster.stop()
-    return code
-
-
-def _complain(error: InputError, where: str = "") -> None:
-    print(f"adabatch: error{where}: {error}", file=sys.stderr, flush=True)
-
-
-def _report_fault(error: BaseException, rank: int) -> None:
-    """The traceback of the rank that failed; one line from ranks that only lost a peer."""
-    if type(error).__name__ == "HorovodInternalError":
-        print(f"adabatch: rank {rank} ends because another rank did", file=sys.stderr, flush=True)
-        return
-    text = "".join(traceback.format_exception(error)).rstrip()
-    print("\n".join(f"adabatch: rank {rank}: {line}" for line in text.splitlines()), file=sys.stderr, flush=True)

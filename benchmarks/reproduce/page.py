@@ -96,6 +96,7 @@ def write_page(
     notes = [cell.known() for cell in cells if cell.result() is not None]
     data = "--images DIR" if study.needs == "images" else "--text TRAIN,TEST"
     setting = "" if flags.setting == "quick" else f" --setting {flags.setting}"
+    setting += "" if len(flags.seeds) > 1 else f" --seeds {flags.seeds[0]}"
     recipe = yaml.safe_load((ROOT / "recipes" / study.recipe).read_text(encoding="utf-8"))
     table = table_lines(lines, found)
     page = [

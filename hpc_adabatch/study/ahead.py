@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +23,13 @@ from ..probe.steps import micro_batches
 from ..recipe import Recipe
 from ..training.journal import Record, read
 from ..training.preview import seconds_per_pass
+from .flags import NodesFlags
+from .nodes import node_counts
 from .scaling.network import Network, measured, preset
-from .scaling.plan_nodes import Machine, PassTimes, node_counts, plan_nodes, tables
+from .scaling.plan_nodes import Machine, PassTimes, plan_nodes, tables
 from .scaling.target import Stretch, constant, from_run
 
 MOST_TIMED = 6  # micro-batches, the largest ones: small ones say little about large batches
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodesFlags:
-    """For which machine to plan."""
-
-    nodes: str | None = None
-    """Node counts to compare, such as 1,2,4,...,4096: which is soonest, and which cheapest in node-hours."""
-    network: str = "v100"
-    """Between and within nodes: p100, p100-nvlink, p100-fdr, p100-aries, v100, or measured (with --probe)."""
-    probe: str | None = None
-    """File of `adabatch probe RECIPE --out FILE` on one such node or more; passes are timed here when not given."""
-    noise_scale: float | None = None
-    """Of the gradient, in samples, as `adabatch noise` finds it."""
-    from_run: str | None = None
-    """Folder of a run that measured its noise scale as it trained; instead of a number."""
 
 
 def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterator[RenderableType]:
@@ -56,7 +41,7 @@ def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterat
     assert flags.nodes is not None
     both = flags.noise_scale is not None and flags.from_run is not None
     require(not both, "noise_scale", flags.noise_scale, "one of --noise_scale and --from_run", "--from_run runs/NAME")
-    counts = node_counts(flags.nodes)
+    counts = sorted(node_counts(flags.nodes))
     probe = _probe(Path(flags.probe)) if flags.probe is not None else None
     network = _network(flags.network, ranks_per_node, probe)
     recipe.task.fetch()

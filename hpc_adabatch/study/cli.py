@@ -222,12 +222,12 @@ def predict(arguments: list[str]) -> int:
     """Says what more nodes would bring."""
     name, given = parse("predict", arguments, PredictFlags)
     folder, study = _load(name, given["folder"])
+    from .nodes import node_counts
     from .scaling.predict import predict as predict_steps
     from .scaling.predict import tables
     from .terminal import show
-    from .wishes import parse_nodes
 
-    for part in tables(predict_steps(_collect(study, folder), parse_nodes(given["nodes"]), far=given["far"])):
+    for part in tables(predict_steps(_collect(study, folder), node_counts(given["nodes"]), far=given["far"])):
         show(part)
     return 0
 

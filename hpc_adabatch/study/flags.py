@@ -1,8 +1,8 @@
-"""The flags of ``adabatch study``, and how a command line becomes them.
+"""The flags of ``adabatch study`` and of ``adabatch plan --nodes``, and how a command line becomes them.
 
 A word such as --dry-run stands for itself, and a value may look like a flag: --sbatch --time=5.
 
-Not here: what the values must be (wishes.py), what is done (cli.py).
+Not here: what the values must be (checks.py, nodes.py), what is done (cli.py).
 """
 
 from __future__ import annotations
@@ -101,6 +101,22 @@ class PlanFlags:
     """local: all ranks on this machine, one cell after another, without Slurm."""
     folder: str = "studies"
     """In which the study's folder lies."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodesFlags:
+    """For which machine to plan."""
+
+    nodes: str | None = None
+    """Node counts to compare, such as 1,2,4,...,4096: which is soonest, and which cheapest in node-hours."""
+    network: str = "v100"
+    """Between and within nodes: p100, p100-nvlink, p100-fdr, p100-aries, v100, or measured (with --probe)."""
+    probe: str | None = None
+    """File of `adabatch probe RECIPE --out FILE` on one such node or more; passes are timed here when not given."""
+    noise_scale: float | None = None
+    """Of the gradient, in samples, as `adabatch noise` finds it."""
+    from_run: str | None = None
+    """Folder of a run that measured its noise scale as it trained; instead of a number."""
 
 
 def parse(

@@ -8,7 +8,7 @@
 Repeats are the outermost loop: what is there when a study is cut short are whole repeats, and a machine that drifts
 does so across all cells. Repeats that train differ in their seed, those that measure do not.
 
-Not here: reading flags (wishes.py), names of cells (cells.py), what a node is asked for (placement.py).
+Not here: reading flags (checks.py, nodes.py), names of cells (cells.py), what a node is asked for (placement.py).
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import require
 from .cells import Cell, cell_name, variants
+from .checks import asked, check_fields, check_recipe, parse_fields, parse_modes, parse_zipped
 from .flags import PlanFlags
+from .nodes import node_counts
 from .placement import split_flags, time_limit_s
 from .spec import Study, check_name
-from .wishes import asked, check_fields, check_recipe, parse_fields, parse_modes, parse_nodes, parse_zipped
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
@@ -65,7 +66,7 @@ def make_study(
     """
     check_name(name)
     modes = parse_modes(flags.mode)
-    nodes = parse_nodes(flags.nodes)
+    nodes = node_counts(flags.nodes)
     for field, least in (("ranks_per_node", 1), ("repeats", 1), ("warmup", 0), ("steps", 1)):
         value = getattr(flags, field)
         require(value >= least, field, value, f"{least} or more", f"--{field.replace('_', '-')} {max(least, 2)}")

@@ -12,7 +12,8 @@ from rich.console import Console
 from hpc_adabatch.cli import main
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.study.ahead import NodesFlags, plan_ahead
+from hpc_adabatch.study.ahead import plan_ahead
+from hpc_adabatch.study.flags import NodesFlags
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 

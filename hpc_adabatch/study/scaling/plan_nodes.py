@@ -197,23 +197,3 @@ def in_words(row: Cost) -> str:
     batch = f"{how[row.mode]}, {batches(row)} samples"
     time = f"{number(row.seconds / 3600)} hours, {number(row.node_hours)} node-hours"
     return f"{row.nodes} node{'s' if row.nodes > 1 else ''} with {batch}: {time}"
-
-
-def node_counts(text: str) -> list[int]:
-    """Reads "1,2,4,8", and "1,2,4,...,4096" for doubling up to the last.
-
-    Raises:
-        InputError: neither.
-    """
-    words = [word.strip() for word in text.split(",")]
-    doubled = [n for n, word in enumerate(words) if word in ("...", "\N{HORIZONTAL ELLIPSIS}")]
-    numbers = [int(word) for n, word in enumerate(words) if n not in doubled and word.isdecimal()]
-    good = len(numbers) + len(doubled) == len(words) and min(numbers, default=0) >= 1
-    placed = not doubled or (doubled == [len(words) - 2] and len(numbers) >= 2)
-    require(good and placed, "nodes", text or "nothing", "counts with commas", "--nodes 1,2,4,...,4096")
-    if not doubled:
-        return sorted(set(numbers))
-    *first, last = numbers
-    while 2 * first[-1] < last:
-        first.append(2 * first[-1])
-    return sorted({*first, last})

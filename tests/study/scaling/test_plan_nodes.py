@@ -12,12 +12,12 @@ from rich.console import Console
 
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.study.scaling.network import Link, Network, hierarchical_s, preset
-from hpc_adabatch.study.scaling.plan_nodes import Machine, NodesPlan, PassTimes, node_counts, plan_nodes, tables
+from hpc_adabatch.study.scaling.plan_nodes import Machine, NodesPlan, PassTimes, plan_nodes, tables
 from hpc_adabatch.study.scaling.target import constant
 
 PASSES = PassTimes({8: 0.03, 32: 0.06, 128: 0.18}, 128)  # a V100 and ResNet-50, about
 MACHINE = Machine(passes=PASSES, network=preset("v100"), gradient_bytes=102e6)
-NODES = node_counts("1,2,4,...,4096")
+NODES = [2**power for power in range(13)]
 
 
 def planned(noise_scale: float, *, nodes: list[int] = NODES, machine: Machine = MACHINE) -> NodesPlan:
@@ -110,15 +110,6 @@ def test_what_is_printed() -> None:
     assert "soonest: 2 nodes with a fixed batch" in text
     assert "left out, more ranks than samples of the largest batch: nodes 4096" in text
     assert "node-hours" in text
-
-
-def test_node_counts() -> None:
-    assert node_counts("8, 1,2") == [1, 2, 8]
-    assert node_counts("1,2,4,...,16") == [1, 2, 4, 8, 16]
-    assert node_counts("3,...,20") == [3, 6, 12, 20]
-    for text in ("", "0,1", "1,two", "...,8", "1,...", "1,...,8,16", "-1"):
-        with pytest.raises(InputError, match=r"--nodes 1,2,4,\.\.\.,4096"):
-            node_counts(text)
 
 
 def test_what_cannot_be() -> None:

@@ -1,6 +1,6 @@
 """What the flags of ``plan`` ask for, read and checked one by one.
 
-Not here: what follows from all of them together (grid.py).
+Not here: node counts (nodes.py), what follows from all of them together (grid.py).
 """
 
 from __future__ import annotations
@@ -26,20 +26,6 @@ def parse_modes(text: str) -> tuple[str, ...]:
         require(mode in MODES, "mode", mode or "nothing", ", ".join(MODES), "--mode strong,adaptive")
     require(len(set(modes)) == len(modes), "mode", text, "each once", "--mode strong,adaptive")
     return modes
-
-
-def parse_nodes(text: str) -> tuple[int, ...]:
-    """Node counts, as in ``--nodes 1,2,4``.
-
-    Raises:
-        InputError: they are none.
-    """
-    hint = "--nodes 1,2,4"
-    require(re.fullmatch(r"\d{1,6}(,\d{1,6})*", text) is not None, "nodes", text, "whole numbers", hint)
-    nodes = tuple(int(part) for part in text.split(","))
-    require(min(nodes) >= 1, "nodes", text, "1 or more", hint)
-    require(len(set(nodes)) == len(nodes), "nodes", text, "each once; --repeats repeats", hint)
-    return nodes
 
 
 def asked(flags: PlanFlags, words: tuple[str, ...]) -> dict[str, str]:
