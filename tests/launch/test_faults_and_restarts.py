@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+from hpc_adabatch.training import journal
+
 pytestmark = pytest.mark.launch
 RUN = [
     "train",
@@ -33,7 +35,7 @@ def state(folder: Path) -> dict[str, Any]:
 
 def records(folder: Path) -> list[dict[str, Any]]:
     path = folder / "journal.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return journal.read(path) if path.exists() else []
 
 
 def assert_same_training(found: Path, reference: Path) -> None:

@@ -74,6 +74,13 @@ class Slurm:
             time.sleep(0.1)
         return job
 
+    def until_it_says(self, job_id: int, word: str, timeout_s: float = 60) -> None:
+        """Returns when the word is in the job's output: RUNNING only means that Slurm has begun to start it."""
+        deadline = time.monotonic() + timeout_s
+        while word not in self.output(job_id):
+            assert time.monotonic() < deadline, f"{self.job(job_id)}\n{self.output(job_id)}"
+            time.sleep(0.1)
+
     def hurry(self, job_id: int) -> None:
         """A requeued job, once its processes are gone, waits no longer for its BeginTime."""
         while (job := self.job(job_id))["Reason"] != "BeginTime":

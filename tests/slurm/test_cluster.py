@@ -110,9 +110,10 @@ def test_a_job_is_requeued_by_hand(cluster: SlurmCluster) -> None:
 
 
 def test_a_job_is_preempted_and_comes_back(cluster: SlurmCluster) -> None:
-    script = "trap 'echo told' USR2; " + SLEEP_ONCE.replace("sleep 300", "{ sleep 300 & wait; wait; }")
+    script = "trap 'echo told' USR2; echo ready; " + SLEEP_ONCE.replace("sleep 300", "{ sleep 300 & wait; wait; }")
     low = cluster.sbatch("-w", "node2", "--exclusive", "--signal=B:USR2@60", "--open-mode=append", "--wrap", script)
     cluster.wait(low, "RUNNING")
+    cluster.until_it_says(low, "ready")
     high = cluster.sbatch("-w", "node2", "--exclusive", "--partition=high", "--wrap", "sleep 1")
     assert cluster.wait(high)["JobState"] == "COMPLETED"
     assert cluster.wait(low, {"PENDING", "COMPLETED"})["Restarts"] == "1"

@@ -17,6 +17,8 @@ import torch
 from cluster import SlurmCluster
 from conftest import require
 
+from hpc_adabatch.training import journal
+
 pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "quickstart.yaml"
@@ -60,7 +62,7 @@ def output(folder: Path) -> str:
 
 def records(run: Path) -> list[dict[str, Any]]:
     path = run / "journal.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return journal.read(path) if path.exists() else []
 
 
 def assert_same(found: Path, reference: Path) -> None:
