@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit  # not scipy.stats, whose import takes every rank a second
 
 from ..errors import require
 from .noise import Measurement
@@ -107,7 +107,7 @@ class Smoother:
         mean = self._sums / self._weight
         covariance = (self._products / self._weight - np.outer(mean, mean)) / (steps - 1.0)  # of the mean
         along, across, loss = (float(x) if math.isfinite(x) else None for x in self._others / self._weight)
-        low, high = fieller(mean, covariance, float(student.ppf((1 + CONFIDENCE) / 2, steps - 1.0)))
+        low, high = fieller(mean, covariance, float(stdtrit(steps - 1.0, (1 + CONFIDENCE) / 2)))
         return Estimate(
             variance=float(mean[0]),
             signal=float(mean[1]),

@@ -34,8 +34,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import f as fisher
-from scipy.stats import t as student
+from scipy.special import fdtri, stdtrit
 
 from .profile import Profile
 from .statistics import CONFIDENCE, Interval
@@ -162,7 +161,7 @@ class ScalingModel:
 
     def quantile(self) -> float:
         """Student's t for the noise; there must have been repeats."""
-        return float(student.ppf((1 + CONFIDENCE) / 2, self.degrees))
+        return float(stdtrit(self.degrees, (1 + CONFIDENCE) / 2))
 
     def places(self, part: Part) -> list[tuple[Place, np.ndarray, float]]:
         """Place, (jobs,) times, and the scale of their errors; not where all of the part is 0."""
@@ -216,7 +215,7 @@ class Account:
 
     def plausible(self, degrees: int) -> bool:
         """Whether the residuals may be noise, whose size is known with so many degrees of freedom."""
-        return degrees > 0 and self.misfit <= float(fisher.ppf(PLAUSIBLE, len(self.values), degrees))
+        return degrees > 0 and self.misfit <= float(fdtri(len(self.values), degrees, PLAUSIBLE))
 
     def widened(self) -> Account:
         return replace(self, deviations=max(1.0, math.sqrt(self.misfit)) * self.deviations)

@@ -23,7 +23,7 @@ import math
 
 import numpy as np
 from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.special import log_ndtr, ndtri
 
 from .network import CHUNK_BYTES, Link, Network, chunks
 
@@ -42,13 +42,13 @@ def expected_latest_s(ranks: int, median_s: float, sigma: float) -> float:
     """Mean lateness of the latest of so many ranks, lognormal and independent."""
 
     def beyond(x: float) -> float:  # P(latest > median_s e^x), times dt/dx
-        return float(-np.expm1(ranks * norm.logcdf(x / sigma))) * math.exp(x)
+        return float(-np.expm1(ranks * log_ndtr(x / sigma))) * math.exp(x)
 
     if sigma == 0:
         return median_s
     top = sigma * (10 + sigma)  # beyond lies nothing that a float could see
     below = math.exp(-top)  # so early is nobody
-    middle = sigma * float(norm.ppf(0.5 ** (1 / ranks)))
+    middle = sigma * float(ndtri(0.5 ** (1 / ranks)))
     return median_s * (below + quad(beyond, -top, top, points=[middle], limit=200)[0])
 
 

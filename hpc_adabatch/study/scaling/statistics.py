@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 LEAST_JOBS = 3  # with two, Student's t is 12.7 standard errors: a bar that says nothing
@@ -128,5 +128,5 @@ def _of_logarithms(seconds: Sequence[float]) -> tuple[float, float]:
 def _interval(centre: float, variance: float, degrees: float, *, enough: bool) -> Interval:
     if not enough:
         return Interval(value=math.exp(centre))
-    reach = float(student.ppf((1 + CONFIDENCE) / 2, degrees)) * math.sqrt(variance)
+    reach = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
     return Interval(value=math.exp(centre), low=math.exp(centre - reach), high=math.exp(centre + reach))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -124,5 +125,11 @@ def study_command(folder: Path, *arguments: object, **more: Any) -> subprocess.P
         stdout=pipe,
         stderr=pipe,
         text=True,
+        preexec_fn=heed_interrupts,
         **more,
     )
+
+
+def heed_interrupts() -> None:
+    """Also where the tests run in a shell's background, which ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
