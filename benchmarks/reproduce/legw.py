@@ -79,8 +79,8 @@ class LegwRows(Legw):
     name = "legw-rows"
     title = "LEGW (1901.08256): an LSTM over the rows of images"
     recipe = "cifar10-row-lstm-legw.yaml"
-    base, rate, warmup_epochs = 16, 0.00625, 0.1
-    grid = ((0.003125, 0.1), (0.00625, 0.1), (0.0125, 0.1), (0.025, 0.1))
+    base, rate, warmup_epochs = 16, 0.003, 0.1
+    grid = ((0.0015, 0.1), (0.003, 0.1), (0.006, 0.1))
     settings: ClassVar[dict[str, str]] = {"quick": "--epochs 15 --max_micro_batch 128", "full": ""}
     about = (
         "Quick: one layer of 128 units over the 32 rows of 32x32 images, 20,000 of them, base batch 16 (64 times that: "
