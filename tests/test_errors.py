@@ -6,7 +6,7 @@ import copy
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch import InputError
@@ -21,7 +21,6 @@ def test_the_line_says_what_was_given_what_is_allowed_and_what_to_type() -> None
     assert str(InputError("seed", -1, "0 or more")) == "seed: given -1; allowed: 0 or more"
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(), st.text(), st.text())
 def test_it_prints_one_line_whatever_it_is_given(field: str, given_text: str, allowed: str, hint: str) -> None:
     assert len(str(InputError(field, given_text, allowed, hint)).splitlines()) == 1
@@ -31,7 +30,6 @@ def test_newlines_and_indents_become_blanks() -> None:
     assert str(InputError("model", "a\r\n\t b", "c\n\nd")) == "model: given a b; allowed: c d"
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(), st.text(), st.text(), st.booleans())
 def test_it_survives_the_way_to_another_process(field: str, value: str, allowed: str, hint: str, shared: bool) -> None:
     error = InputError(field, value, allowed, hint)

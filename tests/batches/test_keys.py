@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -22,14 +22,12 @@ def splitmix64(seed: int, epoch: int, index: int) -> int:
     return z - 2**64 if z >= 2**63 else z
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**70), st.integers(0, 10_000), st.lists(st.integers(0, 2**40), min_size=1, max_size=20))
 def test_keys_equal_those_of_a_reference_in_python_integers(seed: int, epoch: int, indices: list[int]) -> None:
     keys = sample_keys(seed, epoch, torch.tensor(indices))
     assert keys.tolist() == [splitmix64(seed, epoch, index) for index in indices]
 
 
-@settings(deadline=None)
 @given(st.permutations(range(30)), st.integers(0, 30))
 def test_keys_and_draws_do_not_depend_on_the_grouping(order: list[int], cut: int) -> None:
     together, shuffled = sample_keys(7, 3, torch.arange(30)), torch.tensor(order)

@@ -55,7 +55,7 @@ def read(loader: Loader, sizes: Sequence[int], n_samples: int) -> tuple[list[int
     raise AssertionError("cycle ends only without sizes")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data(), st.booleans(), st.integers(1, 60), st.integers(1, 4), st.integers(1, 17), TAKES)
 def test_any_portions_give_the_order_of_the_sampler(
     data: st.DataObject, whole: bool, n_samples: int, n_ranks: int, chunk: int, sizes: list[int]

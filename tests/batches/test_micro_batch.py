@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.batches.micro_batch import even, is_even, next_even, passes_and_micro_batch, pieces
 from hpc_adabatch.batches.plan import share
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10_000), st.integers(1, 600))
 def test_a_share_is_split_into_the_fewest_equal_passes(local_batch: int, max_micro_batch: int) -> None:
     sizes = pieces(local_batch, max_micro_batch)
@@ -29,7 +28,6 @@ def test_splits_worked_by_hand(local_batch: int, sizes: list[int]) -> None:
     assert pieces(local_batch, 128) == sizes
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 2000), st.integers(1, 33), st.integers(1, 300))
 def test_the_fullest_rank_has_the_passes_that_are_announced(
     start: int, global_batch: int, n_ranks: int, max_micro_batch: int
@@ -53,13 +51,11 @@ MICRO = st.none() | st.integers(1, 64)
 WANTED = st.floats(0, 1000)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2000), RANKS, MICRO)
 def test_even_means_equally_many_samples_in_every_pass(batch: int, n_ranks: int, micro: int | None) -> None:
     assert is_even(batch, n_ranks, micro) == fits(batch, n_ranks, micro)
 
 
-@settings(deadline=None)
 @given(WANTED, RANKS, MICRO, LIMITS)
 def test_the_nearest_even_batch_within_the_limits_is_taken(
     wanted: float, n_ranks: int, micro: int | None, limits: tuple[int, int]
@@ -76,7 +72,6 @@ def test_the_nearest_even_batch_within_the_limits_is_taken(
         assert size == round(near)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 600), st.integers(1, 600), RANKS, MICRO)
 def test_the_next_even_batch_on_the_way_is_found(now: int, limit: int, n_ranks: int, micro: int | None) -> None:
     way = range(now + 1, limit + 1) if limit > now else range(now - 1, limit - 1, -1)
@@ -84,7 +79,6 @@ def test_the_next_even_batch_on_the_way_is_found(now: int, limit: int, n_ranks: 
     assert next_even(now, n_ranks, micro, limit=limit) == expected
 
 
-@settings(deadline=None)
 @given(st.lists(WANTED, min_size=2, max_size=2).map(sorted), RANKS, MICRO, LIMITS)
 def test_wanting_more_never_gives_less(
     wants: list[float], n_ranks: int, micro: int | None, limits: tuple[int, int]

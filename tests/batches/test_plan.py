@@ -6,7 +6,7 @@ import json
 from itertools import accumulate, cycle, islice, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch import InputError
@@ -37,7 +37,6 @@ def samplers_of(plan: BatchPlan, n_ranks: int) -> list[RankSampler]:
     return samplers
 
 
-@settings(deadline=None)
 @given(st.integers(1, 120), SEEDS, st.integers(1, 20), BATCHES, RESTARTS)
 def test_every_sample_is_visited_once_an_epoch(
     n_samples: int, seed: int, max_micro_batch: int, batches: list[int], restarts: list[int | None]
@@ -66,7 +65,6 @@ def test_every_sample_is_visited_once_an_epoch(
         plan.next_epoch()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 17))
 def test_shares_part_a_batch_and_differ_by_at_most_one_sample(start: int, length: int, n_ranks: int) -> None:
     shares = [share(start, start + length, rank, n_ranks) for rank in range(n_ranks)]
@@ -74,7 +72,6 @@ def test_shares_part_a_batch_and_differ_by_at_most_one_sample(start: int, length
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-@settings(deadline=None)
 @given(st.integers(1, 120), SEEDS, st.integers(1, 8), BATCHES)
 def test_the_order_of_a_rank_does_not_depend_on_the_batches(
     n_samples: int, seed: int, n_ranks: int, batches: list[int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.gradients import Measurement
@@ -26,7 +26,6 @@ def measured(samples: np.ndarray, sizes: list[int]) -> Measurement:
     )
 
 
-@settings(deadline=None)
 @given(st.integers(2, 40), st.integers(1, 9), st.integers(0, 10**6))
 def test_single_samples_as_pieces_give_the_textbook_variances(n_samples: int, dimensions: int, seed: int) -> None:
     gradients = np.random.default_rng(seed).normal(0.3, 2.0, (n_samples, dimensions))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import mse_loss
 from torch.utils.data import TensorDataset
@@ -21,7 +21,6 @@ from hpc_adabatch.learning_rate.adascale import gain
 SIZE = st.floats(1e-6, 1e6)
 
 
-@settings(deadline=None)
 @given(SIZE, SIZE, st.floats(0.1, 1e3), st.integers(1, 4096))
 def test_it_is_the_papers_ratio_and_lies_between_one_and_s(variance: float, signal: float, s: float, b0: int) -> None:
     """(sigma^2 + mu^2) / (sigma^2 / S + mu^2) with sigma^2 of one batch of B0."""
@@ -31,7 +30,6 @@ def test_it_is_the_papers_ratio_and_lies_between_one_and_s(variance: float, sign
     assert min(1.0, s) * (1 - 1e-12) <= found <= max(1.0, s) * (1 + 1e-12)
 
 
-@settings(deadline=None)
 @given(SIZE, SIZE, st.floats(0.1, 1e3), st.floats(1.0, 10.0), st.integers(1, 4096))
 def test_more_batch_and_more_noise_gain_more_and_more_signal_less(
     variance: float, signal: float, s: float, more: float, b0: int
@@ -79,7 +77,6 @@ def test_one_step_of_the_large_batch_makes_the_progress_of_gain_steps_of_the_sma
 WARM: dict[str, Any] = {"warmup": "fixed", "warmup_epochs": 2.0, "decay": "step", "milestones": (5.0,)}
 
 
-@settings(deadline=None)
 @given(st.floats(0, 10), st.integers(1, 500), st.integers(1, 500), st.floats(1, 50))
 def test_the_multiplier_is_the_gain_times_the_schedule_on_its_clock(
     epochs: float, start: int, now: int, factor: float

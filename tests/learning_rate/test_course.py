@@ -69,7 +69,7 @@ def test_a_batch_that_shrinks_takes_the_rate_of_the_smaller_one() -> None:
     assert rates[-1] == pytest.approx(1.0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.floats(0, 3), st.integers(1, 64)), max_size=6).map(sorted),
     st.floats(0, 3),

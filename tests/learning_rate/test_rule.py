@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch import InputError, LearningRate
@@ -38,14 +38,12 @@ def rate(rule: LearningRate, epoch: float, batch: int = 256, *, start: int = 256
     return rule.multiplier(round(epoch * 1000), 1000, start, batch)
 
 
-@settings(deadline=None)
 @given(RULES, SEEN, BATCHES)
 def test_at_the_start_batch_no_scaling_shows(rule: LearningRate, seen: int, batch: int) -> None:
     plain = LearningRate(**{**vars(rule), "scaling": "none"})
     assert rule.multiplier(seen, IMAGENET, batch, batch) == plain.multiplier(seen, IMAGENET, batch, batch)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(DECAYS), SEEN, BATCHES)
 def test_at_the_reference_batch_legw_is_a_fixed_warm_up(decay: dict[str, Any], seen: int, batch: int) -> None:
     legw, fixed = (
@@ -95,7 +93,6 @@ def test_goyal_warms_up_from_the_base_rate_to_k_times_it() -> None:
     assert rates == pytest.approx([1, 16.5, 32, 32])
 
 
-@settings(deadline=None)
 @given(st.sampled_from([rule for rule in FORMS if rule.warmup != "none"]), st.integers(10, 4096))
 def test_the_end_of_the_warm_up_is_continuous_and_is_the_peak(rule: LearningRate, reference: int) -> None:
     rule = LearningRate(**{**vars(rule), "reference_batch": reference})
@@ -107,7 +104,6 @@ def test_the_end_of_the_warm_up_is_continuous_and_is_the_peak(rule: LearningRate
     assert before < peak >= after
 
 
-@settings(deadline=None)
 @given(RULES, SEEN, BATCHES, BATCHES, BATCHES)
 def test_warm_up_and_decay_do_not_depend_on_the_path_of_the_batch(
     rule: LearningRate, seen: int, start: int, one: int, other: int
@@ -118,7 +114,6 @@ def test_warm_up_and_decay_do_not_depend_on_the_path_of_the_batch(
     assert parts[0] == pytest.approx(parts[1], rel=1e-12, abs=1e-300)
 
 
-@settings(deadline=None)
 @given(RULES, SEEN, st.integers(1, 1024), st.integers(1, 64), BATCHES, BATCHES)
 def test_a_larger_batch_never_lowers_the_rate(
     rule: LearningRate, seen: int, reference: int, k: int, one: int, other: int

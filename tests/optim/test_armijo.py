@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.optim.armijo import HALVINGS, Armijo
@@ -33,7 +33,6 @@ def quadratic(curvatures: list[float]) -> tuple[Loss, Callable[[np.ndarray], np.
     return (lambda x: float(h @ x**2) / 2), (lambda x: h * x)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(1e-2, 1e2), min_size=1, max_size=6),
     st.floats(1e-8, 1e8),
@@ -57,7 +56,6 @@ def test_a_step_is_accepted_that_is_long_enough_and_lowers_the_loss_enough(
     assert rule.alpha == alpha
 
 
-@settings(deadline=None)
 @given(st.floats(1e-2, 1e2), st.floats(1e-3, 0.5))
 def test_along_one_curvature_the_longest_step_is_two_minus_two_c_over_it(curvature: float, decrease: float) -> None:
     loss, gradient = quadratic([curvature])

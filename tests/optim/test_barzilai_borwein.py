@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.optim.barzilai_borwein import BarzilaiBorwein
@@ -28,7 +28,6 @@ def learnt(alpha: float = 0.5, **how: Any) -> float:
     return rule.alpha
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(1e-2, 1e2), min_size=1, max_size=5), st.floats(1e-4, 10), st.floats(0, 1e4), st.integers(0, 999)
 )
@@ -54,7 +53,6 @@ def test_with_all_samples_it_is_one_over_the_curvature_along_the_step(
     assert 1 / max(curvatures) * (1 - 1e-6) <= rule.alpha <= 1 / min(curvatures) * (1 + 1e-6)
 
 
-@settings(deadline=None)
 @given(
     st.floats(1e-3, 1e3),
     st.floats(1e-3, 1e3),

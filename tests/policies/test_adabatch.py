@@ -136,7 +136,6 @@ def test_four_doublings_save_the_published_number_of_updates() -> None:
     assert fixed / grown == pytest.approx(2.58, rel=0.01)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10), st.floats(0.05, 4), st.integers(1, 4096), st.integers(0, 10**6), st.integers(0, 8))
 def test_growth_cut_short_keeps_the_effective_learning_rate(
     factor: int, lr_factor: float, start_batch: int, room: int, n_changes: int
@@ -148,7 +147,7 @@ def test_growth_cut_short_keeps_the_effective_learning_rate(
     assert rate / batch == pytest.approx(free_rate / free_batch, rel=1e-9)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.floats(1.25, 8), st.integers(4, 4096), st.integers(0, 8))
 @example(1.5, 5, 6)  # ended at 0.024 of the learning rate instead of 0.016
 def test_at_the_maximum_the_learning_rate_takes_the_whole_factor(factor: float, maximum: int, n_changes: int) -> None:
@@ -158,7 +157,6 @@ def test_at_the_maximum_the_learning_rate_takes_the_whole_factor(factor: float, 
     assert rate == pytest.approx((0.75 / factor) ** n_changes, rel=1e-9)
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 600),
     st.sampled_from([0, 2, 3, 7]),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.errors import InputError
@@ -40,7 +40,6 @@ def measurement(variance: float, mean_square: float, samples: int) -> Measuremen
     return Measurement(square_sum=variance + samples * mean_square, mean_square=mean_square, samples=samples, pieces=2)
 
 
-@settings(deadline=None)
 @given(st.integers(2, 60), st.integers(1, 6), st.integers(0, 10**6), st.floats(0.2, 3), st.floats(0, 2))
 def test_the_test_is_algorithm_1s(n_samples: int, parameters: int, seed: int, theta: float, true: float) -> None:
     """theta^2 |g_B|^2 > V_B / K from single samples, V_B with K - 1 in its denominator."""
@@ -68,7 +67,6 @@ def test_a_tenth_is_added_one_sample_a_rank_at_least(samples: int, n_ranks: int,
     assert BigBatch(growth=growth).extension(noisy, progress(samples, n_ranks)) == more
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1e4), st.floats(0, 1e3), st.integers(2, 5000), st.floats(1, 10))
 def test_once_passed_less_noise_passes_and_once_failed_more_noise_fails(
     variance: float, mean_square: float, samples: int, more: float

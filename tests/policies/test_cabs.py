@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.errors import InputError
@@ -46,7 +46,6 @@ def progress(found: Estimate, learning_rate: float, now: int = 64) -> Progress:
     )
 
 
-@settings(deadline=None)
 @given(st.integers(2, 30), st.integers(1, 6), st.integers(0, 10**6), st.floats(1e-3, 10), st.floats(1e-2, 10))
 def test_it_is_the_authors_rule(n_samples: int, parameters: int, seed: int, rate: float, loss: float) -> None:
     """m = alpha * xi / F, xi the gradient's variance summed over coordinates."""
@@ -56,7 +55,6 @@ def test_it_is_the_authors_rule(n_samples: int, parameters: int, seed: int, rate
     assert wanted(Cabs(constant=3.0, infimum=loss / 2), estimate(xi, loss), rate) == pytest.approx(6 * rate * xi / loss)
 
 
-@settings(deadline=None)
 @given(st.floats(1e-2, 1e4), st.floats(1e-2, 10), st.floats(1e-4, 1), st.floats(1, 10))
 def test_noise_and_rate_raise_it_and_loss_lowers_it(variance: float, loss: float, rate: float, more: float) -> None:
     size = wanted(Cabs(), estimate(variance, loss), rate)

@@ -65,7 +65,7 @@ COST = st.floats(0.0, 1.0).map(lambda cost: round(cost, 3))
 SOME = st.lists(st.integers(1, 2000), min_size=3, max_size=12, unique=True)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SOME, st.integers(1, 9), st.integers(1, 64), COST, COST, COST, st.integers(1, 4000))
 def test_noiseless_times_of_three_batches_tell_all_others(
     batches: list[int], n_ranks: int, micro: int, a: float, b: float, c: float, other: int
@@ -79,7 +79,7 @@ def test_noiseless_times_of_three_batches_tell_all_others(
     assert model(other) == pytest.approx(float(parts(other, n_ranks, micro) @ costs), rel=1e-5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 9), COST, COST, st.integers(1, 4000))
 def test_without_passes_two_batches_tell_all_others(n_ranks: int, a: float, c: float, other: int) -> None:
     assume(a + c > 0.01)
@@ -88,7 +88,7 @@ def test_without_passes_two_batches_tell_all_others(n_ranks: int, a: float, c: f
     assert model(other) == pytest.approx(a + c * math.ceil(other / n_ranks), rel=1e-5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.dictionaries(st.integers(1, 2000), st.floats(1e-3, 10), min_size=1, max_size=8),
     st.integers(1, 9),
@@ -120,7 +120,7 @@ def test_efficiency_is_equation_7() -> None:
     assert efficiency(32, 0.0, 16) == 0.5
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(2, 200),
     st.dictionaries(st.integers(2, 400), st.floats(0.1, 10), max_size=5),
@@ -153,7 +153,7 @@ def test_the_batch_wanted_has_the_most_progress_a_second_of_all_in_reach(
     assert goodput(now) * 1.05 >= best * (1 - 1e-9) or chosen != now
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.integers(4, 200),
     st.dictionaries(st.integers(2, 400), st.floats(0.1, 10), max_size=5),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.errors import InputError
@@ -63,7 +63,6 @@ def progress(found: Estimate | None, now: int = 64) -> Progress:
     )
 
 
-@settings(deadline=None)
 @given(st.integers(3, 30), st.integers(2, 8), st.integers(0, 10**6), st.floats(0.1, 2), st.floats(0.5, 10))
 def test_raw_is_the_larger_demand_of_the_papers_two_tests(
     n_samples: int, dimensions: int, seed: int, theta: float, nu: float
@@ -83,7 +82,6 @@ def test_raw_is_the_larger_demand_of_the_papers_two_tests(
 POSITIVE = st.floats(1e-2, 1e4)
 
 
-@settings(deadline=None)
 @given(POSITIVE, POSITIVE, POSITIVE, POSITIVE, st.floats(1.0, 10.0), st.integers(1, 4096))
 def test_more_noise_asks_for_more_and_more_signal_for_less(
     variance: float, signal: float, along: float, across: float, more: float, now: int

@@ -92,7 +92,6 @@ def test_a_lost_signal_grows_by_one_step_never_to_the_maximum(kind: type[Measure
     assert kind().propose(progress(32, found)).global_batch == 64
 
 
-@settings(deadline=None)
 @given(st.floats(1, 1e4), st.floats(0, 1), st.floats(1, 10), st.integers(1, 10_000), st.floats(-1, 1))
 def test_the_batch_stays_where_the_interval_holds_it(
     noise_scale: float, below: float, above: float, now: int, signal: float
@@ -124,7 +123,6 @@ def test_the_norm_test_wants_the_batch_that_passes_it() -> None:
     assert raw < 64
 
 
-@settings(deadline=None)
 @given(
     st.floats(0.1, 1e9),
     st.floats(-10, 10),
@@ -184,7 +182,6 @@ def test_a_window_shorter_than_a_batch_is_refused() -> None:
     assert NoiseScale().window_samples(10_000, 32) == 5000
 
 
-@settings(deadline=None)
 @given(st.floats(1e-3, 1e6), st.floats(1e-3, 1e3), st.floats(1.0, 10.0), st.floats(0.1, 2.0), st.integers(1, 4096))
 def test_the_norm_test_holds_at_the_batch_wanted_and_fails_below(
     variance: float, signal: float, more: float, theta: float, now: int
@@ -203,7 +200,6 @@ def test_the_norm_test_holds_at_the_batch_wanted_and_fails_below(
         assert rule.wanted(noisier, progress(now, noisier)) >= size * (1 - 1e-12)
 
 
-@settings(deadline=None)
 @given(
     st.floats(1, 1e5),
     st.integers(1, 300),
@@ -301,7 +297,6 @@ def test_without_shrink_the_learning_rate_does_not_come_back() -> None:
     assert (found.global_batch, found.learning_rate_factor) == (1000, 0.25)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(1, 1e6), min_size=1, max_size=12),
     st.integers(20, 1000),
@@ -349,7 +344,7 @@ def directions(sizes: list[int]) -> int:
     return sum(a != b for a, b in pairwise(signs))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 5000), st.floats(1, 5000), st.floats(1.1, 4), st.floats(0.01, 0.9))
 def test_a_constant_noise_scale_is_approached_from_one_side_and_kept(
     now: int, noise_scale: float, growth: float, part: float
@@ -373,7 +368,7 @@ def test_a_constant_noise_scale_between_two_even_batches_is_kept_too(noise_scale
     assert len(set(sizes[10:])) == 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(1, 2000), st.floats(1, 2000), st.integers(1, 16), st.none() | st.integers(1, 32), st.integers(0, 500)
 )

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.errors import InputError
@@ -78,7 +78,6 @@ def test_at_the_maximum_the_learning_rate_takes_the_rest() -> None:
     assert [factor for _, factor in found] == pytest.approx([1, 1, 200 / 512, 200 / 512 / 4, 200 / 512 / 16])
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(0.01, 10), min_size=1, max_size=30),
     st.integers(1, 5),
@@ -98,7 +97,6 @@ def test_batch_over_learning_rate_grows_by_the_factor_and_at_most_once_in_patien
     assert not grown or grown[0] >= patience
 
 
-@settings(deadline=None)
 @given(st.integers(0, 12))
 def test_its_state_goes_through_a_restart(cut: int) -> None:
     losses: list[float | None] = [1.0, 0.8, 0.8, 0.79, 0.795, 0.5, 0.5, 0.51, 0.5, 0.5, 0.5, 0.49, 0.2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch import InputError, Schedule
@@ -51,7 +51,6 @@ def test_one_entry_is_a_fixed_batch(text: str) -> None:
     assert batch_at(schedule, 10**9, 1000) == 128
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["ep", "sa"]),
     st.dictionaries(st.integers(1, 300), st.integers(1, 10**6), max_size=8),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.errors import InputError
@@ -56,7 +56,6 @@ def test_halves_of_the_batch_wanted_are_as_similar_as_asked(similarity: float) -
     assert (a * b).sum() / ((a * a).sum() + (b * b).sum()) * 2 == pytest.approx(similarity, rel=0.03)
 
 
-@settings(deadline=None)
 @given(st.floats(0.01, 0.99), st.floats(1e-3, 1e5), st.floats(1e-3, 1e3), st.floats(1, 10))
 def test_the_cosine_at_the_batch_wanted_is_the_one_asked_for(
     similarity: float, variance: float, signal: float, more: float

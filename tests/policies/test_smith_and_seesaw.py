@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.errors import InputError
@@ -40,7 +40,6 @@ def test_seesaw_doubles_and_divides_by_the_root_of_two() -> None:
 
 
 @pytest.mark.parametrize(("kind", "power"), RULES)
-@settings(deadline=None)
 @given(
     milestones=st.lists(st.integers(1, 90), min_size=1, max_size=5, unique=True).map(sorted),
     divisor=st.integers(2, 10),

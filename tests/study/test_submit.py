@@ -320,7 +320,7 @@ class MemorySlurm(Slurm):
 EVENTS = ("ok", "refuse", "crash before", "crash after", "crash late", "error after", "error late")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(some.lists(some.tuples(some.lists(some.sampled_from(EVENTS), max_size=5), some.booleans()), max_size=5))
 def test_no_order_of_crashes_and_refusals_submits_a_cell_twice(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[tuple[list[str], bool]]

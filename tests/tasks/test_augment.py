@@ -65,7 +65,7 @@ CROPS = [CropAndFlip(PREPARE, padding, flip) for padding in (0, 3) for flip in (
 ]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 29), st.sampled_from(CROPS))
 def test_the_split_into_micro_batches_does_not_matter(cut: int, transform: CropAndFlip | RandomResizedCrop) -> None:
     images, keys = images_of(30), keys_of(30)
@@ -163,7 +163,7 @@ def test_the_whole_image_as_a_crop_is_the_plain_resize(size: int) -> None:
 
 
 @given(st.integers(0, 2**62), st.floats(0.01, 1.0))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_crops_lie_inside_the_image_and_have_the_area_and_the_aspect_asked_for(seed: int, least_area: float) -> None:
     left, top, width, height = (
         RandomResizedCrop(PREPARE, 4, least_area).boxes(sample_keys(seed, 0, torch.arange(500))).T

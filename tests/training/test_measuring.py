@@ -208,7 +208,7 @@ def costed(every: int | None, budget: float, passes: int, reading_s: float) -> M
     return measuring
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.floats(1e-4, 0.5), st.integers(2, 8), st.floats(1e-3, 1.0), st.floats(1e-3, 10.0))
 def test_the_pace_is_the_shortest_that_the_budget_allows(
     budget: float, passes: int, reading_s: float, step_s: float

@@ -6,7 +6,7 @@ import statistics
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.training import timing
@@ -89,7 +89,6 @@ def test_a_step_that_is_not_ended_does_not_count(clock: Clock) -> None:
     assert times.medians() == {64: pytest.approx(0.5)}
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([16, 32, 48]), st.integers(1, 1000)), max_size=80))
 def test_medians_are_those_of_the_last_steps_of_each_batch(steps: list[tuple[int, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:

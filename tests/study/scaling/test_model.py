@@ -136,7 +136,7 @@ def test_several_ranks_on_a_node_cost_something_on_one_node_too() -> None:
 
 
 @given(unit=st.floats(1e-3, 1e3), seed=st.integers(0, 20))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_unit_of_time_does_not_matter(unit: float, seed: int) -> None:
     jobs = MACHINE.study("strong", (1, 2, 4), 3, np.random.default_rng(seed))
     scaled = [
@@ -168,7 +168,7 @@ def test_profile_is_students_interval_away_from_the_edge() -> None:
 
 
 @given(a=st.floats(0, 10), b=st.floats(0, 10))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_profile_reaches_over_all_mixtures_that_fit(a: float, b: float) -> None:
     """Two equal columns: only their sum is known, so each lies between 0 and the sum."""
     total = a + b + 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.errors import InputError
@@ -37,7 +37,6 @@ def test_by_hand() -> None:
 
 
 @given(ranks=ranks, size=sizes)
-@settings(deadline=None)
 def test_no_algorithm_beats_the_bytes_that_every_rank_must_send(ranks: int, size: float) -> None:
     """Each rank sends 2 (P-1)/P M at least (Patarasuk & Yuan, theorem 1); the ring reaches it."""
     free = Link(latency_s=0, bandwidth_bytes_per_s=1e6)
@@ -48,7 +47,6 @@ def test_no_algorithm_beats_the_bytes_that_every_rank_must_send(ranks: int, size
 
 
 @given(size=sizes)
-@settings(deadline=None)
 def test_trees_win_where_ranks_are_many_and_messages_small(size: float) -> None:
     assert double_tree_s(4096, 1e3, EDR) < ring_s(4096, 1e3, EDR) / 100
     assert ring_s(4, 1e9, EDR) < tree_s(4, 1e9, EDR)
@@ -56,7 +54,6 @@ def test_trees_win_where_ranks_are_many_and_messages_small(size: float) -> None:
 
 
 @given(size=sizes, nodes=st.integers(1, 512), per_node=st.integers(1, 16))
-@settings(deadline=None)
 def test_hierarchical_meets_the_flat_ring_at_both_ends(size: float, nodes: int, per_node: int) -> None:
     network = Network(within=PRESETS["v100"].within, between=EDR, ranks_per_node=per_node)
     one_each = Network(within=network.within, between=EDR, ranks_per_node=1)
@@ -66,7 +63,6 @@ def test_hierarchical_meets_the_flat_ring_at_both_ends(size: float, nodes: int, 
 
 
 @given(latency=st.floats(1e-5, 1e-1), bandwidth=st.floats(1e6, 1e11), nodes=st.integers(2, 64), size=sizes)
-@settings(deadline=None)
 def test_a_probe_is_returned_by_the_network_made_of_it(
     latency: float, bandwidth: float, nodes: int, size: float
 ) -> None:

@@ -35,7 +35,6 @@ def test_pass_times_follow_the_measured_curve() -> None:
 
 
 @given(sizes=st.dictionaries(st.integers(1, 512), st.floats(1e-3, 10), min_size=1, max_size=5), m=st.integers(1, 600))
-@settings(deadline=None)
 def test_a_smaller_pass_than_was_measured_is_no_quicker_a_sample(sizes: dict[int, float], m: int) -> None:
     times, least = PassTimes(sizes), min(sizes)
     if m < least:
@@ -71,7 +70,7 @@ def test_all_rows_are_there_and_none_is_better_than_ideal() -> None:
 
 
 @given(noise=st.floats(10, 1e6), bandwidth=st.floats(1e8, 1e12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_quicker_network_is_never_later(noise: float, bandwidth: float) -> None:
     def soonest_s(times: float) -> float:
         link = Link(latency_s=1e-5 / times, bandwidth_bytes_per_s=bandwidth * times)

@@ -60,7 +60,6 @@ def one_message_at_a_time(start: list[float], message_bytes: float, link: Link) 
 
 
 @given(start=late, message_bytes=st.floats(10, 1e6))
-@settings(deadline=None)
 def test_the_ring_is_the_one_that_moves_single_messages(start: list[float], message_bytes: float) -> None:
     assert ring(np.array(start), message_bytes, LINK) == pytest.approx(
         one_message_at_a_time(start, message_bytes, LINK)
@@ -93,7 +92,7 @@ def chunk_by_chunk(start: list[float], parent: list[int], k: int, gap_s: float, 
 
 
 @given(start=late, k=st.integers(1, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_double_tree_is_the_one_that_moves_single_chunks(start: list[float], k: int) -> None:
     n, message_bytes = len(start), 2000.0 * k
     gap_s = 1000 / (1e6 if n == 2 else 0.5e6)
@@ -121,14 +120,13 @@ def test_binary_trees_have_two_children_at_most_and_no_rank_is_inside_both(ranks
 
 
 @given(start=late, message_bytes=st.floats(10, 1e6))
-@settings(deadline=None)
 def test_a_ring_ends_one_sum_after_the_latest_start_for_everyone(start: list[float], message_bytes: float) -> None:
     expected = max(start) + ring_s(len(start), message_bytes, LINK)
     assert ring(np.array(start), message_bytes, LINK) == pytest.approx(expected)
 
 
 @given(ranks=st.integers(2, 300), who=st.integers(0, 299), lateness=st.floats(0, 10))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_one_late_rank_delays_trees_by_no_more_than_its_lateness(ranks: int, who: int, lateness: float) -> None:
     start = on_time(ranks)
     start[who % ranks] = lateness
@@ -151,7 +149,7 @@ def test_a_late_root_of_a_binomial_tree_waits_for_nobody_but_takes_all_its_messa
 
 
 @given(nodes=st.integers(1, 6), per_node=st.integers(1, 5), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_hierarchy_ends_one_sum_after_the_latest_start(nodes: int, per_node: int, seed: int) -> None:
     network = Network(within=LINK, between=EDR, ranks_per_node=per_node)
     start = np.random.default_rng(seed).uniform(0, 1, (nodes, per_node))

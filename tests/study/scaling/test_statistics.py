@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
@@ -52,7 +52,6 @@ def test_welch_by_scipy() -> None:
 
 
 @given(one=times, other=times)
-@settings(deadline=None)
 def test_the_reverse_ratio_is_the_reciprocal(one: list[float], other: list[float]) -> None:
     there, back = ratio(one, other), ratio(other, one)
     assert back.value == pytest.approx(1 / there.value)
@@ -61,7 +60,6 @@ def test_the_reverse_ratio_is_the_reciprocal(one: list[float], other: list[float
 
 
 @given(one=times, other=times, unit=st.floats(1e-3, 1e3))
-@settings(deadline=None)
 def test_the_unit_of_time_does_not_matter(one: list[float], other: list[float], unit: float) -> None:
     here, there = ratio(one, other), ratio([unit * s for s in one], [unit * s for s in other])
     assert (there.value, there.low, there.high) == pytest.approx((here.value, here.low, here.high))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
@@ -32,7 +32,6 @@ ways = st.lists(st.builds(Stretch, least_samples=sizes, noise_scale=noises), min
 
 
 @given(least=sizes, noise=noises, batch=batches)
-@settings(deadline=None)
 def test_steps_and_samples_lie_on_the_papers_hyperbola(least: float, noise: float, batch: int) -> None:
     """(S/S_min - 1)(E/E_min - 1) = 1, equation 2.11."""
     samples = samples_needed(constant(least, noise), batch)
@@ -47,20 +46,17 @@ def test_at_the_noise_scale_it_takes_twice_the_samples_and_twice_the_steps() -> 
 
 
 @given(noise=noises, start=batches, batch=batches)
-@settings(deadline=None)
 def test_a_samples_worth_is_that_of_the_goodput_rule(noise: float, start: int, batch: int) -> None:
     way = constant(1e6, noise)
     assert samples_needed(way, start) / samples_needed(way, batch) == pytest.approx(efficiency(batch, noise, start))
 
 
 @given(way=ways, batch=batches)
-@settings(deadline=None)
 def test_stretches_joined_need_as_many_samples_at_any_batch(way: list[Stretch], batch: int) -> None:
     assert joined(way).samples(batch) == pytest.approx(samples_needed(way, batch))
 
 
 @given(noise=noises, batch=batches, other=batches, samples=sizes)
-@settings(deadline=None)
 def test_a_run_with_another_batch_tells_the_same_way(noise: float, batch: int, other: int, samples: float) -> None:
     one = stretches([(0, noise)], samples, batch)
     again = stretches([(0, noise)], samples_needed(one, other), other)
@@ -108,7 +104,6 @@ GRID = Grid(start_batch=64, ranks_per_node=1, most=65536)
 
 
 @given(way=ways)
-@settings(deadline=None)
 def test_no_fixed_batch_on_the_grid_is_sooner_than_the_best(way: list[Stretch]) -> None:
     found = costs([1, 2, 4, 8, 16], way, step_s, GRID, 1000)
     for one in found:
@@ -144,7 +139,6 @@ def test_strong_and_weak_need_a_sample_for_each_rank() -> None:
 
 
 @given(noise=noises, ranks=st.integers(1, 512))
-@settings(deadline=None)
 def test_adaptive_batches_are_shared_alike_and_within_bounds(noise: float, ranks: int) -> None:
     (wanted,) = following(constant(1, noise), ranks, 65536)
     batch = spread(wanted, ranks, 65536)
