@@ -84,7 +84,8 @@ class LegwRows(Legw):
     settings: ClassVar[dict[str, str]] = {"quick": "--epochs 15 --max_micro_batch 128", "full": ""}
     about = (
         "Quick: one layer of 128 units over the 32 rows of 32x32 images, 20,000 of them, base batch 16 (64 times that: "
-        "20 updates an epoch), 15 epochs. Full: all images, 25 epochs. LAMB; rate and warm-up were tuned at k = 1 alone."
+        "20 updates an epoch), 15 epochs. Full: all images, 25 epochs. LAMB; rate and warm-up were tuned at k = 1 "
+        "alone."
     )
 
 
