@@ -129,7 +129,7 @@ def small_cluster() -> Any:
 def until_it_trains(cluster: SlurmCluster, job: int, folder: Path, step: int) -> None:
     deadline = time.monotonic() + 120
     while not any(record["step"] >= step for record in records(folder / "run")):
-        assert cluster.job(job)["JobState"] in ("PENDING", "CONFIGURING", "RUNNING"), output(folder)
+        assert cluster.job(job)["JobState"] not in ENDED, output(folder)
         assert time.monotonic() < deadline, output(folder)
         time.sleep(0.2)
 
@@ -144,9 +144,9 @@ def finish(cluster: SlurmCluster, job: int, folder: Path) -> None:
 
 
 def left(cluster: SlurmCluster, job: int, expected: str, at_most_s: float = 60) -> None:
-    """Waits until the job runs no more and is what it should be."""
+    """Waits until the job, which has run, runs no more and is what it should be."""
     began = time.monotonic()
-    while (state := cluster.job(job))["JobState"] != expected:
+    while (state := cluster.job(job))["JobState"] != expected or (expected == "PENDING" and state["Restarts"] == "0"):
         assert time.monotonic() - began < at_most_s, f"{state}\n{cluster.output(job)}"
         time.sleep(0.2)
 
@@ -176,9 +176,9 @@ def test_a_job_requeued_by_hand_goes_on_exactly(small_cluster: SlurmCluster, und
 def test_a_job_at_the_end_of_its_time_is_queued_again_and_goes_on_exactly(
     small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
+    """Slurm looks every half minute: the signal comes 10 to 40 s after the start, on a slow machine before step 1."""
     job = submit(small_cluster, tmp_path, *LONG, sbatch=("--time=1", "--signal=B:USR2@50"))
-    until_it_trains(small_cluster, job, tmp_path, 50)
-    left(small_cluster, job, "PENDING")
+    left(small_cluster, job, "PENDING", at_most_s=180)
     assert records(tmp_path / "run")[-1]["reason"] == "stop file"
     small_cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=10")
     finish(small_cluster, job, tmp_path)
