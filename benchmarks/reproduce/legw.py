@@ -79,12 +79,12 @@ class LegwRows(Legw):
     name = "legw-rows"
     title = "LEGW (1901.08256): an LSTM over the rows of images"
     recipe = "cifar10-row-lstm-legw.yaml"
-    base, rate, warmup_epochs = 16, 0.003, 0.1
-    grid = ((0.0015, 0.1), (0.003, 0.1), (0.006, 0.1))
-    settings: ClassVar[dict[str, str]] = {"quick": "--epochs 15 --max_micro_batch 128", "full": ""}
+    base, rate, warmup_epochs = 4, 0.002, 0.025
+    grid = ((0.001, 0.025), (0.002, 0.025), (0.004, 0.025))
+    settings: ClassVar[dict[str, str]] = {"quick": "--epochs 10 --max_micro_batch 128", "full": ""}
     about = (
-        "Quick: one layer of 128 units over the 32 rows of 32x32 images, 20,000 of them, base batch 16 (64 times that: "
-        "20 updates an epoch), 15 epochs. Full: all images, 25 epochs. LAMB; rate and warm-up were tuned at k = 1 "
+        "Quick: one layer of 128 units over the 32 rows of 32x32 images, 20,000 of them, base batch 4 (64 times that: "
+        "78 updates an epoch), 10 epochs. Full: all images, 25 epochs. LAMB; rate and warm-up were tuned at k = 1 "
         "alone."
     )
 
