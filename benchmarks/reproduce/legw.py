@@ -106,7 +106,7 @@ class LegwText(Legw):
     }
     about = (
         "Quick: one layer of 128 units, windows of 20 words after a context of 20, a vocabulary of 2,000, base batch "
-        "of 4 streams, 8 epochs. At 64 times that an epoch of this text is 43 updates, and 3.2 epochs are warm-up: its data "
-        "end there. Full: two layers of 200 units, 10,000 words, context 35, 13 epochs. Momentum SGD, "
+        "of 4 streams, 8 epochs. At 64 times that an epoch is 43 updates and 3.2 epochs are warm-up: this text is too "
+        "short for it. Full: two layers of 200 units, 10,000 words, context 35, 13 epochs. Momentum SGD, "
         "gradients clipped so that the rate alone says how long a step is. Rate and warm-up were tuned at k = 1 alone."
     )
