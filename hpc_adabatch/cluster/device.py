@@ -22,10 +22,15 @@ def cores() -> frozenset[int]:
 
 
 def pin(cluster: Cluster) -> torch.device:
-    """Gives this rank its GPU, or its fair part of the cores it shares with other ranks of this node."""
+    """Gives this rank its GPU, or its fair part of the cores it shares with other ranks of this node.
+
+    Without a GPU denormal numbers count as 0 from then on: gradients that vanish or weights that run away would make
+    the same steps many times slower.
+    """
     if torch.cuda.is_available():
         torch.cuda.set_device(cluster.local_rank % torch.cuda.device_count())
         return torch.device("cuda", torch.cuda.current_device())
+    torch.set_flush_denormal(True)  # a CPU computes with denormal numbers many times slower, and they mean 0 here
     threads = threads_wanted()
     if threads is None:
         mine = cores()

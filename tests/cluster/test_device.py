@@ -1,0 +1,22 @@
+"""What a rank does with its processor, in a process of its own: it holds for the whole process."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+PROGRAM = """
+import torch
+import hpc_adabatch as hab
+
+hab.Cluster.start()
+torch.set_num_threads(2)
+print(int((torch.full((100_000,), 1e-40) * 1.0).count_nonzero()))
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a rank with a GPU leaves the processor as it is")
+def test_denormal_numbers_count_as_zero_in_every_thread() -> None:
+    answer = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True)
+    assert answer.stdout.split() == ["0"]
