@@ -82,7 +82,7 @@ def outcome(result: Record, records: Sequence[Record], *, classes: int = CLASSES
     ]
     values = [point.value for point in curve if math.isfinite(point.value)]
     return Outcome(
-        accuracy=result["metric"]["value"],
+        accuracy=math.nan if result["metric"]["value"] is None else result["metric"]["value"],
         best=(max if larger_is_better else min)(values, default=math.nan),
         updates=result["steps"],
         final_batch=result["final_global_batch"],

@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -41,7 +40,6 @@ def write_result(
     records: list[Record],
     *,
     wall_s: float,
-    metric: dict[str, Any],
     samples_per_s: float,
     target: Target | None = None,
 ) -> None:
@@ -65,13 +63,13 @@ def write_result(
         "samples_per_s": round(samples_per_s, 1),
         "initial_global_batch": start["global_batch"],
         "final_global_batch": growth(records)[-1][1],
-        "metric": metric,
+        "metric": {"name": start["metric"], "value": end["metric"]},
         "reached": first_reached(target, records),
         "batches": [[round(epoch, 6), batch] for epoch, batch in growth(records)],
     }
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(result, file, indent=2)
+        json.dump(result, file, indent=2, allow_nan=False)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
@@ -98,7 +96,8 @@ def report(folder: Path) -> Iterator[RenderableType]:
     yield _table(read(paths.journal))
     metric = result["metric"]
     where = f"{result['world_size']} rank(s), {result['wall_s']:.1f} s"
-    yield f"test {metric['name']}  {metric['value']:.4f} after {result['epochs']} epochs on {where}"
+    value = "not finite" if metric["value"] is None else f"{metric['value']:.4f}"
+    yield f"test {metric['name']}  {value} after {result['epochs']} epochs on {where}"
     steps, fixed = result["steps"], result["steps_of_fixed_batch"]
     saved = f"{fixed - steps} saved, {fixed / steps:.2f} times fewer"
     yield f"updates        {steps} instead of {fixed} with the batch fixed at {result['initial_global_batch']}: {saved}"

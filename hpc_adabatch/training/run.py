@@ -224,7 +224,7 @@ class Run:
         return True
 
     def _finish(self) -> None:
-        training, task = self.training, self.recipe.task
+        training = self.training
         assert self.metric is not None  # at least one epoch was evaluated
         training.record("end", reason="complete", metric=self.metric)
         records = self.journal.read()
@@ -232,7 +232,6 @@ class Run:
             self.folder.result,
             records,
             wall_s=self.journal.elapsed_s(),
-            metric={"name": task.metric, "value": self.metric},
             samples_per_s=training.plan.samples_seen / self.training_s,
             target=self.target,
         )

@@ -12,7 +12,7 @@ from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.training.journal import read
-from hpc_adabatch.training.result import growth, report, write_picture
+from hpc_adabatch.training.result import growth, report, write_picture, write_result
 from hpc_adabatch.training.run import Run
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
@@ -47,6 +47,17 @@ def test_phases_shorter_than_the_journals_interval_are_shown_too(tmp_path: Path)
     assert " to " in table.splitlines()[8].split("│")[4], "the learning rate still falls at the maximum"
     write_picture(tmp_path / "again.png", records)
     assert (tmp_path / "again.png").stat().st_size > 10_000
+
+
+def test_a_metric_that_is_not_finite_is_null_and_shown_as_what_it_is(tmp_path: Path) -> None:
+    recipe, _, resolved = parse_recipe("train", [RECIPE, "--epochs=1"])
+    assert Run(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
+    records = read(tmp_path / "run" / "journal.jsonl")
+    records[-1]["metric"] = None  # as the journal has it of a perplexity that overflowed
+    result = tmp_path / "run" / "result.json"
+    write_result(result, records, wall_s=1.0, samples_per_s=1.0)
+    assert json.loads(result.read_text(encoding="utf-8"))["metric"] == {"name": "accuracy", "value": None}
+    assert "test accuracy  not finite after 1 epochs" in shown(tmp_path / "run")
 
 
 def test_a_folder_without_a_complete_run_is_refused(tmp_path: Path) -> None:
