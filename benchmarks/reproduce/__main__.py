@@ -5,6 +5,7 @@
     python benchmarks/reproduce legw-rows --images DIR          LEGW                1901.08256
     python benchmarks/reproduce legw-text --text TRAIN,TEST     LEGW
     python benchmarks/reproduce big-batch --images DIR          Big Batch SGD       1610.05792
+    python benchmarks/reproduce big-batch-digits                Big Batch SGD
     python benchmarks/reproduce all       --images DIR --text TRAIN,TEST
 
 DIR holds train/CLASS/FILE and test/CLASS/FILE: CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html) saved as images.
@@ -30,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from adabatch import AdaBatch  # noqa: E402 (after the path is set)
-from big_batch import BigBatch  # noqa: E402
+from big_batch import BigBatchDigits, BigBatchImages  # noqa: E402
 from cells import ROOT, Cell  # noqa: E402
 from images import few_images  # noqa: E402
 from lars import Lars  # noqa: E402
@@ -39,7 +40,8 @@ from outcome import Outcome, outcome  # noqa: E402
 from page import Line, write_page  # noqa: E402
 from study import Row, Study  # noqa: E402
 
-STUDIES: dict[str, Study] = {study.name: study for study in (AdaBatch(), Lars(), LegwRows(), LegwText(), BigBatch())}
+ALL: tuple[Study, ...] = (AdaBatch(), Lars(), LegwRows(), LegwText(), BigBatchImages(), BigBatchDigits())
+STUDIES = {study.name: study for study in ALL}
 
 
 def read_flags() -> argparse.Namespace:
@@ -71,6 +73,8 @@ def read_flags() -> argparse.Namespace:
 
 def data_flags(study: Study, flags: argparse.Namespace) -> str:
     """Where the runs find their data."""
+    if study.needs == "nothing":
+        return ""
     if study.needs == "text":
         train, test = (path.resolve() for path in flags.texts)
         return f"--task.train {train} --task.test {test}"

@@ -94,7 +94,7 @@ def write_page(
     claims = study.claims(found)
     cells = {id(cell): cell for line in lines for cell in (*line.cells, *line.grid.values())}.values()
     notes = [cell.known() for cell in cells if cell.result() is not None]
-    data = "--images DIR" if study.needs == "images" else "--text TRAIN,TEST"
+    data = {"images": " --images DIR", "text": " --text TRAIN,TEST"}.get(study.needs, "")
     setting = "" if flags.setting == "quick" else f" --setting {flags.setting}"
     setting += "" if len(flags.seeds) > 1 else f" --seeds {flags.seeds[0]}"
     recipe = yaml.safe_load((ROOT / "recipes" / study.recipe).read_text(encoding="utf-8"))
@@ -102,7 +102,7 @@ def write_page(
     page = [
         f"# {study.title}",
         "",
-        f"    python benchmarks/reproduce {study.name} {data}{setting}",
+        f"    python benchmarks/reproduce {study.name}{data}{setting}",
         "",
         textwrap.fill(study.about, 120),
         "",

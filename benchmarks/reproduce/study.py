@@ -52,7 +52,7 @@ class Study(ABC):
         name: on the command line and of its files.
         title: of the page.
         recipe: file under recipes/.
-        needs: kind of data that the runs read: ``images`` or ``text``.
+        needs: kind of data that the runs read: ``images``, ``text``, or ``nothing`` where the package brings it.
         settings: flags of each setting over the recipe.
         about: what the quick setting changes and why, for the page.
         classes: that a guess chooses from; its loss is their logarithm.

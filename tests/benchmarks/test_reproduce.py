@@ -48,7 +48,7 @@ def run(value: float, **changes: Any) -> Outcome:
 
 
 @pytest.mark.parametrize("setting", ["quick", "full"])
-@pytest.mark.parametrize("name", ["adabatch", "lars", "legw-rows", "legw-text", "big-batch"])
+@pytest.mark.parametrize("name", ["adabatch", "lars", "legw-rows", "legw-text", "big-batch", "big-batch-digits"])
 def test_recipe_setting_and_rows_fit_the_command_line(name: str, setting: str, studies: dict[str, Study]) -> None:
     study = studies[name]
     rows = study.rows(setting)
