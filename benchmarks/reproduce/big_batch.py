@@ -74,7 +74,7 @@ class BigBatchImages(BigBatch):
 
 
 class BigBatchDigits(BigBatch):
-    """Images that are easier, as MNIST is among the paper's: a step's signal outlasts its noise for longer."""
+    """Images that are easier, as MNIST is among the paper's, and come with the package."""
 
     name = "big-batch-digits"
     title = "Big Batch SGD (1610.05792) on handwritten digits"

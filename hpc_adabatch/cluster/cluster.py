@@ -65,6 +65,8 @@ class Cluster(ABC):
     def start() -> Cluster:
         """Joins the other ranks when a launcher started this process, else stands alone. Sets threads and GPU.
 
+        Without a GPU denormal numbers count as 0 from then on in the whole process (device.py).
+
         Raises:
             InputError: Horovod does not load, or fewer ranks joined than were started.
         """
