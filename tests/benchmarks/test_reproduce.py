@@ -18,6 +18,11 @@ from study import Row, Study, behind, within  # noqa: E402
 
 from hpc_adabatch.command_line import parse_recipe  # noqa: E402
 
+NAMES = [
+    *("adabatch", "lars", "lars-plain", "legw-rows", "legw-text"),
+    *("big-batch", "big-batch-plain", "big-batch-digits"),
+]
+
 
 @pytest.fixture(scope="module")
 def studies() -> dict[str, Study]:
@@ -48,7 +53,7 @@ def run(value: float, **changes: Any) -> Outcome:
 
 
 @pytest.mark.parametrize("setting", ["quick", "full"])
-@pytest.mark.parametrize("name", ["adabatch", "lars", "legw-rows", "legw-text", "big-batch", "big-batch-digits"])
+@pytest.mark.parametrize("name", NAMES)
 def test_recipe_setting_and_rows_fit_the_command_line(name: str, setting: str, studies: dict[str, Study]) -> None:
     study = studies[name]
     rows = study.rows(setting)
