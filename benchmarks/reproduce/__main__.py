@@ -57,13 +57,17 @@ def read_flags() -> argparse.Namespace:
     parser.add_argument("--text", help="two files: TRAIN,TEST")
     parser.add_argument("--seeds", default="0,1,2", help="the first is also the one that tunes")
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--only", help="rows to run; the page shows all that there are")
+    parser.add_argument("--only", action="append", help="a row to run, or more of them; the page shows all there are")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="where runs are kept")
     parser.add_argument("--write", type=Path, default=Path("docs/results"), help="folder of the pages")
     parser.add_argument("--limit_s", type=float, help="a run that takes longer has failed; 1200 when quick")
     parser.add_argument("--retry", action="store_true", help="run again what failed")
     flags = parser.parse_args()
     flags.studies = list(STUDIES.values()) if flags.study == "all" else [STUDIES[flags.study]]
+    known = [row.name for study in flags.studies for row in study.rows(flags.setting)]
+    for name in flags.only or ():
+        if name not in known:
+            parser.error(f"--only: given {name!r}; allowed: {', '.join(map(repr, dict.fromkeys(known)))}")
     needed = {study.needs for study in flags.studies}
     if "images" in needed and (flags.images is None or not (flags.images / "train").is_dir()):
         parser.error(f"--images: given {flags.images}; wanted: a folder that holds train/ and test/")
@@ -143,7 +147,7 @@ class Runs:
 
     def missing(self) -> Iterator[Cell]:
         """What is to be run, seed by seed; a grid in the first."""
-        wanted = self.flags.only.split(",") if self.flags.only else [line.row.name for line in self.lines]
+        wanted = self.flags.only or [line.row.name for line in self.lines]
         for number, _ in enumerate(self.flags.seeds):
             for line in self.lines:
                 if line.row.name in wanted:
