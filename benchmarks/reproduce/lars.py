@@ -100,7 +100,8 @@ class LarsPlain(Lars):
     title = "LARS (1708.03888) at 32 times the base batch, images as they are"
     epochs: ClassVar[Mapping[str, int]] = {"quick": 30, "full": 100}
     warmup = 0.05
-    grid = (0.02, 0.04, 0.08)
+    base: ClassVar[Mapping[str, tuple[int, float]]] = {"quick": (32, 0.08), "full": (128, 0.1)}
+    grid = (0.02, 0.04, 0.08, 0.16)
     settings: ClassVar[dict[str, str]] = {
         "quick": "--model narrow_cnn_bn --task.image_size 16 --task.augment false --epochs 30 --max_micro_batch 64"
         " --precision float32 --channels_last false",
