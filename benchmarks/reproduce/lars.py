@@ -44,14 +44,15 @@ class Lars(Study):
     def rows(self, setting: str) -> list[Row]:
         base, rate = self.base[setting]
         large = LARGER * base
-        sgd = f"--optimizer sgd --optimizer.weight_decay 5e-4 --optimizer.lr {rate:g}"
+        sgd = "--optimizer sgd --optimizer.weight_decay 5e-4"
         warm = f"--learning_rate.warmup fixed --learning_rate.warmup_epochs {self.warmup * self.epochs[setting]:g}"
         at_large = f"--global_batch {large} {warm}"
         tried = self.grid if setting == "quick" else ()
+        own = "" if tried else f"--optimizer.lr {rate:g} "
         rows = [
             Row(
                 name="SGD, base batch",
-                flags=f"{sgd} --global_batch {base} --learning_rate.warmup none --learning_rate.warmup_epochs 0",
+                flags=f"{sgd} {own}--global_batch {base} --learning_rate.warmup none --learning_rate.warmup_epochs 0",
                 grid={f"rate {value:g}": f"--optimizer.lr {value:g}" for value in tried},
                 says=f"batch {base}, " + ("the best of the grid" if tried else f"rate {rate:g}"),
             )
