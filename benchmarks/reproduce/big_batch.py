@@ -55,13 +55,13 @@ class BigBatch(Study):
 
 
 class BigBatchImages(BigBatch):
-    """CIFAR-10's images, cropped and mirrored at random: no network of this size can fit them."""
+    """CIFAR-10's images."""
 
     name = "big-batch"
     title = "Big Batch SGD (1610.05792) on a convolutional network"
     recipe = "cifar10-cnn-big-batch.yaml"
     epochs: ClassVar[Mapping[str, int]] = {"quick": 30, "full": 100}
-    rates: tuple[float, ...] = (0.005, 0.01)
+    rates = (0.005, 0.01)
     settings: ClassVar[dict[str, str]] = {
         "quick": "--model narrow_cnn --task.image_size 16 --task.padding 2 --epochs 30 --max_micro_batch 64",
         "full": "",
@@ -70,21 +70,6 @@ class BigBatchImages(BigBatch):
         "Quick: narrow_cnn (no BatchNorm, so that a batch's loss is one function of the weights; 33,834 parameters) on "
         "20,000 images at 16x16, 30 epochs, batch 32 at the start. Full: small_cnn on all images at 32x32, 100 epochs. "
         "SGD: momentum 0.9, rate divided by 10 after half and after three quarters, the best rate of a grid."
-    )
-
-
-class BigBatchPlain(BigBatchImages):
-    """CIFAR-10's images as they are: the network comes near to fitting them, and their gradients' noise fades."""
-
-    name = "big-batch-plain"
-    title = "Big Batch SGD (1610.05792) on a convolutional network, images as they are"
-    rates = (0.005, 0.01, 0.02)
-    settings: ClassVar[dict[str, str]] = {
-        setting: f"{flags} --task.augment false".strip() for setting, flags in BigBatchImages.settings.items()
-    }
-    about = (
-        f"{BigBatchImages.about} No random crops, no mirroring: what the network "
-        "then reaches is set by its 20,000 images, not by the last steps. With them: big-batch."
     )
 
 
