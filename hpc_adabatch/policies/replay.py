@@ -28,7 +28,8 @@ class Replay(Policy):
     def __init__(self, *, journal: str) -> None:
         allowed, example = "the journal.jsonl of a run", "--policy.journal runs/NAME/journal.jsonl"
         try:
-            records = [json.loads(line) for line in Path(journal).read_text(encoding="utf-8").splitlines()]
+            lines = Path(journal).read_text(encoding="utf-8").splitlines(keepends=True)
+            records = [json.loads(line) for line in lines if line.endswith("\n")]  # a killed run may end within a line
             holding = list(_holding(records))
             self.cursors = [int(record["cursor"]) for record in holding]
             self.sizes = [int(record["global_batch"]) for record in holding]

@@ -477,6 +477,13 @@ def test_replay_repeats_decisions_at_their_cursors(tmp_path: Path) -> None:
     assert (proposal.global_batch, proposal.learning_rate_factor) == (48, 0.5)
 
 
+def test_the_journal_of_a_run_that_was_killed_within_a_line_is_replayed(tmp_path: Path) -> None:
+    path = journal(tmp_path, {"kind": "start", "cursor": 0, "global_batch": 32, "learning_rate_factor": 1.0})
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write('{"kind": "decision", "cursor": 320, "global_ba')
+    assert Replay(journal=path).sizes == [32]
+
+
 @pytest.mark.parametrize(
     "lines", [[], [{"kind": "decision", "cursor": 5, "global_batch": 3, "learning_rate_factor": 1.0}], [{"a": 1}]]
 )
