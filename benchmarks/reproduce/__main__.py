@@ -53,7 +53,7 @@ def read_flags() -> argparse.Namespace:
     parser.add_argument("--text", help="two files: TRAIN,TEST")
     parser.add_argument("--seeds", default="0,1,2", help="the first is also the one that tunes")
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--only", action="append", help="a row to run, or more of them; the page shows all there are")
+    parser.add_argument("--only", action="append", help="a row to run; may be given again; the page shows all rows")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="where runs are kept")
     parser.add_argument("--write", type=Path, default=Path("docs/results"), help="folder of the pages")
     parser.add_argument("--limit_s", type=float, help="a run that takes longer has failed; 1200 when quick")

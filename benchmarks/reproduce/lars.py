@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import ClassVar
 
 from study import Claim, Found, Row, Study, behind, points, within
@@ -79,7 +80,7 @@ class Lars(Study):
                 within(found, f"LARS {best}", base, 1.0, f"LARS (best: rate {best}) within 1 point of the base")
             )
             good = [rate for rate in complete if points(found, f"LARS {rate}", base) >= -1.0]
-            wide = max(good) / min(good) if good else 0.0
+            wide = range_without_holes(complete, good)
             text = "over a range of rates of 4 times or more"
             numbers = f"within 1 point at {', '.join(map(str, good)) or 'none'} of {', '.join(map(str, complete))}"
             made.append(Claim(text=text, numbers=numbers, holds=wide >= 4))
@@ -92,6 +93,12 @@ class Lars(Study):
             text = "LARS above the best tuned SGD (the paper's claim against scaled SGD; tuned SGD comes close)"
             made.append(Claim(text=text, numbers=f"{gap:+.2f} points", holds=gap > 0))
         return made
+
+
+def range_without_holes(tried: Sequence[float], good: Sequence[float]) -> float:
+    """The largest over the smallest of good rates that no bad one lies between; 0 where none is good."""
+    spans = [list(rates) for fits, rates in groupby(sorted(tried), key=lambda rate: rate in good) if fits]
+    return max((span[-1] / span[0] for span in spans), default=0.0)
 
 
 class LarsPlain(Lars):
@@ -112,5 +119,7 @@ class LarsPlain(Lars):
         "Quick: narrow_cnn_bn (BatchNorm; 33,946 parameters) on 20,000 images at 16x16, no random crops, no "
         "mirroring, 30 epochs, base batch 32 at the best rate of a grid, large batch 1024 (20 updates an epoch). "
         "Full: ResNet-20 on all images, 128 against 4096, 100 epochs. All rows: poly decay of power 2; large batches: "
-        "warm-up over 5 % of the epochs; momentum 0.9; trust ratios for biases too. With crops and mirroring: lars."
+        "warm-up over 5 % of the epochs; momentum 0.9; trust ratios for biases too. Leaving the images as they are, "
+        "and the lengths of training and warm-up, were chosen on seed 0 by what rates 14 to 80 and linear scaling "
+        "gave there, so seed 0 is no independent evidence. With crops and mirroring: lars."
     )

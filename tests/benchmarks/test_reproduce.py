@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,23 @@ def test_a_plateau_of_four_times_the_rate_is_asked_of_lars(studies: dict[str, St
     assert all(claim.holds for claim in studies["lars"].claims(found))
     narrow = studies["lars"].claims(found | {"LARS 90": [run(0.5)]})
     assert [claim.holds for claim in narrow] == [True, False, True, True]
+    holed = studies["lars"].claims(found | {"LARS 45": [run(0.5)]})
+    assert [claim.holds for claim in holed] == [True, False, True, True]
+
+
+def test_a_row_that_is_none_is_refused() -> None:
+    line = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "reproduce"),
+        "lars",
+        "--only",
+        "SGD, base batch",
+        "--only",
+        "SGD",
+    ]
+    ended = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "--only: given 'SGD'; allowed: 'SGD, base batch', 'LARS 16'," in ended.stderr
 
 
 def test_perplexity_is_better_when_smaller(studies: dict[str, Study]) -> None:
