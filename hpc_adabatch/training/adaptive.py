@@ -240,9 +240,10 @@ class AdaptiveTraining:
         if wanted == 0:
             return None
         more = min(wanted, self.plan.n_samples - batch.stop, self.batches.max_global_batch - len(batch))
-        step.wanted = len(batch) + more if more > 0 else self.global_batch + wanted
-        if more <= 0:
+        if more <= 0:  # a rest that was never whole says nothing about a whole batch
+            step.wanted = len(batch) + wanted if len(batch) >= self.global_batch else 0
             return None
+        step.wanted = len(batch) + more
         self.averaging.set_aside()
         added = GlobalBatch(batch.epoch, batch.stop, batch.stop + more)
         step.batch, step.added, step.summed = GlobalBatch(batch.epoch, batch.start, added.stop), more, False
@@ -254,8 +255,10 @@ class AdaptiveTraining:
             return
         self._sum_over_ranks(step)
         if step.finite:
-            before, self._searched_batch = self._searched_batch, self._batch_after(step)
-            yield from self.line_search.run(step, grew=self._searched_batch > before)
+            before, whole = self._searched_batch, len(step.batch) >= self.global_batch
+            if whole:
+                self._searched_batch = self._batch_after(step)
+            yield from self.line_search.run(step, grew=self._batch_after(step) > before, learns=whole)
 
     def finish_step(self, step: Step) -> None:
         """Sums, updates, advances and decides; called by ``Step.update``."""

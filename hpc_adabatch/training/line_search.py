@@ -49,8 +49,15 @@ class LineSearch:
         groups = self._training.optimizer.param_groups
         return [(p, float(group.get("search_decay", 0.0))) for group in groups for p in group["params"]]
 
-    def run(self, step: Step, *, grew: bool) -> Generator[Micro, None, None]:
-        """Sets the learning rate of the step, whose gradients are summed; leaves weights and gradients as they are."""
+    def run(self, step: Step, *, grew: bool, learns: bool) -> Generator[Micro, None, None]:
+        """Sets the learning rate of the step, whose gradients are summed; leaves weights and gradients as they are.
+
+        Args:
+            step: its losses and gradients are summed over ranks.
+            grew: whether the batch has grown since the last search.
+            learns: whether the next search starts from what this one finds; not from the few samples left of an epoch,
+                whose step is as short as their gradient is noisy.
+        """
         training, samples = self._training, len(step.batch)
         weights = [(p, decay) for p, decay in self._decays() if p.grad is not None]
         with torch.no_grad():
@@ -66,13 +73,15 @@ class LineSearch:
             self._move(weights, start, gradient, alpha)
             there = (yield from self._losses(step)) / samples + self._penalty(weights)
             if self._told(float(self.rule.accepts(alpha, loss, there, slope))):
-                self.rule.after(alpha)
-                if isinstance(self.rule, BarzilaiBorwein):
+                if learns:
+                    self.rule.after(alpha)
+                if learns and isinstance(self.rule, BarzilaiBorwein):
                     yield from self._learn(step, self.rule, weights, start, gradient, slope)
                 break
             alpha /= 2
         else:  # no descent that floating point could show: the weights stay, the next batch tries again, lower down
-            self.rule.after(alpha * 2 ** (HALVINGS // 2))
+            if learns:
+                self.rule.after(alpha * 2 ** (HALVINGS // 2))
             alpha = 0.0
         with torch.no_grad():
             for (p, _), value, g in zip(weights, start, gradient, strict=True):

@@ -12,7 +12,9 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import TensorDataset
 
 import hpc_adabatch as hab
+from hpc_adabatch.batches.plan import permutation
 from hpc_adabatch.cluster import SingleProcess
+from hpc_adabatch.gradients import Measurement
 from hpc_adabatch.training.journal import Journal, read
 
 
@@ -23,11 +25,13 @@ def dataset(samples: int = 50) -> TensorDataset:
     )
 
 
-def training(global_batch: int = 8, max_micro_batch: int = 100, **how: Any) -> hab.AdaptiveTraining:
+def training(
+    global_batch: int = 8, max_micro_batch: int = 100, data: TensorDataset | None = None, **how: Any
+) -> hab.AdaptiveTraining:
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 1).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    batches = hab.AdaptiveBatches(dataset(), global_batch, max_micro_batch=max_micro_batch, seed=1)
+    batches = hab.AdaptiveBatches(data or dataset(), global_batch, max_micro_batch=max_micro_batch, seed=1)
     return hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess(), **how)
 
 
@@ -51,8 +55,6 @@ def test_the_loop_equals_plain_sgd_on_the_same_batches() -> None:
     model = torch.nn.Linear(3, 1).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     inputs, targets = dataset().tensors
-    from hpc_adabatch.batches.plan import permutation
-
     order = torch.cat([torch.from_numpy(permutation(1, epoch, 50)) for epoch in range(2)])
     for size in sizes:
         chosen, order = order[:size], order[size:]
@@ -213,3 +215,43 @@ def test_trust_ratios_are_written_down_when_asked_for(tmp_path: Path) -> None:
         assert list(line["ratios"]) == ["weight"]  # the bias does not adapt
         assert moved[line["step"]] == pytest.approx(0.01 * weights[line["step"]], rel=1e-9)
         assert line["ratios"]["weight"] > 0
+
+
+class Lengthens(hab.BigBatch):
+    """Five samples more for every batch of fewer than ``enough``, from the 32nd sample on."""
+
+    enough = 13
+
+    def extension(self, measurement: Measurement, progress: hab.Progress) -> int:
+        return 5 if progress.samples_seen >= 32 and measurement.samples < self.enough else 0
+
+
+def test_what_is_left_of_an_epoch_does_not_lengthen_the_next_batch() -> None:
+    """The fifth batch grows and leaves five samples of 50, which fail where 13 pass."""
+    loop = training(policy=Lengthens())
+    assert run(loop, 1) == [8, 8, 8, 8, 13, 5]
+    assert loop.global_batch == 13
+
+
+def test_a_batch_that_the_epochs_end_kept_from_passing_grows_as_far_as_it_came() -> None:
+    rule = Lengthens()
+    rule.enough = 100
+    loop = training(policy=rule)
+    assert run(loop, 1) == [8, 8, 8, 8, 18]
+    assert loop.global_batch == 23
+
+
+def test_the_step_found_on_what_is_left_of_an_epoch_is_not_the_next_ones_first() -> None:
+    """Two steep samples at the end of the epoch: their own step is short, the others' stays."""
+    inputs, targets = dataset().tensors
+    inputs[permutation(1, 0, 50)[-2:]] *= 100
+    loop = training(data=TensorDataset(inputs, targets), step_size=hab.Armijo(0.125))
+    rates = []
+    for step in loop.epoch(0):
+        for batch, wanted in step:
+            step.backward(mse_loss(loop.model(batch), wanted))
+        step.update()
+        rates.append(loop.last_rate)
+    assert rates[-1] < rates[-2] / 100
+    assert loop.line_search is not None
+    assert loop.line_search.rule.alpha == rates[-2]
