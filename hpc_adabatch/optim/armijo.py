@@ -9,6 +9,13 @@ De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, Algorithm 
     alpha    alpha
     c        decrease; 0.1 in the paper, at most 1/2
 
+A step that one bad batch has shortened stays short there until the batch grows. Vaswani et al. 2019,
+https://arxiv.org/abs/1905.09997, Algorithm 2 (option 2), lets the first try rise instead: the last accepted step times
+gamma^(K / N), so gamma in an epoch however large its batches.
+
+    gamma    rise; 2 in the paper, 1 leaves it to the doubling
+    K / N    part
+
 Not here: evaluating the losses (training/line_search.py).
 """
 
@@ -28,19 +35,24 @@ class Armijo:
     Args:
         alpha: first step size, more than 0.
         decrease: c, the part of the predicted decrease that is asked for, more than 0, at most 1/2.
+        rise: gamma, by which the first try rises over an epoch's samples, 1 or more; above 1 in place of the doubling.
     """
 
     alpha: float
     decrease: float = 0.1
+    rise: float = 1.0
     needs_variance: ClassVar[bool] = False
     needs_gradient: ClassVar[bool] = False
 
-    def first(self, *, grew: bool) -> float:
+    def first(self, *, grew: bool, part: float) -> float:
         """The step size to try first.
 
         Args:
             grew: whether the batch has grown since the last search.
+            part: the batch over the samples of an epoch.
         """
+        if self.rise > 1:
+            return self.alpha * self.rise**part
         return 2 * self.alpha if grew else self.alpha
 
     def accepts(self, alpha: float, loss: float, loss_there: float, square: float) -> bool:

@@ -33,7 +33,7 @@ class BarzilaiBorwein(Armijo):
     needs_variance: ClassVar[bool] = True
     needs_gradient: ClassVar[bool] = True
 
-    def first(self, *, grew: bool) -> float:
+    def first(self, *, grew: bool, part: float) -> float:
         return self.alpha
 
     def learn(

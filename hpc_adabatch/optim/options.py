@@ -5,6 +5,7 @@ Not here: the mathematics (lars.py, lamb.py, torch.optim).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -180,8 +181,8 @@ class LambOptions(LayerwiseOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmijoOptions(OptimizerOptions):
-    """Steps along the gradient, as long as backtracking on the same batch allows (Big Batch SGD, 1610.05792)."""
+class SearchOptions(OptimizerOptions):
+    """Options of steps along the gradient that are searched on each batch."""
 
     lr: float = 1.0
     """First step size to try; there is no schedule."""
@@ -194,9 +195,6 @@ class ArmijoOptions(OptimizerOptions):
         good = 0 < self.decrease <= 0.5
         require(good, "optimizer.decrease", self.decrease, allowed, "--optimizer.decrease 0.1")
 
-    def step_size(self) -> Armijo:
-        return Armijo(self.lr, self.decrease)
-
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         # the search adds the decay to objective and gradient itself
         groups = [
@@ -207,7 +205,22 @@ class ArmijoOptions(OptimizerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BarzilaiBorweinOptions(ArmijoOptions):
+class ArmijoOptions(SearchOptions):
+    """Steps as long as backtracking on the same batch allows (Big Batch SGD, 1610.05792)."""
+
+    rise: float = 1.0
+    """Growth of the first step tried over an epoch (1905.09997: 2); at 1 it is doubled where the batch grew."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.rise < math.inf, "optimizer.rise", self.rise, "1 or more", "--optimizer.rise 2")
+
+    def step_size(self) -> Armijo:
+        return Armijo(self.lr, self.decrease, self.rise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarzilaiBorweinOptions(SearchOptions):
     """Step sizes from the curvature along the last step, less the noise (Big Batch SGD, 1610.05792)."""
 
     def step_size(self) -> Armijo:

@@ -68,7 +68,7 @@ class LineSearch:
             buffers = [buffer.clone() for buffer in training.model.buffers()]
         slope = float(torch.stack([square(g) for g in gradient]).sum())
         loss = step.loss_sum / samples + self._penalty(weights)
-        alpha = self._told(self.rule.first(grew=grew))
+        alpha = self._told(self.rule.first(grew=grew, part=samples / training.plan.n_samples))
         for _ in range(HALVINGS):
             self._move(weights, start, gradient, alpha)
             there = (yield from self._losses(step)) / samples + self._penalty(weights)

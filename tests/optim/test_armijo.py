@@ -18,7 +18,7 @@ Loss = Callable[[np.ndarray], float]
 
 def search(rule: Armijo, loss: Loss, x: np.ndarray, gradient: np.ndarray, *, grew: bool = False) -> float:
     """Halves from the first try until the rule accepts."""
-    square, alpha = float(gradient @ gradient), rule.first(grew=grew)
+    square, alpha = float(gradient @ gradient), rule.first(grew=grew, part=0.1)
     for _ in range(HALVINGS):
         if rule.accepts(alpha, loss(x), loss(x - alpha * gradient), square):
             rule.after(alpha)
@@ -68,10 +68,21 @@ def test_along_one_curvature_the_longest_step_is_two_minus_two_c_over_it(curvatu
 
 def test_the_first_try_is_doubled_only_after_the_batch_grew() -> None:
     rule = Armijo(0.25)
-    assert (rule.first(grew=False), rule.first(grew=True)) == (0.25, 0.5)
+    assert (rule.first(grew=False, part=0.1), rule.first(grew=True, part=0.1)) == (0.25, 0.5)
     assert rule.alpha == 0.25  # trying is not accepting
     rule.after(0.125)
-    assert (rule.first(grew=False), rule.first(grew=True)) == (0.125, 0.25)
+    assert (rule.first(grew=False, part=0.1), rule.first(grew=True, part=0.1)) == (0.125, 0.25)
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=20), st.floats(1.01, 8), st.booleans())
+def test_the_first_try_rises_by_gamma_over_an_epoch_however_it_is_cut(
+    batches: list[int], gamma: float, grew: bool
+) -> None:
+    """gamma^(K / N), and no doubling beside it."""
+    rule = Armijo(0.25, rise=gamma)
+    for batch in batches:
+        rule.after(rule.first(grew=grew, part=batch / sum(batches)))
+    assert rule.alpha == pytest.approx(0.25 * gamma)
 
 
 def test_a_growing_batch_brings_a_step_that_was_too_short_back() -> None:

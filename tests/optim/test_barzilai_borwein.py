@@ -134,12 +134,12 @@ def test_without_a_positive_curvature_the_step_stays(how: dict[str, float]) -> N
 
 def test_it_is_safeguarded_as_armijo_without_the_doubling() -> None:
     rule = BarzilaiBorwein(0.25, 0.1)
-    assert (rule.first(grew=False), rule.first(grew=True)) == (0.25, 0.25)
+    assert (rule.first(grew=False, part=0.1), rule.first(grew=True, part=0.1)) == (0.25, 0.25)
     assert rule.accepts(1.0, 2.0, 1.9, 1.0)
     assert not rule.accepts(1.0, 2.0, 1.91, 1.0)
     assert not rule.accepts(1.0, 2.0, math.nan, 1.0)
     rule.after(0.125)
-    assert rule.first(grew=True) == 0.125
+    assert rule.first(grew=True, part=0.1) == 0.125
 
 
 def test_what_it_needs_from_the_loop() -> None:

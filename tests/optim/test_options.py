@@ -40,6 +40,7 @@ def test_recipes_name_their_optimizers() -> None:
         *((kind, option, value) for kind in OPTIMIZERS.values() for option, value in COMMON),
         *((kind, "momentum", value) for kind in (SgdOptions, LarsOptions) for value in (1.0, -0.1)),
         *((kind, "decrease", value) for kind in (ArmijoOptions, BarzilaiBorweinOptions) for value in (0.0, 0.6)),
+        *((ArmijoOptions, "rise", value) for value in (0.9, float("inf"), float("nan"))),
         (LarsOptions, "trust_coefficient", -1e-3),
         (LarsOptions, "eps", -1e-8),
         *((kind, "eps", float("nan")) for kind in (LarsOptions, LambOptions)),
