@@ -6,6 +6,7 @@
     python benchmarks/reproduce legw-rows --images DIR          LEGW                1901.08256
     python benchmarks/reproduce legw-text --text TRAIN,TEST     LEGW
     python benchmarks/reproduce big-batch --images DIR          Big Batch SGD       1610.05792
+    python benchmarks/reproduce big-batch-plain --images DIR    Big Batch SGD
     python benchmarks/reproduce big-batch-digits                Big Batch SGD
     python benchmarks/reproduce all       --images DIR --text TRAIN,TEST
 
@@ -32,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from adabatch import AdaBatch  # noqa: E402 (after the path is set)
-from big_batch import BigBatchDigits, BigBatchImages  # noqa: E402
+from big_batch import BigBatchDigits, BigBatchImages, BigBatchPlain  # noqa: E402
 from cells import ROOT, Cell  # noqa: E402
 from images import few_images  # noqa: E402
 from lars import Lars, LarsPlain  # noqa: E402
@@ -41,7 +42,10 @@ from outcome import Outcome, outcome  # noqa: E402
 from page import Line, write_page  # noqa: E402
 from study import Row, Study  # noqa: E402
 
-ALL: tuple[Study, ...] = (AdaBatch(), Lars(), LarsPlain(), LegwRows(), LegwText(), BigBatchImages(), BigBatchDigits())
+ALL: tuple[Study, ...] = (
+    *(AdaBatch(), Lars(), LarsPlain(), LegwRows(), LegwText()),
+    *(BigBatchImages(), BigBatchPlain(), BigBatchDigits()),
+)
 STUDIES = {study.name: study for study in ALL}
 
 
