@@ -13,6 +13,7 @@ from study import Claim, Found, Row, Study, mean, within
 PUBLISHED = "Big Batch, Armijo"
 LAXER = "Big Batch, Armijo, theta 1.15"
 AVERAGED = "norm test on averages, rising Armijo"
+RISING = "--optimizer.decrease 0.3 --optimizer.rise 2"
 
 
 class BigBatch(Study):
@@ -48,8 +49,7 @@ class BigBatch(Study):
             ),
             Row(
                 name=AVERAGED,
-                flags="--policy norm_test --policy.theta 3 --measure_every 5"
-                " --optimizer.decrease 0.3 --optimizer.rise 2",
+                flags=f"--policy norm_test --policy.theta 3 --measure_every 5 {RISING}",
                 says="ours: the test on averages over half an epoch; the step size doubles in an epoch until it fails",
             ),
         ]
@@ -106,6 +106,14 @@ class BigBatchPlain(BigBatchImages):
         "0.9, rate divided by 10 after half and after three quarters, the best rate of a grid. Network, images "
         "and, in the last row, theta 3 and the decrease of 0.3 were chosen on the first seed, in runs of one rank."
     )
+
+    def rows(self, setting: str) -> list[Row]:
+        alone = Row(
+            name="fixed batch, rising Armijo",
+            flags=f"--policy fixed {RISING}",
+            says="what the steps of the row above do without its batch",
+        )
+        return [*super().rows(setting), alone]
 
 
 class BigBatchDigits(BigBatch):
