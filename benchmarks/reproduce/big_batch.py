@@ -19,8 +19,8 @@ RISING = "--optimizer.decrease 0.3 --optimizer.rise 2"
 class BigBatch(Study):
     """A batch that grows by its own test, steps that are searched: no learning rate, no decay, nothing tuned.
 
-    The paper tests each step by itself and takes neither a batch nor a step size back, so its worst steps decide. The
-    last row is ours: the same test on averages over half an epoch (policies/norm_test.py), and a step size that rises
+    The paper tests each step by itself and takes neither a batch nor a step size back, so its worst steps decide. One
+    row is ours: the same test on averages over half an epoch (policies/norm_test.py), and a step size that rises
     again between its falls, as Vaswani et al. 2019 have it (optim/armijo.py).
 
     Attributes:
@@ -104,7 +104,7 @@ class BigBatchPlain(BigBatchImages):
         "start. No random crops, no mirroring: the network comes to fit its images, and what it then reaches is set "
         "by them, not by the last steps. With them: big-batch. Full: all images at 32x32, 100 epochs. SGD: momentum "
         "0.9, rate divided by 10 after half and after three quarters, the best rate of a grid. Network, images "
-        "and, in the last row, theta 3 and the decrease of 0.3 were chosen on the first seed, in runs of one rank."
+        "and, where they are used, theta 3 and the decrease of 0.3 were chosen on the first seed, in runs of one rank."
     )
 
     def rows(self, setting: str) -> list[Row]:
