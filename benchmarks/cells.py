@@ -20,6 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
 STOPPED = (75, 130)  # the run was told to stop: that is no result
 TOO_LONG = -1  # stands for an exit code
@@ -51,9 +53,9 @@ class Cell:
         return replace(self, seed=seed)
 
     def asked(self) -> dict[str, Any]:
-        """Everything that decides what the run does, the code aside."""
-        text = self.recipe.read_text(encoding="utf-8")
-        return {"recipe": text, "flags": list(self.flags), "seed": self.seed, "ranks": self.ranks}
+        """Everything that decides what the run does, the code aside; a comment in the recipe does not."""
+        recipe = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
+        return {"recipe": recipe, "flags": list(self.flags), "seed": self.seed, "ranks": self.ranks}
 
     def known(self) -> dict[str, Any]:
         """What the note says; nothing where there is none, or where something else was asked for then."""

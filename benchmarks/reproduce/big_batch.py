@@ -13,6 +13,7 @@ from study import Claim, Found, Row, Study, mean, within
 PUBLISHED = "Big Batch, Armijo"
 LAXER = "Big Batch, Armijo, theta 1.15"
 AVERAGED = "norm test on averages, rising Armijo"
+BASELINE = "SGD: momentum 0.9, rate divided by 10 after half and after three quarters, the best rate of a grid."
 RISING = "--optimizer.decrease 0.3 --optimizer.rise 2"
 
 
@@ -84,12 +85,12 @@ class BigBatchImages(BigBatch):
     about = (
         "Quick: narrow_cnn (no BatchNorm, so that a batch's loss is one function of the weights; 33,834 parameters) on "
         "20,000 images at 16x16, 30 epochs, batch 32 at the start. Full: small_cnn on all images at 32x32, 100 epochs. "
-        "SGD: momentum 0.9, rate divided by 10 after half and after three quarters, the best rate of a grid."
+        f"{BASELINE}"
     )
 
 
 class BigBatchPlain(BigBatchImages):
-    """CIFAR-10's images as they are, and a network that fits them: their gradients' noise fades, as the paper needs."""
+    """CIFAR-10's images as they are, and a network that comes to fit them."""
 
     name = "big-batch-plain"
     title = "Big Batch SGD (1610.05792) on a convolutional network, images as they are"
@@ -102,9 +103,9 @@ class BigBatchPlain(BigBatchImages):
     about = (
         "Quick: small_cnn (no BatchNorm; 151,882 parameters) on 20,000 images at 16x16, 20 epochs, batch 32 at the "
         "start. No random crops, no mirroring: the network comes to fit its images, and what it then reaches is set "
-        "by them, not by the last steps. With them: big-batch. Full: all images at 32x32, 100 epochs. SGD: momentum "
-        "0.9, rate divided by 10 after half and after three quarters, the best rate of a grid. Network, images "
-        "and, where they are used, theta 3 and the decrease of 0.3 were chosen on the first seed, in runs of one rank."
+        "by them, not by the last steps. With them: big-batch. Full: all images at 32x32, 100 epochs. "
+        f"{BASELINE} Network, images, epochs and, where they are used, theta 3 and the decrease of 0.3 were chosen on "
+        "the first seed, in runs of one rank."
     )
 
     def rows(self, setting: str) -> list[Row]:
@@ -128,6 +129,6 @@ class BigBatchDigits(BigBatch):
     settings: ClassVar[dict[str, str]] = {"quick": "--max_micro_batch 64", "full": ""}
     about = (
         "small_cnn (no BatchNorm) on 1,437 digits of 8x8 pixels, shifted by up to one of them, 60 epochs, batch 32 "
-        "at the start; 360 test images, so that one of them is 0.28 points. Full is the same on GPUs. SGD: momentum "
-        "0.9, rate divided by 10 after half and after three quarters, the best rate of a grid."
+        "at the start; 360 test images, so that one of them is 0.28 points. Full is the same on GPUs. "
+        f"{BASELINE}"
     )

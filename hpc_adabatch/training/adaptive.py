@@ -240,8 +240,8 @@ class AdaptiveTraining:
         if wanted == 0:
             return None
         more = min(wanted, self.plan.n_samples - batch.stop, self.batches.max_global_batch - len(batch))
-        if more <= 0:  # a rest that was never whole says nothing about a whole batch
-            step.wanted = len(batch) + wanted if len(batch) >= self.global_batch else 0
+        if more <= 0:
+            step.wanted = len(batch) + wanted if self._is_whole(step) else 0
             return None
         step.wanted = len(batch) + more
         self.averaging.set_aside()
@@ -255,7 +255,7 @@ class AdaptiveTraining:
             return
         self._sum_over_ranks(step)
         if step.finite:
-            before, whole = self._searched_batch, len(step.batch) >= self.global_batch
+            before, whole = self._searched_batch, self._is_whole(step)
             if whole:
                 self._searched_batch = self._batch_after(step)
             yield from self.line_search.run(step, grew=self._batch_after(step) > before, learns=whole)
@@ -318,6 +318,10 @@ class AdaptiveTraining:
         if not step.summed:
             flags = self.averaging.sum_over_ranks(step, self.measuring, self.stop_flag.numbers())
             self.stopped = self.stop_flag.agreed(flags) or self.stopped
+
+    def _is_whole(self, step: Step) -> bool:
+        """Whether the step has its batch's samples; the fewer left of an epoch say nothing about a whole batch."""
+        return len(step.batch) >= self.global_batch
 
     def _batch_after(self, step: Step) -> int:
         """The batch from this step on: larger where the rule lengthened it, or wanted to at the end of an epoch."""

@@ -75,8 +75,8 @@ class LineSearch:
             if self._told(float(self.rule.accepts(alpha, loss, there, slope))):
                 if learns:
                     self.rule.after(alpha)
-                if learns and isinstance(self.rule, BarzilaiBorwein):
-                    yield from self._learn(step, self.rule, weights, start, gradient, slope)
+                    if isinstance(self.rule, BarzilaiBorwein):
+                        yield from self._learn(step, self.rule, weights, start, gradient, slope)
                 break
             alpha /= 2
         else:  # no descent that floating point could show: the weights stay, the next batch tries again, lower down

@@ -116,6 +116,8 @@ def test_a_cell_is_kept_while_the_same_is_asked_for(make: Any) -> None:
     cell = make("rule", 0, result([(0, 16)]))
     assert cell.result() is not None
     assert cell.with_seed(1).result() is None
+    cell.recipe.write_text("# says nothing else\nepochs: 4\n", encoding="utf-8")
+    assert cell.result() is not None
     cell.recipe.write_text("epochs: 5\n", encoding="utf-8")
     assert cell.result() is None
     assert cell.failure() is None
