@@ -45,6 +45,10 @@ class Course:
             climb=self._climb,
         )
 
+    def weight_decay_multiplier(self, global_batch: int) -> float:
+        """Weight decay over that of the optimizer, of the next step."""
+        return self.rule.weight_decay_multiplier(self._start_batch, global_batch)
+
     def advance(self, samples: int) -> None:
         """After a step of so many samples."""
         if self.rule.measures:

@@ -61,6 +61,8 @@ class LearningRate:
     preset: Literal["none", "legw", "goyal"] = "none"
     """legw (1901.08256): scaling sqrt, warmup legw; goyal (1706.02677): linear, fixed over 5 epochs. Fields given here
     besides hold, so legw usually comes with reference_batch and the warmup_epochs tuned for it."""
+    weight_decay: Literal["per_step", "per_epoch"] = "per_step"
+    """What weight decay keeps at other batches than the reference: lambda of each step, or what an epoch takes away."""
 
     def __post_init__(self) -> None:
         known, example = ", ".join(PRESETS), "--learning_rate.preset legw"
@@ -92,6 +94,9 @@ class LearningRate:
         check(0 <= self.final <= 1, "final", "0 to 1", "0")
         check(self.epochs is None or self.epochs > 0, "epochs", "more than 0", "90")
         check(self.reference_batch is None or self.reference_batch > 0, "reference_batch", "1 or more", "256")
+        kept = ("per_step",) if self.measures else ("per_step", "per_epoch")
+        clock = " with adascale, whose clock counts no epochs" if self.measures else ""
+        check(self.weight_decay in kept, "weight_decay", ", ".join(kept) + clock, "per_step")
 
     def warmup_length(self, start_batch: int) -> float:
         """Epochs of warm-up of a run that starts with this batch."""
@@ -133,6 +138,24 @@ class LearningRate:
         epoch = samples_seen / samples_per_epoch
         warmup = self.warmup_length(start_batch)
         return self._height(epoch, start_batch, global_batch, gain, climb) * self._decay(epoch, warmup)
+
+    def weight_decay_multiplier(self, start_batch: int, global_batch: int) -> float:
+        """Weight decay over that of the optimizer.
+
+        A step takes lr lambda of the weights away, and k times the batch makes 1/k of the steps: an epoch's decay falls
+        to scale(k) / k. ``per_epoch`` multiplies lambda by k / scale(k), which is sqrt(k) with the scaling sqrt, so
+        that the timescale B / (lr lambda D) stays, for a data set of D samples: Bergsma et al. 2025,
+        https://arxiv.org/abs/2505.13738, who find that the best lambda goes with B where lr stays (scaling none).
+        Warm-up and decay of the rate are left out: they change the timescale at the reference batch as well.
+
+        Args:
+            start_batch: global batch at step 0.
+            global_batch: global batch now.
+        """
+        if self.weight_decay == "per_step":
+            return 1.0
+        ratio = global_batch / (self.reference_batch or start_batch)
+        return ratio / SCALINGS[self.scaling](ratio)
 
     def climb(self, epoch: float, start_batch: int, before: int, after: int, known: Climb | None) -> Climb | None:
         """The climb that begins where the batch changes at this epoch; None where the rate jumps.

@@ -123,6 +123,23 @@ def test_a_larger_batch_never_lowers_the_rate(
     assert small <= large
 
 
+@pytest.mark.parametrize(("scaling", "expected"), [("none", 16), ("linear", 1), ("sqrt", 4)])
+def test_weight_decay_per_epoch_is_what_the_scaling_leaves_of_k(scaling: Any, expected: float) -> None:
+    rule = LearningRate(scaling=scaling, reference_batch=4, weight_decay="per_epoch")
+    assert rule.weight_decay_multiplier(64, 64) == expected
+    assert rule.weight_decay_multiplier(256, 64) == expected  # k is over the reference, not over the start
+    assert LearningRate(scaling=scaling, weight_decay="per_epoch").weight_decay_multiplier(4, 64) == expected
+    assert LearningRate(scaling=scaling, reference_batch=4).weight_decay_multiplier(64, 64) == 1
+
+
+@given(st.sampled_from(["none", "linear", "sqrt"]), st.integers(1, 1024), BATCHES)
+def test_an_epoch_decays_as_much_at_any_batch(scaling: Any, reference: int, batch: int) -> None:
+    rule = LearningRate(scaling=scaling, reference_batch=reference, weight_decay="per_epoch")
+    steps, at_reference = IMAGENET / batch, IMAGENET / reference
+    per_step = rule.multiplier(0, IMAGENET, batch, batch) * rule.weight_decay_multiplier(batch, batch)
+    assert steps * per_step == pytest.approx(at_reference, rel=1e-12)
+
+
 def test_growing_late_does_not_reopen_the_warm_up() -> None:
     """Bug story: adaptdl takes LEGW's warm-up from the batch now. At epoch 20, base warm-up 2, going from 8 to 16, 32
     and 64 times the reference changed its factor from 2.83 to 2.50, 1.77 and 1.25."""
@@ -192,6 +209,8 @@ def test_a_decay_needs_an_end_after_the_warm_up(decay: str, epochs: float | None
         ("final", {"final": math.nan}),
         ("epochs", {"epochs": 0}),
         ("reference_batch", {"reference_batch": 0}),
+        ("weight_decay", {"weight_decay": "per_day"}),
+        ("weight_decay", {"weight_decay": "per_epoch", "scaling": "adascale"}),
     ],
 )
 def test_a_field_that_cannot_work_is_named(field: str, arguments: dict[str, Any]) -> None:

@@ -26,11 +26,15 @@ def dataset(samples: int = 50) -> TensorDataset:
 
 
 def training(
-    global_batch: int = 8, max_micro_batch: int = 100, data: TensorDataset | None = None, **how: Any
+    global_batch: int = 8,
+    max_micro_batch: int = 100,
+    data: TensorDataset | None = None,
+    weight_decay: float = 0.0,
+    **how: Any,
 ) -> hab.AdaptiveTraining:
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 1).double()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=weight_decay)
     batches = hab.AdaptiveBatches(data or dataset(), global_batch, max_micro_batch=max_micro_batch, seed=1)
     return hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess(), **how)
 
@@ -89,6 +93,27 @@ def test_learning_rate_follows_schedule_and_policy_together(tmp_path: Path) -> N
     expected = [(10, 0.1)] * 5 + [(20, 0.075)] * 2 + [(10, 0.075)] + [(40, 0.005625), (10, 0.005625)]
     expected += [(50, round(0.1 * 0.1 * 0.75**3 * 50 / 80, 12))]  # cut at 50 of 80: the learning rate takes the rest
     assert rates == expected
+
+
+@pytest.mark.parametrize(("kept", "expected"), [("per_epoch", [0.1, 0.1, 0.2]), ("per_step", [0.1, 0.1, 0.1])])
+def test_weight_decay_follows_the_batch_across_a_restart(kept: Any, expected: list[float]) -> None:
+    rule = hab.LearningRate(scaling="sqrt", weight_decay=kept)
+
+    def loop() -> hab.AdaptiveTraining:
+        return training(weight_decay=0.1, policy=hab.Schedule(text="0:8 16sa:32"), learning_rate=rule)
+
+    def decay(of: hab.AdaptiveTraining) -> float:
+        return float(of.optimizer.param_groups[0]["weight_decay"])
+
+    found, before = [], loop()
+    for steps in (1, 2, 3):
+        run(before, 1, until_step=steps)
+        found.append(decay(before))
+    assert found == pytest.approx(expected)
+    after = loop()
+    after.load_state_dict(before.state_dict())
+    run(after, 2, until_step=4)
+    assert decay(after) == pytest.approx(expected[-1])
 
 
 def test_decisions_are_journalled_with_what_holds_from_there_on(tmp_path: Path) -> None:
