@@ -1,14 +1,15 @@
 """The experiments of the papers, each by one command.
 
-    python benchmarks/reproduce adabatch  --images DIR          AdaBatch            1712.02029
-    python benchmarks/reproduce lars      --images DIR          LARS                1708.03888
-    python benchmarks/reproduce lars-plain --images DIR         LARS
-    python benchmarks/reproduce legw-rows --images DIR          LEGW                1901.08256
-    python benchmarks/reproduce legw-text --text TRAIN,TEST     LEGW
-    python benchmarks/reproduce big-batch --images DIR          Big Batch SGD       1610.05792
-    python benchmarks/reproduce big-batch-plain --images DIR    Big Batch SGD
-    python benchmarks/reproduce big-batch-digits                Big Batch SGD
-    python benchmarks/reproduce all       --images DIR --text TRAIN,TEST
+    python benchmarks/reproduce adabatch           --images DIR       AdaBatch             1712.02029
+    python benchmarks/reproduce lars               --images DIR       LARS                 1708.03888
+    python benchmarks/reproduce lars-plain         --images DIR       LARS
+    python benchmarks/reproduce legw-rows          --images DIR       LEGW                 1901.08256
+    python benchmarks/reproduce legw-rows-plain    --images DIR       LEGW
+    python benchmarks/reproduce legw-text          --text TRAIN,TEST  LEGW
+    python benchmarks/reproduce big-batch          --images DIR       Big Batch SGD        1610.05792
+    python benchmarks/reproduce big-batch-plain    --images DIR       Big Batch SGD
+    python benchmarks/reproduce big-batch-digits                      Big Batch SGD
+    python benchmarks/reproduce all                --images DIR --text TRAIN,TEST
 
 DIR holds train/CLASS/FILE and test/CLASS/FILE: CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html) saved as images.
 TRAIN and TEST are plain text. Without more, the quick setting: two cores, 2 ranks, minutes a run. ``--setting full`` is
@@ -37,13 +38,13 @@ from big_batch import BigBatchDigits, BigBatchImages, BigBatchPlain  # noqa: E40
 from cells import ROOT, Cell  # noqa: E402
 from images import few_images  # noqa: E402
 from lars import Lars, LarsPlain  # noqa: E402
-from legw import LegwRows, LegwText  # noqa: E402
+from legw import LegwRows, LegwRowsPlain, LegwText  # noqa: E402
 from outcome import Outcome, outcome  # noqa: E402
 from page import Line, write_page  # noqa: E402
-from study import Row, Study  # noqa: E402
+from study import SEEDS, Row, Study  # noqa: E402
 
 ALL: tuple[Study, ...] = (
-    *(AdaBatch(), Lars(), LarsPlain(), LegwRows(), LegwText()),
+    *(AdaBatch(), Lars(), LarsPlain(), LegwRows(), LegwRowsPlain(), LegwText()),
     *(BigBatchImages(), BigBatchPlain(), BigBatchDigits()),
 )
 STUDIES = {study.name: study for study in ALL}
@@ -55,7 +56,7 @@ def read_flags() -> argparse.Namespace:
     parser.add_argument("--setting", default="quick", choices=["quick", "full"])
     parser.add_argument("--images", type=Path, help="folder that holds train/ and test/")
     parser.add_argument("--text", help="two files: TRAIN,TEST")
-    parser.add_argument("--seeds", default="0,1,2", help="the first is also the one that tunes")
+    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)), help="the first is also the one that tunes")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--only", action="append", help="a row to run; may be given again; the page shows all rows")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="where runs are kept")

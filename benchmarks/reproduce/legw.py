@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from typing import ClassVar
 
 from study import Claim, Found, Row, Study, mean
@@ -17,12 +19,14 @@ class Legw(Study):
         base: the batch at k = 1.
         rate, warmup_epochs: the best of ``grid``, which the page shows.
         grid: what was tried at k = 1: rates, and epochs of warm-up.
+        rules: what else changes with k: the start of a row's name, and flags. Nothing in the paper.
     """
 
     base: int
     rate: float
     warmup_epochs: float
     grid: tuple[tuple[float, float], ...]
+    rules: ClassVar[Mapping[str, str]] = {"LEGW": ""}
 
     def rows(self, setting: str) -> list[Row]:
         fixed = f"--policy fixed --learning_rate.reference_batch {self.base}"
@@ -34,11 +38,11 @@ class Legw(Study):
         flags = f"{fixed} {legw} --global_batch {self.base}"
         rows = [Row(name="LEGW k = 1", flags=flags, grid=tried, says=f"batch {self.base}, tuned")]
         common = f"{fixed} --optimizer.lr {self.rate:g}"
-        for k in FACTORS[1:]:
-            flags = (
-                f"{common} {legw} --learning_rate.warmup_epochs {self.warmup_epochs:g} --global_batch {k * self.base}"
-            )
-            rows.append(Row(name=f"LEGW k = {k}", flags=flags, says=f"batch {k * self.base}"))
+        for rule, further in self.rules.items():
+            for k in FACTORS[1:]:
+                scaled = f"--learning_rate.warmup_epochs {self.warmup_epochs:g} --global_batch {k * self.base}"
+                flags = f"{common} {legw} {scaled} {further}".strip()
+                rows.append(Row(name=f"{rule} k = {k}", flags=flags, says=f"batch {k * self.base}"))
         linear = (
             f"--learning_rate.scaling linear --learning_rate.warmup fixed --learning_rate.warmup_epochs {LINEAR_EPOCHS}"
         )
@@ -58,9 +62,8 @@ class Legw(Study):
             return made
         larger = found["LEGW k = 1"][0].larger_is_better
         unit, limit = ("points", 0.5) if larger else ("% of perplexity", 2.0)
-        for k in FACTORS[1:]:
-            name = f"LEGW k = {k}"
-            if name in found:
+        for rule, k in itertools.product(self.rules, FACTORS[1:]):
+            if (name := f"{rule} k = {k}") in found:
                 lost = self.drop(found, name)
                 text = f"{name}: at most {limit:g} {unit} worse than k = 1" + (" (stated as it is)" if k == 64 else "")
                 made.append(Claim(text=text, numbers=f"{lost:+.2f} {unit} worse", holds=lost <= limit))
@@ -87,6 +90,20 @@ class LegwRows(Legw):
         "78 updates an epoch), 10 epochs. Full: all images, 25 epochs. LAMB; rate and warm-up were tuned at k = 1 "
         "alone."
     )
+
+
+class LegwRowsPlain(LegwRows):
+    """Images as they are, regularised by weight decay, which follows the batch or not."""
+
+    name = "legw-rows-plain"
+    title = "LEGW (1901.08256): an LSTM over the rows of images as they are, with weight decay"
+    rate, warmup_epochs = 0.004, 0.1
+    grid = ((0.002, 0.1), (0.004, 0.1), (0.008, 0.1), (0.004, 0.025))
+    settings: ClassVar[dict[str, str]] = {
+        setting: f"{size} --task.augment false --optimizer.weight_decay 0.15 --learning_rate.power 1".strip()
+        for setting, size in (("quick", "--epochs 20 --max_micro_batch 128"), ("full", ""))
+    }
+    rules: ClassVar[Mapping[str, str]] = {"decay per epoch": "--learning_rate.weight_decay per_epoch", "LEGW": ""}
 
 
 class LegwText(Legw):

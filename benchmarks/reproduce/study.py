@@ -20,6 +20,8 @@ from typing import ClassVar
 
 from outcome import Outcome
 
+SEEDS = (0, 1, 2)  # where a command names none
+
 Found = Mapping[str, Sequence[Outcome]]  # by row, one a seed; rows that are not complete are missing
 
 
