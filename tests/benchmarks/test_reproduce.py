@@ -109,6 +109,15 @@ def test_perplexity_is_better_when_smaller(studies: dict[str, Study]) -> None:
     assert [claim.holds for claim in studies["legw-text"].claims(found)] == [True, False, True]
 
 
+def test_weight_decay_that_stays_and_that_follows_the_batch_are_judged_apart(studies: dict[str, Study]) -> None:
+    found = {"LEGW k = 1": [run(0.56)], "decay per epoch k = 16": [run(0.556)], "LEGW k = 16": [run(0.55)]}
+    claims = studies["legw-rows-plain"].claims(found)
+    assert {claim.text.split(":")[0]: claim.holds for claim in claims} == {
+        "decay per epoch k = 16": True,
+        "LEGW k = 16": False,
+    }
+
+
 def test_gaps_are_points_of_the_mean_over_seeds() -> None:
     found = {"small": [run(0.80), run(0.82)], "large": [run(0.79), run(0.81)], "lost": [run(0.1, diverged=True)]}
     assert within(found, "large", "small", 1.01, "").numbers == "-1.00 points"
