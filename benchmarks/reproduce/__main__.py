@@ -41,7 +41,7 @@ from lars import Lars, LarsPlain  # noqa: E402
 from legw import LegwRows, LegwRowsPlain, LegwText  # noqa: E402
 from outcome import Outcome, outcome  # noqa: E402
 from page import Line, write_page  # noqa: E402
-from study import SEEDS, Row, Study  # noqa: E402
+from study import Row, Study  # noqa: E402
 
 ALL: tuple[Study, ...] = (
     *(AdaBatch(), Lars(), LarsPlain(), LegwRows(), LegwRowsPlain(), LegwText()),
@@ -56,7 +56,9 @@ def read_flags() -> argparse.Namespace:
     parser.add_argument("--setting", default="quick", choices=["quick", "full"])
     parser.add_argument("--images", type=Path, help="folder that holds train/ and test/")
     parser.add_argument("--text", help="two files: TRAIN,TEST")
-    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)), help="the first is also the one that tunes")
+    parser.add_argument(
+        "--seeds", help="0,1,2 and so on; the first is also the one that tunes; the study's own if not given"
+    )
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--only", action="append", help="a row to run; may be given again; the page shows all rows")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="where runs are kept")
@@ -76,7 +78,7 @@ def read_flags() -> argparse.Namespace:
     if "text" in needed and (len(texts) != 2 or not all(path.is_file() for path in texts)):
         parser.error(f"--text: given {flags.text}; wanted: two files, TRAIN,TEST")
     flags.texts, flags.out = texts, flags.out.resolve()
-    flags.seeds = [int(seed) for seed in flags.seeds.split(",")]
+    flags.seeds = [int(seed) for seed in flags.seeds.split(",")] if flags.seeds else []
     flags.limit_s = flags.limit_s or (1200 if flags.setting == "quick" else 86400)
     return flags
 
@@ -176,9 +178,10 @@ class Runs:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves through the launch, which ends the ranks
-    flags = read_flags()
+    given = read_flags()
     stopped = False
-    for study in flags.studies:
+    for study in given.studies:
+        flags = argparse.Namespace(**vars(given) | {"seeds": given.seeds or list(study.seeds)})
         runs = Runs(study, flags)
         try:
             runs.run()

@@ -19,7 +19,7 @@ class Legw(Study):
         base: the batch at k = 1.
         rate, warmup_epochs: the best of ``grid``, which the page shows.
         grid: what was tried at k = 1: rates, and epochs of warm-up.
-        rules: what else changes with k: the start of a row's name, and flags. Nothing in the paper.
+        rules: start of a row's name -> flags of what else follows k; in the paper nothing does.
     """
 
     base: int
@@ -103,6 +103,7 @@ class LegwRowsPlain(LegwRows):
         setting: f"{size} --task.augment false --optimizer.weight_decay 0.15 --learning_rate.power 1".strip()
         for setting, size in (("quick", "--epochs 20 --max_micro_batch 128"), ("full", ""))
     }
+    seeds = (4, 5, 6)
     rules: ClassVar[Mapping[str, str]] = {"decay per epoch": "--learning_rate.weight_decay per_epoch", "LEGW": ""}
     about = (
         "Quick: one layer of 128 units over the 32 rows of 32x32 images, 20,000 of them, no crops, no mirroring, base "

@@ -17,7 +17,7 @@ import yaml
 from cells import ROOT, Cell
 from machine import trained
 from outcome import Outcome, spread
-from study import SEEDS, Found, Row, Study
+from study import Found, Row, Study
 
 ACROSS = {"wall_s": "wall time (s)", "updates": "updates"}
 COLUMNS = ("best", "last", "updates", "times fewer", "final batch", "wall time, s", "diverged")
@@ -96,7 +96,7 @@ def write_page(
     notes = [cell.known() for cell in cells if cell.result() is not None]
     data = {"images": " --images DIR", "text": " --text TRAIN,TEST"}.get(study.needs, "")
     setting = "" if flags.setting == "quick" else f" --setting {flags.setting}"
-    setting += "" if flags.seeds == list(SEEDS) else f" --seeds {','.join(map(str, flags.seeds))}"
+    setting += "" if flags.seeds == list(study.seeds) else f" --seeds {','.join(map(str, flags.seeds))}"
     recipe = yaml.safe_load((ROOT / "recipes" / study.recipe).read_text(encoding="utf-8"))
     table = table_lines(lines, found)
     page = [

@@ -20,8 +20,6 @@ from typing import ClassVar
 
 from outcome import Outcome
 
-SEEDS = (0, 1, 2)  # where a command names none
-
 Found = Mapping[str, Sequence[Outcome]]  # by row, one a seed; rows that are not complete are missing
 
 
@@ -58,6 +56,7 @@ class Study(ABC):
         settings: flags of each setting over the recipe.
         about: what the quick setting changes and why, for the page.
         classes: that a guess chooses from; its loss is their logarithm.
+        seeds: of the table, where the command names none; the first also tunes.
         by: what the picture shows the metric over, beside the epochs: ``updates`` or ``wall_s``.
     """
 
@@ -69,6 +68,7 @@ class Study(ABC):
     about: ClassVar[str]
     by: ClassVar[str] = "updates"
     classes: int = 10
+    seeds: ClassVar[tuple[int, ...]] = (0, 1, 2)
 
     @abstractmethod
     def rows(self, setting: str) -> list[Row]:

@@ -128,7 +128,7 @@ class AdaptiveTraining:
         )
         self.scaler, self.optimizer = scaler, self.averaging.optimizer
         self._base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
-        self._base_decays = [float(group.get("weight_decay", 0.0)) for group in self.optimizer.param_groups]
+        self._base_decays = [group.get("weight_decay", 0.0) for group in self.optimizer.param_groups]
         self.policy = policy or Fixed()
         self.line_search = LineSearch(step_size, self) if step_size is not None else None
         self._searched_batch = self.start_batch
@@ -204,9 +204,13 @@ class AdaptiveTraining:
         if self.steps == 0:
             self._decide()
         batch = self.plan.cut(self._batch_to_cut())
-        multiplier, decays = self._multiplier(), self.course.weight_decay_multiplier(self.global_batch)
-        for group, rate, decay in zip(self.optimizer.param_groups, self._base_rates, self._base_decays, strict=True):
-            group["lr"], group["weight_decay"] = rate * multiplier, decay * decays
+        multiplier = self._multiplier()
+        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = base * multiplier
+        if self.learning_rate.weight_decay == "per_epoch":
+            multiplier = self.course.weight_decay_multiplier(self.global_batch)
+            for group, base in zip(self.optimizer.param_groups, self._base_decays, strict=True):
+                group["weight_decay"] = base * multiplier
         self.averaging.begin_step()
         measured = self.measuring is not None and self.measuring.begin_step(self.steps)
         return Step(self, batch, self._passes(batch, measured=measured))
@@ -393,7 +397,7 @@ class AdaptiveTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from ``state_dict``. Base learning rates and weight decay stay those given to the constructor."""
+        """Goes on from ``state_dict``. The base learning rates stay those of the optimizer given to the constructor."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.plan.load_state_dict(state["plan"])

@@ -162,9 +162,9 @@ def branches(
         network = copy.deepcopy(model)
         optimizer = branch.optimizer.build(network)
         saved = optimizer.state_dict() if state is None else state["optimizer"]
-        for group, was in zip(optimizer.param_groups, saved["param_groups"], strict=True):
-            # AdaptiveTraining keeps both as the base, and sets them each step
-            group["lr"], group["weight_decay"] = was["lr"] * math.sqrt(multiple), was["weight_decay"]
+        rates = [group["lr"] for group in saved["param_groups"]]
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * math.sqrt(multiple)  # AdaptiveTraining keeps it as the base, and sets it each step
         training = AdaptiveTraining(
             network,
             optimizer,

@@ -116,6 +116,14 @@ def test_weight_decay_follows_the_batch_across_a_restart(kept: Any, expected: li
     assert decay(after) == pytest.approx(expected[-1])
 
 
+def test_weight_decay_that_a_script_sets_itself_stays() -> None:
+    loop = training(weight_decay=0.1)
+    run(loop, 1, until_step=1)
+    loop.optimizer.param_groups[0]["weight_decay"] = 0.3
+    run(loop, 1, until_step=2)
+    assert loop.optimizer.param_groups[0]["weight_decay"] == 0.3
+
+
 def test_decisions_are_journalled_with_what_holds_from_there_on(tmp_path: Path) -> None:
     loop = training(
         8, max_micro_batch=6, policy=hab.AdaBatch(factor=2, interval=1), journal=Journal(tmp_path / "j.jsonl")
