@@ -13,7 +13,7 @@ test cluster, never notices. What the ends of jobs look like (Slurm 22.05 as con
     ----------------------  ---------  ---------------  --------  ----------------------------------------------------
     scancel                 CANCELLED  None             0:15 *    at once
     time limit, `expire`    TIMEOUT    TimeLimit        0:15 *    Slurm looks every 30 s: --time=1 ends after 60..90 s
-    scontrol requeue        PENDING    BeginTime        0:0       at once, Restarts=1; runs after 11 s; 1 s by `hurry`
+    scontrol requeue        PENDING    BeginTime        0:0       at once, Restarts=1; runs after 11 s; 2 s by `hurry`
     preempted               PENDING    BeginTime        0:0       the same; the job of `high` runs after 0.1 s
      - ignoring SIGTERM     COMPLETING None             0:0       for 7 s (KillWait), then PENDING
      - grace_s=8            RUNNING    None             0:0       --signal at once; SIGTERM in 8..38 s, seen: 16 s

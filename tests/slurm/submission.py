@@ -82,11 +82,14 @@ class Slurm:
             time.sleep(0.1)
 
     def hurry(self, job_id: int) -> None:
-        """A requeued job, once its processes are gone, waits no longer for its BeginTime."""
+        """A requeued job, once its processes are gone, waits no longer for its BeginTime.
+
+        One second all the same: a node tells the credential of the second start from the first's by whole seconds.
+        """
         while (job := self.job(job_id))["Reason"] != "BeginTime":
             assert job["JobState"] in ("PENDING", "COMPLETING"), job
             time.sleep(0.1)
-        self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+        self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now+1")
 
     def expire(self, job_id: int) -> None:
         """The job's time limit is now; Slurm looks every 30 s."""
