@@ -14,7 +14,6 @@ Not here: data and models (tasks/), files (checkpoint.py, journal.py), a whole r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,28 +23,19 @@ from ..batches import AdaptiveBatches, GlobalBatch
 from ..batches.micro_batch import passes_and_micro_batch, pieces
 from ..cluster import Cluster
 from ..coordinator import Coordinator, Decision
-from ..errors import require
 from ..learning_rate import Course, LearningRate
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
 from .averaging import Averaging
 from .journal import Journal
+from .lengthening import Lengthening
 from .line_search import LineSearch
 from .losses import Losses
-from .measuring import Measuring
+from .measuring import Measuring, check_pieces
+from .rates import Rates
 from .signals import StopFlag
 from .step import Step
 from .timing import StepTimes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extension:
-    """What is added to the batch in hand."""
-
-    samples: int
-    """Over all ranks."""
-    passes: list[int]
-    """Samples of each pass of this rank."""
 
 
 class AdaptiveTraining:
@@ -114,7 +104,6 @@ class AdaptiveTraining:
         self.journal_every = journal_every
         self.loader = batches.loader(cluster.rank, cluster.size)
         self.global_batch = self.start_batch = batches.global_batch
-        self.learning_rate_factor = 1.0
         self.steps = self.skipped = 0
         self.stop_flag = stop_flag or StopFlag()
         self.stopped: str | None = None
@@ -127,11 +116,10 @@ class AdaptiveTraining:
             model, optimizer, cluster, scaler=scaler, clip_norm=clip_norm, compression=compression
         )
         self.scaler, self.optimizer = scaler, self.averaging.optimizer
-        self._base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
-        self._base_decays = [group.get("weight_decay", 0.0) for group in self.optimizer.param_groups]
+        self.rates = Rates(self.optimizer, self.course)
         self.policy = policy or Fixed()
+        self.lengthening = Lengthening(self)
         self.line_search = LineSearch(step_size, self) if step_size is not None else None
-        self._searched_batch = self.start_batch
         each_step = self.policy.extends or (step_size is not None and step_size.needs_variance)
         self.measuring: Measuring | None = None
         if self.policy.measures or (self.learning_rate.measures and not self.policy.brings_noise) or each_step:
@@ -162,7 +150,7 @@ class AdaptiveTraining:
             max_micro_batch=self.batches.max_micro_batch,
             n_ranks=self.cluster.size,
             learning_rate=self.last_rate,
-            learning_rate_factor=self.learning_rate_factor,
+            learning_rate_factor=self.rates.factor,
             epoch_loss=self._losses.last_epoch,
             step_seconds=self._times.medians(),
             measurements=self.measuring.measurements if self.measuring is not None else 0,
@@ -203,24 +191,13 @@ class AdaptiveTraining:
         self._times.begin()
         if self.steps == 0:
             self._decide()
-        batch = self.plan.cut(self._batch_to_cut())
-        multiplier = self._multiplier()
-        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
-            group["lr"] = base * multiplier
-        if self.learning_rate.weight_decay == "per_epoch":
-            multiplier = self.course.weight_decay_multiplier(self.global_batch)
-            for group, base in zip(self.optimizer.param_groups, self._base_decays, strict=True):
-                group["weight_decay"] = base * multiplier
+        batch = self.plan.cut(self.lengthening.batch_to_cut())
+        self.rates.apply(self.global_batch)
         self.averaging.begin_step()
         measured = self.measuring is not None and self.measuring.begin_step(self.steps)
-        return Step(self, batch, self._passes(batch, measured=measured))
+        return Step(self, batch, self.passes(batch, measured=measured))
 
-    def _batch_to_cut(self) -> int:
-        """The batch; all that is left of the epoch where the rule lengthens batches and a short rest would follow."""
-        left = self.plan.n_samples - self.plan.cursor
-        return left if self.policy.extends and left < 1.5 * self.global_batch else self.global_batch
-
-    def _passes(self, batch: GlobalBatch, *, measured: bool) -> list[int]:
+    def passes(self, batch: GlobalBatch, *, measured: bool) -> list[int]:
         """Samples of each of this rank's passes; Horovod is told how many to expect."""
         own = len(batch.share(self.cluster.rank, self.cluster.size))
         passes = pieces(own, self.batches.max_micro_batch)
@@ -233,41 +210,9 @@ class AdaptiveTraining:
         self.averaging.expect(len(passes))
         return passes
 
-    def lengthen(self, step: Step) -> Extension | None:
-        """Sums the passes so far over ranks, and adds samples where the rule wants more; None when it does not."""
-        if not self.policy.extends:
-            return None
-        self._sum_over_ranks(step)
-        batch, measuring = step.batch, self.measuring
-        if not step.finite or measuring is None:
-            return None
-        wanted = self.coordinator.extend(measuring.last, self.progress)
-        if wanted == 0:
-            return None
-        more = min(wanted, self.plan.n_samples - batch.stop, self.batches.max_global_batch - len(batch))
-        if more <= 0:
-            step.wanted = len(batch) + wanted if self._is_whole(step) else 0
-            return None
-        step.wanted = len(batch) + more
-        self.averaging.set_aside()
-        added = GlobalBatch(batch.epoch, batch.stop, batch.stop + more)
-        step.batch, step.added, step.summed = GlobalBatch(batch.epoch, batch.start, added.stop), more, False
-        return Extension(samples=more, passes=self._passes(added, measured=True))
-
-    def search(self, step: Step) -> Iterator[tuple[torch.Tensor, ...]]:
-        """Where the step size is searched: the micro-batches again, as often as the search wants them."""
-        if self.line_search is None:
-            return
-        self._sum_over_ranks(step)
-        if step.finite:
-            before, whole = self._searched_batch, self._is_whole(step)
-            if whole:
-                self._searched_batch = self._batch_after(step)
-            yield from self.line_search.run(step, grew=self._batch_after(step) > before, learns=whole)
-
     def finish_step(self, step: Step) -> None:
         """Sums, updates, advances and decides; called by ``Step.update``."""
-        self._sum_over_ranks(step)
+        self.sum_over_ranks(step)
         samples, finite = len(step.batch), step.finite
         self._apply_gradients(finite=finite)
         if samples != len(self.plan.cut(self.global_batch)):  # for replay
@@ -286,8 +231,8 @@ class AdaptiveTraining:
         if self.steps % self.journal_every == 0 or self.plan.epoch_finished:
             loss = self._losses.take_recent()
             self.record("statistics", loss=loss, global_batch=samples, learning_rate=self.last_rate)
-        if self._batch_after(step) != self.global_batch:
-            self._resize(self._batch_after(step))
+        if step.batch_after != self.global_batch:
+            self._resize(step.batch_after)
             self.record("decision", **self.holding(), reason="the test failed: the batch in hand was lengthened")
         self._decide()
 
@@ -318,23 +263,15 @@ class AdaptiveTraining:
         if self.plan.epoch_finished:
             self._losses.end_epoch()
 
-    def _sum_over_ranks(self, step: Step) -> None:
+    def sum_over_ranks(self, step: Step) -> None:
         """Makes ``p.grad`` the mean over the step's batch on every rank; all learn whether one is to stop."""
         if not step.summed:
             flags = self.averaging.sum_over_ranks(step, self.measuring, self.stop_flag.numbers())
             self.stopped = self.stop_flag.agreed(flags) or self.stopped
 
-    def _is_whole(self, step: Step) -> bool:
-        """Whether the step has its batch's samples; the fewer left of an epoch say nothing about a whole batch."""
-        return len(step.batch) >= self.global_batch
-
-    def _batch_after(self, step: Step) -> int:
-        """The batch from this step on: larger where the rule lengthened it, or wanted to at the end of an epoch."""
-        return max(self.global_batch, min(step.wanted, self.batches.max_global_batch))
-
     def _apply(self, decision: Decision) -> None:
         self._resize(decision.global_batch)
-        self.learning_rate_factor = decision.learning_rate_factor
+        self.rates.factor = decision.learning_rate_factor
         extra: dict[str, Any] = {}
         if self.measuring is not None:
             self.measuring.set_pace(decision.pace)
@@ -345,14 +282,13 @@ class AdaptiveTraining:
         self.record("decision", **self.holding(), reason=decision.reason, **extra)
 
     def holding(self) -> dict[str, Any]:
-        """What holds from here on: batch, micro-batch, passes and learning rate, for the journal."""
+        """What holds from here on: batch, micro-batch, passes and rates, for the journal."""
         passes, micro_batch = passes_and_micro_batch(self.global_batch, self.cluster.size, self.batches.max_micro_batch)
         return {
             "global_batch": self.global_batch,
             "micro_batch": micro_batch,
             "passes": passes,
-            "learning_rate": self._base_rates[0] * self._multiplier(),
-            "learning_rate_factor": self.learning_rate_factor,
+            **self.rates.holding(self.global_batch),
         }
 
     def record(self, kind: str, **fields: Any) -> None:
@@ -362,9 +298,6 @@ class AdaptiveTraining:
     def _resize(self, global_batch: int) -> None:
         self.course.resize(self.global_batch, global_batch)
         self.global_batch = global_batch
-
-    def _multiplier(self) -> float:
-        return self.course.multiplier(self.global_batch) * self.learning_rate_factor
 
     def send_weights(self) -> None:
         """Rank 0's parameters and buffers, on every rank."""
@@ -386,14 +319,14 @@ class AdaptiveTraining:
             "coordinator": self.coordinator.state_dict(),
             "global_batch": self.global_batch,
             "start_batch": self.start_batch,
-            "learning_rate_factor": self.learning_rate_factor,
+            "learning_rate_factor": self.rates.factor,
             "steps": self.steps,
             "skipped": self.skipped,
             "measuring": self.measuring.state_dict() if self.measuring is not None else None,
             "losses": self._losses.state_dict(),
             "course": self.course.state_dict(),
             "scaler": self.scaler.state_dict() if self.scaler is not None else None,
-            "search": [self._searched_batch, self.line_search.rule.alpha] if self.line_search is not None else None,
+            "search": self.line_search.state_dict() if self.line_search is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -404,7 +337,7 @@ class AdaptiveTraining:
         self.coordinator.load_state_dict(state["coordinator"])
         self.global_batch = state["global_batch"]
         self.start_batch = state["start_batch"]
-        self.learning_rate_factor = state["learning_rate_factor"]
+        self.rates.factor = state["learning_rate_factor"]
         self.steps, self.skipped = state["steps"], state["skipped"]
         if self.measuring is not None:
             self.measuring.load_state_dict(state["measuring"])
@@ -413,21 +346,4 @@ class AdaptiveTraining:
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
         if self.line_search is not None:
-            self._searched_batch, self.line_search.rule.alpha = state["search"]
-
-
-def check_pieces(batches: AdaptiveBatches, n_ranks: int, least_passes: int) -> None:
-    """Sees that a step has two pieces to tell apart.
-
-    Raises:
-        InputError: one rank takes one pass, and may not split it.
-    """
-    passes, _ = passes_and_micro_batch(batches.global_batch, n_ranks, batches.max_micro_batch)
-    enough = n_ranks > 1 or passes > 1 or least_passes > 1
-    require(
-        enough,
-        "split_passes",
-        "false with one rank and one pass",
-        "true; or two passes (max_micro_batch), or two ranks: a variance needs two pieces",
-        "--split_passes true",
-    )
+            self.line_search.load_state_dict(state["search"])

@@ -44,21 +44,25 @@ class LineSearch:
         self.rule = rule
         self.evaluations = 0
         self._training = training
+        self._batch = training.start_batch  # of the last search that the next one starts from
 
     def _decays(self) -> list[tuple[torch.nn.Parameter, float]]:
         groups = self._training.optimizer.param_groups
         return [(p, float(group.get("search_decay", 0.0))) for group in groups for p in group["params"]]
 
-    def run(self, step: Step, *, grew: bool, learns: bool) -> Generator[Micro, None, None]:
-        """Sets the learning rate of the step, whose gradients are summed; leaves weights and gradients as they are.
+    def run(self, step: Step) -> Generator[Micro, None, None]:
+        """Sums the step's gradients over ranks and sets its learning rate; leaves weights and gradients as they are.
 
-        Args:
-            step: its losses and gradients are summed over ranks.
-            grew: whether the batch has grown since the last search.
-            learns: whether the next search starts from what this one finds; not from the few samples left of an epoch,
-                whose step is as short as their gradient is noisy.
+        The next search starts from what this one finds; not from what the few samples left of an epoch gave, whose step
+        is as short as their gradient is noisy.
         """
         training, samples = self._training, len(step.batch)
+        training.sum_over_ranks(step)
+        if not step.finite:
+            return
+        learns, grew = step.is_whole, step.batch_after > self._batch
+        if learns:
+            self._batch = step.batch_after
         weights = [(p, decay) for p, decay in self._decays() if p.grad is not None]
         with torch.no_grad():
             for p, decay in weights:
@@ -146,3 +150,11 @@ class LineSearch:
     def _told(self, number: float) -> float:
         """Rank 0's."""
         return self._training.cluster.announce([number])[0]
+
+    def state_dict(self) -> list[float]:
+        """What the next search starts from: the batch, and the step size."""
+        return [self._batch, self.rule.alpha]
+
+    def load_state_dict(self, state: list[float]) -> None:
+        batch, self.rule.alpha = state
+        self._batch = int(batch)

@@ -19,6 +19,9 @@ from typing import Any
 
 import torch
 
+from ..batches import AdaptiveBatches
+from ..batches.micro_batch import passes_and_micro_batch
+from ..errors import require
 from ..gradients import Estimate, Measurement, PieceMeter, Smoother
 
 FIRST_PACE, SLOWEST_PACE = 10, 1000  # steps between two measurements: until times are known, and at most
@@ -208,3 +211,20 @@ def small_and_finite(parameters: Sequence[torch.nn.Parameter], largest: int = LA
         return True
     largest_each = torch._foreach_norm(gradients, math.inf)
     return bool(torch.stack([value.float() for value in largest_each]).isfinite().all())
+
+
+def check_pieces(batches: AdaptiveBatches, n_ranks: int, least_passes: int) -> None:
+    """Sees that a step has two pieces to tell apart.
+
+    Raises:
+        InputError: one rank takes one pass, and may not split it.
+    """
+    passes, _ = passes_and_micro_batch(batches.global_batch, n_ranks, batches.max_micro_batch)
+    enough = n_ranks > 1 or passes > 1 or least_passes > 1
+    require(
+        enough,
+        "split_passes",
+        "false with one rank and one pass",
+        "true; or two passes (max_micro_batch), or two ranks: a variance needs two pieces",
+        "--split_passes true",
+    )

@@ -32,10 +32,11 @@ from ..policies import Fixed
 from ..recipe import Recipe
 from ..tasks import TaskData
 from . import checkpoint
-from .adaptive import AdaptiveTraining, check_pieces
+from .adaptive import AdaptiveTraining
 from .build import Forward, build_model, load_data, loss_scaler
 from .evaluation import evaluate
 from .folder import RunFolder
+from .measuring import check_pieces
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ for uneven shares, ragged last batches and empty ranks alike. Horovod sums; the 
 Iterating a step hands out more than its first micro-batches where the rule lengthens the batch in hand, and the same
 ones again where the step size is searched: the caller's loop is the same for all.
 
-Not here: what the batch is (adaptive.py), the sum over ranks (cluster/), the search (line_search.py).
+Not here: what the batch is (adaptive.py), what is added to it (lengthening.py), the sum over ranks (cluster/), the
+search (line_search.py).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Step:
     def __init__(self, training: AdaptiveTraining, batch: GlobalBatch, passes: list[int]) -> None:
         self._training = training
         self._samples = 0  # of the pass in hand
-        self._whole = len(batch)  # samples over which the gradients of the passes in hand become a mean
+        self._mean_over = len(batch)  # samples over which the gradients of the passes in hand become a mean
         self._losses = torch.zeros((), dtype=torch.float64, device=training.device)
         self._again, self._gradients = False, True
         self._taken: list[tuple[tuple[torch.Tensor, ...], torch.Tensor]] = []  # for the search
@@ -63,18 +64,29 @@ class Step:
         """Passes of this rank so far, where they are kept for a search."""
         return len(self._taken)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has its batch's samples; the fewer left of an epoch say nothing about a whole batch."""
+        return len(self.batch) >= self._training.global_batch
+
+    @property
+    def batch_after(self) -> int:
+        """The batch from this step on: larger where the rule lengthened it, or wanted to at the end of an epoch."""
+        return max(self._training.global_batch, self.wanted)
+
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         """This rank's micro-batches, on its device: the dataset's fields as tensors of shape (samples, ...)."""
         yield from self._take(self.passes)
         training = self._training
-        while (more := training.lengthen(self)) is not None:
-            self._whole = more.samples
+        while (more := training.lengthening.more(self)) is not None:
+            self._mean_over = more.samples
             yield from self._take(more.passes)
-        yield from training.search(self)
+        if training.line_search is not None:
+            yield from training.line_search.run(self)
 
     def again(self, *, gradients: bool) -> Iterator[tuple[torch.Tensor, ...]]:
         """The same micro-batches once more, at the weights there are now; ``gradients`` or losses only."""
-        self._again, self._gradients, self._whole = True, gradients, len(self.batch)
+        self._again, self._gradients, self._mean_over = True, gradients, len(self.batch)
         was_enabled = torch.is_grad_enabled()
         for columns, indices in self._taken:
             self._samples = len(indices)
@@ -96,7 +108,7 @@ class Step:
         if self._samples == 0:
             raise RuntimeError("one backward(loss) for each micro-batch of the step")
         if self._gradients:
-            weight = self._samples / self._whole * self._training.averaging.loss_scale
+            weight = self._samples / self._mean_over * self._training.averaging.loss_scale
             if self._training.measuring is not None and not self._again:
                 self._training.measuring.begin_pass(self._samples, weight)
             (loss * weight).backward()  # type: ignore[no-untyped-call]
