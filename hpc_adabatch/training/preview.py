@@ -39,6 +39,7 @@ class Phase:
     micro_batch: int
     first_rate: float
     last_rate: float
+    weight_decay: float
     updates: int = 0
 
 
@@ -74,7 +75,9 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
             if phase is not None:
                 yield phase
             passes, micro_batch = passes_and_micro_batch(global_batch, n_ranks, batches.max_micro_batch)
-            phase = Phase(plan.samples_seen / plan.n_samples, global_batch, passes, micro_batch, rate, rate)
+            decay = recipe.optimizer.weight_decay * course.weight_decay_multiplier(global_batch)
+            epoch = plan.samples_seen / plan.n_samples
+            phase = Phase(epoch, global_batch, passes, micro_batch, rate, rate, decay)
         phase.last_rate, phase.updates = rate, phase.updates + 1
         batch = plan.cut(global_batch)
         plan.advance(batch)
@@ -104,20 +107,24 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
         if measure
         else {}
     )
+    follows = recipe.schedule.weight_decay == "per_epoch"
     table = Table()
     for heading in (
         "from epoch",
         "global batch",
         f"passes x micro-batch on {n_ranks} rank(s)",
         "learning rate",
+        *(["weight decay"] if follows else []),
         "updates",
-        "hours",
+        *(["hours"] if measure else []),
     ):
         table.add_column(heading, justify="right")
     for row in rows:
         rate = f"{row.first_rate:.4g}" + (f" to {row.last_rate:.4g}" if row.last_rate != row.first_rate else "")
-        cells = [f"{row.epoch:g}", str(row.global_batch), f"{row.passes} x {row.micro_batch}", rate, str(row.updates)]
-        table.add_row(*cells, f"{row.updates * row.passes * seconds[row.micro_batch] / 3600:.3f}" if measure else "")
+        decay = [f"{row.weight_decay:.4g}"] if follows else []
+        hours = [f"{row.updates * row.passes * seconds[row.micro_batch] / 3600:.3f}"] if measure else []
+        cells = [f"{row.epoch:g}", str(row.global_batch), f"{row.passes} x {row.micro_batch}", rate, *decay]
+        table.add_row(*cells, str(row.updates), *hours)
     console.print(table)
     n_samples, updates = recipe.batches(data).plan.n_samples, sum(row.updates for row in rows)
     fixed = -(-n_samples // recipe.global_batch) * recipe.options.epochs
@@ -127,8 +134,8 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
     megabytes = parameters * BYTES_PER_PARAMETER / 1e6
     console.print(f"{parameters:,} parameters: {megabytes:.0f} MB of weights, gradients and momentum on each rank")
     if measure:
-        hours = sum(row.updates * row.passes * seconds[row.micro_batch] for row in rows) / 3600
-        console.print(f"{hours:.3f} hours of passes as measured here; communication, data and evaluation come on top")
+        total = sum(row.updates * row.passes * seconds[row.micro_batch] for row in rows) / 3600
+        console.print(f"{total:.3f} hours of passes as measured here; communication, data and evaluation come on top")
         console.print(f"{_peak_bytes() / 1e6:.0f} MB at most in this process, with the largest micro-batch")
     else:
         console.print("--measure true times the passes here, for hours and memory")

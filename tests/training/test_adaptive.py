@@ -96,20 +96,23 @@ def test_learning_rate_follows_schedule_and_policy_together(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("kept", "expected"), [("per_epoch", [0.1, 0.1, 0.2]), ("per_step", [0.1, 0.1, 0.1])])
-def test_weight_decay_follows_the_batch_across_a_restart(kept: Any, expected: list[float]) -> None:
+def test_weight_decay_follows_the_batch_across_a_restart(kept: Any, expected: list[float], tmp_path: Path) -> None:
     rule = hab.LearningRate(scaling="sqrt", weight_decay=kept)
 
-    def loop() -> hab.AdaptiveTraining:
-        return training(weight_decay=0.1, policy=hab.Schedule(text="0:8 16sa:32"), learning_rate=rule)
+    def loop(journal: Journal | None = None) -> hab.AdaptiveTraining:
+        schedule = hab.Schedule(text="0:8 16sa:32")
+        return training(weight_decay=0.1, policy=schedule, learning_rate=rule, journal=journal)
 
     def decay(of: hab.AdaptiveTraining) -> float:
         return float(of.optimizer.param_groups[0]["weight_decay"])
 
-    found, before = [], loop()
+    found, before = [], loop(Journal(tmp_path / "journal.jsonl"))
     for steps in (1, 2, 3):
         run(before, 1, until_step=steps)
         found.append(decay(before))
     assert found == pytest.approx(expected)
+    decisions = [record for record in read(tmp_path / "journal.jsonl") if record["kind"] == "decision"]
+    assert [record.get("weight_decay") for record in decisions] == [0.2 if kept == "per_epoch" else None]
     after = loop()
     after.load_state_dict(before.state_dict())
     run(after, 2, until_step=4)

@@ -37,6 +37,18 @@ def test_plan_and_run_agree_step_by_step(tmp_path: Path, capsys: pytest.CaptureF
     assert "times fewer" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("kept", "shown"), [("per_step", False), ("per_epoch", True)])
+def test_the_plan_shows_weight_decay_that_follows_the_batch(
+    kept: str, shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decay = ["--optimizer.weight_decay=0.003", f"--learning_rate.weight_decay={kept}"]
+    recipe, _, _ = parse_recipe("plan", [RECIPE, *SHORT, *decay])
+    preview(recipe, 4, measure=False)
+    printed = capsys.readouterr().out
+    assert ("decay" in printed) == shown
+    assert ("0.01406" in printed) == shown  # 0.003 * 300 / 64, with the scaling none
+
+
 def test_the_plan_is_printed_with_hours_when_measured(capsys: pytest.CaptureFixture[str]) -> None:
     recipe, _, _ = parse_recipe("plan", [RECIPE, *SHORT])
     preview(recipe, 4, measure=True)
