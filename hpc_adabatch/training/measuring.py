@@ -7,7 +7,7 @@
 A measurement reads the gradients once for each pass, in hooks, and once after the sum. Both are timed; a GPU's hooks
 only ask for work, so they count at least as much as readings after the sum, which wait for it.
 
-Not here: the formulas (gradients/), what is decided from them (policies/), the sums over ranks (adaptive.py).
+Not here: the formulas (gradients/), what is decided from them (policies/), the sums over ranks (averaging.py).
 """
 
 from __future__ import annotations
