@@ -110,10 +110,11 @@ class LegwRowsPlain(LegwRows):
         "batch 4 (64 times that: 78 updates an epoch), 20 epochs. Full: all images, 25 epochs. LAMB, weight decay of "
         "0.15, a rate that falls to 0 in a straight line; rate and warm-up were tuned at k = 1 alone. Rows named LEGW "
         "follow the paper, and weight decay stays at 0.15. With decay per epoch it is multiplied by sqrt(k), as the "
-        "rate is, so that 1/k of the updates decay as much in an epoch. That is not in the paper; Bergsma et al. 2025 "
-        "(2505.13738) find it for AdamW, where the rate stays. Images as they are, the epochs, the straight line, 0.15 "
-        "(best at k = 1 of 0.1, 0.15 and 0.3) and the warm-ups of the grid were chosen on one rank with seeds 0 to 3, "
-        "by what k = 1 and 16 gave; hence other seeds here. With crops, mirroring and little decay: legw-rows."
+        "rate is, so that 1/k of the updates decay as much in an epoch, trust ratios aside. That is not in the paper; "
+        "Bergsma et al. 2025 (2505.13738) find it for AdamW, where the rate stays. Images as they are, the epochs, the "
+        "straight line, 0.15 (best at k = 1 of 0.1, 0.15 and 0.3) and the warm-ups of the grid were chosen on one rank "
+        "with seeds 0 to 3, by what k = 1 and 16 gave; hence other seeds here. With crops, mirroring and little decay: "
+        "legw-rows."
     )
 
 

@@ -146,7 +146,8 @@ class LearningRate:
         to scale(k) / k. ``per_epoch`` multiplies lambda by k / scale(k), which is sqrt(k) with the scaling sqrt, so
         that the timescale B / (lr lambda D) stays, for a data set of D samples: Bergsma et al. 2025,
         https://arxiv.org/abs/2505.13738, who find that the best lambda goes with B where lr stays (scaling none).
-        Warm-up and decay of the rate are left out: they change the timescale at the reference batch as well.
+        Warm-up and decay of the rate, the policy's factor among them, are left out: they change the timescale at the
+        reference batch as well. So is the trust ratio of LARS and LAMB, by which lr is multiplied there.
 
         Args:
             start_batch: global batch at step 0.

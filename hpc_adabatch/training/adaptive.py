@@ -28,7 +28,7 @@ from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
 from .averaging import Averaging
 from .journal import Journal
-from .lengthening import Lengthening
+from .lengthening import batch_to_cut
 from .line_search import LineSearch
 from .losses import Losses
 from .measuring import Measuring, check_pieces
@@ -118,7 +118,6 @@ class AdaptiveTraining:
         self.scaler, self.optimizer = scaler, self.averaging.optimizer
         self.rates = Rates(self.optimizer, self.course)
         self.policy = policy or Fixed()
-        self.lengthening = Lengthening(self)
         self.line_search = LineSearch(step_size, self) if step_size is not None else None
         each_step = self.policy.extends or (step_size is not None and step_size.needs_variance)
         self.measuring: Measuring | None = None
@@ -191,7 +190,7 @@ class AdaptiveTraining:
         self._times.begin()
         if self.steps == 0:
             self._decide()
-        batch = self.plan.cut(self.lengthening.batch_to_cut())
+        batch = self.plan.cut(batch_to_cut(self))
         self.rates.apply(self.global_batch)
         self.averaging.begin_step()
         measured = self.measuring is not None and self.measuring.begin_step(self.steps)

@@ -32,40 +32,29 @@ class Extension:
     """Samples of each pass of this rank."""
 
 
-class Lengthening:
-    """Adds samples to one step after another, where the policy's rule extends batches.
+def batch_to_cut(training: AdaptiveTraining) -> int:
+    """The batch; all that is left of the epoch where the rule lengthens batches and a short rest would follow."""
+    left = training.plan.n_samples - training.plan.cursor
+    return left if training.policy.extends and left < 1.5 * training.global_batch else training.global_batch
 
-    Args:
-        training: whose batches they are.
-    """
 
-    def __init__(self, training: AdaptiveTraining) -> None:
-        self._training = training
-
-    def batch_to_cut(self) -> int:
-        """The batch; all that is left of the epoch where the rule lengthens batches and a short rest would follow."""
-        training = self._training
-        left = training.plan.n_samples - training.plan.cursor
-        return left if training.policy.extends and left < 1.5 * training.global_batch else training.global_batch
-
-    def more(self, step: Step) -> Extension | None:
-        """Sums the passes so far over ranks, and adds samples where the rule wants more; None when it does not."""
-        training, measuring = self._training, self._training.measuring
-        if not training.policy.extends:
-            return None
-        training.sum_over_ranks(step)
-        if not step.finite or measuring is None:
-            return None
-        wanted = training.coordinator.extend(measuring.last, training.progress)
-        if wanted == 0:
-            return None
-        batch, largest = step.batch, training.batches.max_global_batch
-        more = min(wanted, training.plan.n_samples - batch.stop, largest - len(batch))
-        if more <= 0:
-            step.wanted = min(len(batch) + wanted, largest) if step.is_whole else 0
-            return None
-        step.wanted = len(batch) + more
-        training.averaging.set_aside()
-        added = GlobalBatch(batch.epoch, batch.stop, batch.stop + more)
-        step.batch, step.added, step.summed = GlobalBatch(batch.epoch, batch.start, added.stop), more, False
-        return Extension(samples=more, passes=training.passes(added, measured=True))
+def lengthen(step: Step, training: AdaptiveTraining) -> Extension | None:
+    """Sums the passes so far over ranks, and adds samples where the rule wants more; None when it does not."""
+    if not training.policy.extends:
+        return None
+    training.sum_over_ranks(step)
+    if not step.finite or training.measuring is None:
+        return None
+    wanted = training.coordinator.extend(training.measuring.last, training.progress)
+    if wanted == 0:
+        return None
+    batch, largest = step.batch, training.batches.max_global_batch
+    more = min(wanted, training.plan.n_samples - batch.stop, largest - len(batch))
+    if more <= 0:
+        step.wanted = min(len(batch) + wanted, largest) if step.is_whole else 0
+        return None
+    step.wanted = len(batch) + more
+    training.averaging.set_aside()
+    added = GlobalBatch(batch.epoch, batch.stop, batch.stop + more)
+    step.batch, step.added, step.summed = GlobalBatch(batch.epoch, batch.start, added.stop), more, False
+    return Extension(samples=more, passes=training.passes(added, measured=True))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -107,24 +107,26 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
         if measure
         else {}
     )
-    follows = recipe.schedule.weight_decay == "per_epoch"
+
+    def hours(row: Phase) -> float:
+        return row.updates * row.passes * seconds[row.micro_batch] / 3600
+
+    columns: dict[str, Callable[[Phase], str]] = {
+        "from\nepoch": lambda row: f"{row.epoch:g}",
+        "global\nbatch": lambda row: str(row.global_batch),
+        f"passes x\nmicro-batch\non {n_ranks} rank(s)": lambda row: f"{row.passes} x {row.micro_batch}",
+        "learning\nrate": lambda row: " to ".join(dict.fromkeys((f"{row.first_rate:.4g}", f"{row.last_rate:.4g}"))),
+        "updates": lambda row: str(row.updates),
+    }
+    if recipe.schedule.weight_decay == "per_epoch":
+        columns["weight\ndecay"] = lambda row: f"{row.weight_decay:.4g}"
+    if measure:
+        columns["hours"] = lambda row: f"{hours(row):.3f}"
     table = Table()
-    for heading in (
-        "from epoch",
-        "global batch",
-        f"passes x micro-batch on {n_ranks} rank(s)",
-        "learning rate",
-        *(["weight decay"] if follows else []),
-        "updates",
-        *(["hours"] if measure else []),
-    ):
+    for heading in columns:
         table.add_column(heading, justify="right")
     for row in rows:
-        rate = f"{row.first_rate:.4g}" + (f" to {row.last_rate:.4g}" if row.last_rate != row.first_rate else "")
-        decay = [f"{row.weight_decay:.4g}"] if follows else []
-        hours = [f"{row.updates * row.passes * seconds[row.micro_batch] / 3600:.3f}"] if measure else []
-        cells = [f"{row.epoch:g}", str(row.global_batch), f"{row.passes} x {row.micro_batch}", rate, *decay]
-        table.add_row(*cells, str(row.updates), *hours)
+        table.add_row(*(cell(row) for cell in columns.values()))
     console.print(table)
     n_samples, updates = recipe.batches(data).plan.n_samples, sum(row.updates for row in rows)
     fixed = -(-n_samples // recipe.global_batch) * recipe.options.epochs
@@ -134,8 +136,8 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
     megabytes = parameters * BYTES_PER_PARAMETER / 1e6
     console.print(f"{parameters:,} parameters: {megabytes:.0f} MB of weights, gradients and momentum on each rank")
     if measure:
-        total = sum(row.updates * row.passes * seconds[row.micro_batch] for row in rows) / 3600
-        console.print(f"{total:.3f} hours of passes as measured here; communication, data and evaluation come on top")
+        total = f"{sum(map(hours, rows)):.3f} hours of passes as measured here"
+        console.print(f"{total}; communication, data and evaluation come on top")
         console.print(f"{_peak_bytes() / 1e6:.0f} MB at most in this process, with the largest micro-batch")
     else:
         console.print("--measure true times the passes here, for hours and memory")

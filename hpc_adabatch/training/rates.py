@@ -32,13 +32,13 @@ class Rates:
 
     def apply(self, global_batch: int) -> None:
         """Sets the groups for the next step. Weight decay that is not to follow the batch is not touched."""
-        multiplier = self._multiplier(global_batch)
-        for group, base in zip(self._optimizer.param_groups, self._rates, strict=True):
+        groups, multiplier = self._optimizer.param_groups, self._multiplier(global_batch)
+        for group, base in zip(groups, self._rates, strict=True):
             group["lr"] = base * multiplier
         if self._course.rule.weight_decay == "per_epoch":
-            multiplier = self._course.weight_decay_multiplier(global_batch)
-            for group, base in zip(self._optimizer.param_groups, self._decays, strict=True):
-                group["weight_decay"] = base * multiplier
+            more_decay = self._course.weight_decay_multiplier(global_batch)
+            for group, base in zip(groups, self._decays, strict=True):
+                group["weight_decay"] = base * more_decay
 
     def holding(self, global_batch: int) -> dict[str, float]:
         """Those of the first group at the next step, and the factor, for the journal."""

@@ -22,6 +22,7 @@ import torch
 
 from ..batches import GlobalBatch
 from ..batches.keys import sample_keys
+from .lengthening import lengthen
 
 if TYPE_CHECKING:
     from .adaptive import AdaptiveTraining
@@ -78,7 +79,7 @@ class Step:
         """This rank's micro-batches, on its device: the dataset's fields as tensors of shape (samples, ...)."""
         yield from self._take(self.passes)
         training = self._training
-        while (more := training.lengthening.more(self)) is not None:
+        while (more := lengthen(self, training)) is not None:
             self._mean_over = more.samples
             yield from self._take(more.passes)
         if training.line_search is not None:

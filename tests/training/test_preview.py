@@ -46,6 +46,7 @@ def test_the_plan_shows_weight_decay_that_follows_the_batch(
     preview(recipe, 4, measure=False)
     printed = capsys.readouterr().out
     assert ("decay" in printed) == shown
+    assert "micro-batch" in printed  # 80 columns cut no heading
     assert ("0.01406" in printed) == shown  # 0.003 * 300 / 64, with the scaling none
 
 
