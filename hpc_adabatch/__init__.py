@@ -4,10 +4,10 @@ cluster        the ranks: Horovod when launched, one process when not
 batches        which samples make which global batch; micro-batches that fit the device
 gradients      how noisy the gradient is, measured on pieces of the batch
 policies       rules for the batch, one published rule a file
-coordinator    rank 0 decides, every rank learns
 learning_rate  one function of samples and batches
 optim          optimizers for large batches
-training       the loop, and a whole run around it
+training       the loop: from backward to the weights, from a measurement to the batch
+run            a recipe carried out, and foretold
 tasks          what there is to learn
 probe          what messages and steps take on these ranks
 """

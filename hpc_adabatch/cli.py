@@ -3,7 +3,7 @@
 Exit codes: 0 done, 1 a fault of the program, 2 input that cannot be used, 75 stopped by the scheduler and to be started
 again, 130 stopped by the user.
 
-Not here: what the commands do (training/run.py, training/preview.py, probe/, cluster/doctor.py), recipes
+Not here: what the commands do (run/run.py, run/preview.py, probe/, cluster/doctor.py), recipes
 (command_line.py), how a rank's fault ends all of them (all_ranks.py).
 """
 
@@ -120,7 +120,7 @@ def train(arguments: list[str]) -> int:
     with stop_flag.listening():  # from here on: a signal that comes while ranks join must not kill one
         recipe, flags, resolved = parse_recipe("train", arguments, TrainFlags)
         limit_s = environment.stall_limit_s()
-        from .training.run import Run
+        from .run.run import Run
 
         def run(cluster: Cluster) -> int:
             name = f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -141,9 +141,9 @@ def train(arguments: list[str]) -> int:
 def plan(arguments: list[str]) -> int:
     """Prints what a recipe will do."""
     from .command_line import parse_recipe
+    from .run.preview import preview
+    from .run.progress import Display
     from .study.ahead import plan_ahead
-    from .training.preview import preview
-    from .training.progress import Display
 
     recipe, given, _ = parse_recipe("plan", arguments, PlanFlags)
     flags = PlanFlags(**{name: given[name] for name in PlanFlags.__dataclass_fields__})
@@ -201,8 +201,8 @@ def study(arguments: list[str]) -> int:
 def noise(arguments: list[str]) -> int:
     """Measures the noise of a model's gradient, and says which batch it suggests."""
     from .command_line import parse_recipe
-    from .training.noise_report import NoiseFlags, report_noise
-    from .training.progress import Display
+    from .run.noise import NoiseFlags, report_noise
+    from .run.progress import Display
 
     recipe, given, _ = parse_recipe("noise", arguments, NoiseFlags)
     flags = NoiseFlags(**{name: given[name] for name in NoiseFlags.__dataclass_fields__})
@@ -219,8 +219,8 @@ def noise(arguments: list[str]) -> int:
 
 def report(arguments: list[str]) -> int:
     """Prints the table of a finished run."""
-    from .training.progress import Display
-    from .training.result import report as parts
+    from .run.progress import Display
+    from .run.result import report as parts
 
     require(len(arguments) == 1, "RUN", " ".join(arguments) or "nothing", "one folder", "adabatch report runs/NAME")
     if arguments[0] in ("-h", "--help"):

@@ -1,6 +1,6 @@
 """A run as it is written down: what to learn, with which rule, optimizer and schedule.
 
-Not here: files and flags (command_line.py), carrying it out (training/run.py).
+Not here: files and flags (command_line.py), carrying it out (run/run.py).
 """
 
 from __future__ import annotations

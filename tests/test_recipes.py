@@ -10,9 +10,9 @@ from torch.utils.data import TensorDataset
 
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.recipe import Recipe
+from hpc_adabatch.run.preview import Phase, phases
 from hpc_adabatch.tasks.augment import NoAugmentation, Prepare
 from hpc_adabatch.tasks.task import TaskData
-from hpc_adabatch.training.preview import Phase, phases
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 IMAGENET, CIFAR = 1_281_167, 50_000  # images to train on

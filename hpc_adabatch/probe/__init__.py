@@ -26,7 +26,7 @@ The file is JSON. Times are objects of ``median_s``, ``lower_quartile_s``, ``upp
                                         round, negative where that scatters); samples_per_s_per_rank, samples_per_s
       left_out[]                        micro_batch, reason
 
-Not here: whether anything is wrong (cluster/doctor.py), what a run will do (training/preview.py).
+Not here: whether anything is wrong (cluster/doctor.py), what a run will do (run/preview.py).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ import torch
 from ..cluster import Cluster
 from ..errors import require
 from ..recipe import Recipe
-from ..training.progress import Display
+from ..run.progress import Display
 from .messages import measure_messages
 from .report import check_writable, show_messages, show_steps, write
 from .steps import RecipeSteps

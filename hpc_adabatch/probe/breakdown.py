@@ -31,8 +31,8 @@ from ..batches.micro_batch import passes_and_micro_batch
 from ..cluster import Cluster, SingleProcess
 from ..errors import require
 from ..recipe import Recipe
-from ..training.folder import make_writable
-from ..training.progress import Display
+from ..run.folder import make_writable
+from ..run.progress import Display
 from .report import write
 from .steps import FixedSteps, RecipeSteps
 from .timing import Timer, Times, Work

@@ -28,9 +28,9 @@ from ..batches import AdaptiveBatches
 from ..cluster import Cluster, SingleProcess
 from ..errors import InputError
 from ..recipe import Recipe
+from ..run.build import Forward, build_model, load_data, loss_scaler
 from ..tasks import TaskData
 from ..training import AdaptiveTraining
-from ..training.build import Forward, build_model, load_data, loss_scaler
 from .timing import LEAST_ROUNDS, WARM_ROUNDS, Timer, Times
 
 STANDING_STILL = 1e-12  # learning rate; 0 would be divided by

@@ -5,7 +5,7 @@
     noise scale          a number, or the journal of a run that measured it; unknown without either
     samples              those of the run, or the recipe's epochs at its own batch
 
-Not here: the sums (plan_nodes.py), the recipe's own schedule (training/preview.py).
+Not here: the sums (plan_nodes.py), the recipe's own schedule (run/preview.py).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from rich.console import RenderableType
 from ..errors import InputError, require
 from ..probe.steps import micro_batches
 from ..recipe import Recipe
+from ..run.preview import seconds_per_pass
 from ..training.journal import Record, read
-from ..training.preview import seconds_per_pass
 from .flags import NodesFlags
 from .nodes import node_counts
 from .scaling.network import Network, measured, preset

@@ -140,7 +140,7 @@ def _first_cell(grid: _Grid, mode: str, label: str, chosen: dict[str, str], inde
         flags.append(f"--global_batch={global_batch}")
         recipe = grid.parse(verb, grid.recipe, tuple(flags))
     if grid.until is not None:
-        from ..training.target import parse_target
+        from ..run.target import parse_target
 
         parse_target(grid.until, recipe.task)
         flags.append(f"--until={grid.until}")

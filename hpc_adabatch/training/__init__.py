@@ -1,4 +1,4 @@
-"""The closed loop and a whole run around it."""
+"""The closed loop, for scripts as for recipes."""
 
 from .adaptive import AdaptiveTraining
 from .step import Step

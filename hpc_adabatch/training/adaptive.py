@@ -22,11 +22,11 @@ from torch import nn
 from ..batches import AdaptiveBatches, GlobalBatch
 from ..batches.micro_batch import passes_and_micro_batch, pieces
 from ..cluster import Cluster
-from ..coordinator import Coordinator, Decision
 from ..learning_rate import Course, LearningRate
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
 from .averaging import Averaging
+from .coordinator import Coordinator, Decision
 from .journal import Journal
 from .lengthening import batch_to_cut
 from .line_search import LineSearch

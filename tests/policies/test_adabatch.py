@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hpc_adabatch import AdaBatch, Fixed, InputError, Policy
 from hpc_adabatch.batches import BatchPlan
 from hpc_adabatch.cluster import SingleProcess
-from hpc_adabatch.coordinator import Coordinator
 from hpc_adabatch.policies import Progress
+from hpc_adabatch.training.coordinator import Coordinator
 
 
 def at(samples_seen: int, start_batch: int, *, n_samples: int = 50_000, maximum: int = 10**9) -> Progress:

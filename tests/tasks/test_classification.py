@@ -10,10 +10,10 @@ from torch.utils.data import TensorDataset
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.errors import InputError
+from hpc_adabatch.run.evaluation import evaluate
 from hpc_adabatch.tasks import Cifar10, Digits, ImageFolder, ImageNet
 from hpc_adabatch.tasks.augment import NoAugmentation, Prepare
 from hpc_adabatch.tasks.task import TaskData
-from hpc_adabatch.training.evaluation import evaluate
 
 OUTPUTS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 1.0, -2.0]])
 TARGETS = torch.tensor([0, 2])

@@ -17,10 +17,10 @@ from hpc_adabatch.batches.keys import sample_keys
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
+from hpc_adabatch.run.run import Run
 from hpc_adabatch.tasks import ImageNet
 from hpc_adabatch.tasks.images import ImageFiles, decode
 from hpc_adabatch.tasks.vision import torchvision
-from hpc_adabatch.training.run import Run
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "imagenet-resnet50-adabatch.yaml")
 SIZES = [(50, 37), (41, 64), (33, 33), (97, 40), (40, 120)]  # width, height

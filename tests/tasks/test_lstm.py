@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
+from hpc_adabatch.run.run import Run
 from hpc_adabatch.tasks.models import build_model
 from hpc_adabatch.tasks.models.lstm import RowLstm, WordLstm, sizes
-from hpc_adabatch.training.run import Run
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 

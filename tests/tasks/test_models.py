@@ -11,10 +11,10 @@ from torch.utils.data import TensorDataset
 
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
+from hpc_adabatch.run.build import build_model as build_for_recipe
 from hpc_adabatch.tasks.augment import NoAugmentation, Prepare
 from hpc_adabatch.tasks.models import OURS, build_model
 from hpc_adabatch.tasks.task import TaskData
-from hpc_adabatch.training.build import build_model as build_for_recipe
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 

@@ -18,12 +18,12 @@ from hpc_adabatch.batches.plan import permutation
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
+from hpc_adabatch.run.evaluation import evaluate
+from hpc_adabatch.run.preview import preview
+from hpc_adabatch.run.run import Run
 from hpc_adabatch.tasks import Digits, ImageFolder, Ridge, Task, TaskData, Text
 from hpc_adabatch.tasks.models.lstm import WordLstm
 from hpc_adabatch.tasks.text import ids_of, windows
-from hpc_adabatch.training.evaluation import evaluate
-from hpc_adabatch.training.preview import preview
-from hpc_adabatch.training.run import Run
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "text-lstm-legw.yaml")
 POEM = """the sick rose

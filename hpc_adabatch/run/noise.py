@@ -31,12 +31,12 @@ from ..learning_rate import LearningRate
 from ..policies import Fixed
 from ..recipe import Recipe
 from ..tasks import TaskData
+from ..training.adaptive import AdaptiveTraining
+from ..training.measuring import check_pieces
 from . import checkpoint
-from .adaptive import AdaptiveTraining
 from .build import Forward, build_model, load_data, loss_scaler
 from .evaluation import evaluate
 from .folder import RunFolder
-from .measuring import check_pieces
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ import pytest
 
 from hpc_adabatch import AdaBatch, Policy
 from hpc_adabatch.cluster import SingleProcess
-from hpc_adabatch.coordinator import Coordinator, Decision
 from hpc_adabatch.gradients import Estimate
 from hpc_adabatch.policies import Progress, Proposal
+from hpc_adabatch.training.coordinator import Coordinator, Decision
 
 
 def at(samples_seen: int, *, maximum: int = 1000) -> Progress:

@@ -7,8 +7,8 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from hpc_adabatch.cluster import SingleProcess
+from hpc_adabatch.run.evaluation import evaluate
 from hpc_adabatch.tasks import Digits, TaskData
-from hpc_adabatch.training.evaluation import evaluate
 
 
 class Listed(Dataset[tuple[torch.Tensor, torch.Tensor]]):

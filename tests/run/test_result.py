@@ -11,9 +11,9 @@ from rich.console import Console
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
+from hpc_adabatch.run.result import growth, report, write_picture, write_result
+from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
-from hpc_adabatch.training.result import growth, report, write_picture, write_result
-from hpc_adabatch.training.run import Run
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 

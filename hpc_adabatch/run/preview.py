@@ -19,12 +19,12 @@ from rich.table import Table
 
 from ..batches.micro_batch import passes_and_micro_batch
 from ..cluster import SingleProcess
-from ..coordinator import Coordinator
 from ..errors import require
 from ..learning_rate import Course
 from ..policies import Progress
 from ..recipe import Recipe
 from ..tasks import TaskData
+from ..training.coordinator import Coordinator
 
 BYTES_PER_PARAMETER = 3 * 4  # weight, gradient and momentum in float32
 

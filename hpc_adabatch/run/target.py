@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import InputError, require
 from ..tasks import Task
-from .journal import Record
+from ..training.journal import Record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import yaml
 
 from ..cluster import Cluster
 from ..errors import InputError
-from .adaptive import AdaptiveTraining
+from ..training.adaptive import AdaptiveTraining
 
 MAY_CHANGE = ("epochs", "workers", "evaluation_batch", "journal_every")  # between a checkpoint and its resumption
 

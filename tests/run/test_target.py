@@ -7,8 +7,8 @@ import math
 import pytest
 
 from hpc_adabatch.errors import InputError
+from hpc_adabatch.run.target import first_reached, parse_target
 from hpc_adabatch.tasks import TASKS
-from hpc_adabatch.training.target import first_reached, parse_target
 
 DIGITS, TEXT = TASKS["digits"](), TASKS["text"](train="a", test="b")
 

@@ -27,9 +27,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .cluster import Cluster
-from .gradients import Measurement
-from .policies import Policy, Progress
+from ..cluster import Cluster
+from ..gradients import Measurement
+from ..policies import Policy, Progress
 
 UNKNOWN = (math.nan, math.nan)
 

@@ -17,8 +17,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ..errors import InputError
+from ..training.journal import Record, read
 from .folder import RunFolder
-from .journal import Record, read
 from .target import Target, first_reached
 
 

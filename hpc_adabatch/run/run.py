@@ -12,16 +12,16 @@ import torch
 
 from ..cluster import Cluster, Watchdog
 from ..recipe import Recipe
+from ..training.adaptive import AdaptiveTraining
+from ..training.journal import Journal
+from ..training.measuring import check_pieces
+from ..training.signals import EXIT_CODES, StopFlag
 from . import checkpoint, restart
-from .adaptive import AdaptiveTraining
 from .build import Forward, build_model, load_data, loss_scaler
 from .evaluation import evaluate
 from .folder import RunFolder
-from .journal import Journal
-from .measuring import check_pieces
 from .progress import Display
 from .result import report, write_picture, write_result
-from .signals import EXIT_CODES, StopFlag
 from .target import parse_target
 
 

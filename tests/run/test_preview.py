@@ -9,10 +9,10 @@ import pytest
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
+from hpc_adabatch.run.preview import phases, preview
+from hpc_adabatch.run.result import growth
+from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
-from hpc_adabatch.training.preview import phases, preview
-from hpc_adabatch.training.result import growth
-from hpc_adabatch.training.run import Run
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 SHORT = [

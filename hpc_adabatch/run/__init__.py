@@ -1,0 +1,1 @@
+"""A recipe carried out: data, network, epochs, evaluation, checkpoints, result; and what it will do, foretold."""
