@@ -1,6 +1,6 @@
 """The learning rate as one pure function of samples and batches, and a run's place on it."""
 
-from .course import Course
+from .course import Course, Rates
 from .rule import LearningRate
 
-__all__ = ["Course", "LearningRate"]
+__all__ = ["Course", "LearningRate", "Rates"]

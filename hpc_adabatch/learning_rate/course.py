@@ -1,30 +1,32 @@
-"""Where a run stands on its schedule: what the pure function of rule.py must be told, and remembers nothing of.
+"""A run's place on its learning-rate schedule, and the rates that an optimizer's groups get from it.
 
-    clock    samples seen; with AdaScale those of its scale-invariant clock (adascale.py)
-    noise    variance and signal as rank 0 has announced them, for AdaScale
-    climb    the warm-up, where the batch has grown inside it (warmup.py)
+clock    samples seen; with AdaScale the samples of its scale-invariant clock (adascale.py)
+noise    the gradient's variance and signal that rank 0 has announced, for AdaScale
+climb    the rest of the warm-up, after the batch has grown inside it (warmup.py)
 
-Not here: the function itself (rule.py), applying the rate (training/).
+learning rate = base * multiplier * policy's factor     weight decay = base * multiplier, if it follows the batch
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from .rule import LearningRate
 from .warmup import Climb
 
 
 class Course:
-    """A schedule, and how far a run has come on it.
+    """A schedule together with how far a run has come on it.
 
     Args:
-        rule: the schedule.
-        samples_per_epoch: length of the training set.
-        start_batch: global batch at step 0.
+        rule: The schedule.
+        samples_per_epoch: Length of the training set.
+        start_batch: Global batch at step 0.
 
     Attributes:
-        noise: variance and signal of the gradient, where AdaScale has been told them.
+        noise: Variance and signal of the gradient for AdaScale; None until they are known.
     """
 
     def __init__(self, rule: LearningRate, samples_per_epoch: int, start_batch: int) -> None:
@@ -35,7 +37,7 @@ class Course:
         self._climb: Climb | None = None
 
     def multiplier(self, global_batch: int) -> float:
-        """Learning rate over base of the next step, with this batch from the last ``resize`` on."""
+        """Returns learning rate / base learning rate for the next step, which has this global batch."""
         return self.rule.multiplier(
             self._clock,
             self._samples_per_epoch,
@@ -46,33 +48,73 @@ class Course:
         )
 
     def weight_decay_multiplier(self, global_batch: int) -> float:
-        """Weight decay over that of the optimizer, of the next step."""
+        """Returns weight decay / base weight decay for the next step, which has this global batch."""
         return self.rule.weight_decay_multiplier(self._start_batch, global_batch)
 
     def advance(self, samples: int) -> None:
-        """After a step of so many samples."""
+        """Moves the clock past a step of this many samples."""
         if self.rule.measures:
             self._clock += self._gain(samples) * (self.rule.reference_batch or self._start_batch)
         else:
             self._clock += samples
 
     def resize(self, before: int, after: int) -> None:
-        """The batch changes."""
+        """Notes that the global batch changes here, in which case a warm-up still open goes on as a climb."""
         if before != after:
             epoch = self._clock / self._samples_per_epoch
             self._climb = self.rule.climb(epoch, self._start_batch, before, after, self._climb)
 
     def _gain(self, samples: int) -> float:
-        """AdaScale's gain of a batch of this many samples; 1 until the noise is known."""
+        """Returns AdaScale's gain for a batch of this many samples; 1 until the noise is known."""
         if self.noise is None or not self.rule.measures:
             return 1.0
         return self.rule.gain(*self.noise, self._start_batch, samples)
 
     def state_dict(self) -> dict[str, Any]:
+        """Returns clock, noise and climb, for a checkpoint."""
         climb = self._climb
         told = [climb.epoch, climb.height, climb.end, climb.peak] if climb is not None else None
         return {"clock": self._clock, "noise": self.noise, "climb": told}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from the place on the schedule that ``state_dict`` returned."""
         self._clock, self.noise = state["clock"], state["noise"]
         self._climb = Climb(*state["climb"]) if state["climb"] is not None else None
+
+
+class Rates:
+    """A setter of an optimizer's learning rates and weight decays from a course.
+
+    Args:
+        optimizer: The optimizer; ``lr`` and ``weight_decay`` of its groups at this moment are taken as the base values.
+        course: The run's place on its schedule.
+
+    Attributes:
+        factor: The policy's factor of the learning rate.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, course: Course) -> None:
+        self.factor = 1.0
+        self._optimizer, self._course = optimizer, course
+        self._rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._decays = [group.get("weight_decay", 0.0) for group in optimizer.param_groups]
+
+    def apply(self, global_batch: int) -> None:
+        """Sets the groups for a step of this global batch; weight decay is left alone unless it follows the batch."""
+        groups, multiplier = self._optimizer.param_groups, self._multiplier(global_batch)
+        for group, base in zip(groups, self._rates, strict=True):
+            group["lr"] = base * multiplier
+        if self._course.rule.weight_decay == "per_epoch":
+            more_decay = self._course.weight_decay_multiplier(global_batch)
+            for group, base in zip(groups, self._decays, strict=True):
+                group["weight_decay"] = base * more_decay
+
+    def holding(self, global_batch: int) -> dict[str, float]:
+        """Returns what the first group holds at a step of this global batch, and the factor, as journal fields."""
+        held = {"learning_rate": self._rates[0] * self._multiplier(global_batch), "learning_rate_factor": self.factor}
+        if self._course.rule.weight_decay == "per_epoch":
+            held["weight_decay"] = self._decays[0] * self._course.weight_decay_multiplier(global_batch)
+        return held
+
+    def _multiplier(self, global_batch: int) -> float:
+        return self._course.multiplier(global_batch) * self.factor

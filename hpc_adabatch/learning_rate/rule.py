@@ -2,25 +2,35 @@
 
     learning rate = base * scale(batch now / reference) * ramp(epoch) * decay(epoch) * factor of the policy
 
-It counts samples, never steps: a schedule in steps ends early when the batch grows. With AdaScale the scale is the
-measured gain, and the samples are those of its clock (adascale.py). Where the batch grew inside the warm-up, a climb
-stands for scale and ramp (warmup.py).
+    scaling   scale at k times the reference batch
+    none      1: a growing batch replaces a decaying learning rate         Smith et al. 2018, 1711.00489
+    linear    k                                                            Goyal et al. 2017, 1706.02677, section 2.1
+    sqrt      sqrt(k): the variance of an update stays the same            You et al. 2019 (LEGW), 1901.08256
+    adascale  the measured gain; samples are counted on its clock          adascale.py
 
-Not here: the parts (scaling.py, warmup.py, decay.py), what a run must remember (course.py), the policy's factor
-(policies/).
+    decay     factor at epoch e, after the warm-up W, of E epochs, with final fraction f
+    constant  1
+    step      gamma ^ (number of milestones <= e)
+    poly      f + (1 - f) (1 - (e - W) / (E - W)) ^ power                  You et al. 2017 (LARS), 1708.03888: power 2
+    cosine    f + (1 - f) (1 + cos(pi (e - W) / (E - W))) / 2              Loshchilov & Hutter 2017, 1608.03983
+
+Samples are counted, never steps: a schedule in steps ends early when the batch grows. poly and cosine start after the
+warm-up, so that the peak is reached, as in MLPerf's reference; the LARS paper's Algorithm 1 decays from step 0 and
+never reaches it. If the batch grows inside the warm-up, a climb takes the place of scale and ramp (warmup.py).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import require
 from .adascale import gain
-from .decay import cosine, poly, step
-from .scaling import SCALINGS
 from .warmup import LENGTHS, Climb, ramp
 
+SCALINGS: dict[str, Callable[[float], float]] = {"none": lambda _: 1.0, "linear": lambda k: k, "sqrt": math.sqrt}
 PRESETS: dict[str, dict[str, Any]] = {  # what fields become that were left at their defaults
     "none": {},
     "legw": {"scaling": "sqrt", "warmup": "legw", "warmup_epochs": 10 / 64},  # w0 of the paper's ResNet-50 at batch 512
@@ -186,7 +196,7 @@ class LearningRate:
         if self.decay == "constant":
             return 1.0
         if self.decay == "step":
-            return step(epoch, self.milestones, self.gamma)
+            return self.gamma ** sum(milestone <= epoch for milestone in self.milestones)
         require(
             self.epochs is not None and self.epochs > warmup,
             "learning_rate.epochs",
@@ -194,5 +204,6 @@ class LearningRate:
             f"more than the warm-up of {warmup:g} epochs, for decay {self.decay}",
             "--learning_rate.epochs 90",
         )
-        done = min(1.0, max(0.0, (epoch - warmup) / ((self.epochs or 0) - warmup)))
-        return poly(done, self.power, self.final) if self.decay == "poly" else cosine(done, self.final)
+        done = min(1.0, max(0.0, (epoch - warmup) / ((self.epochs or 0) - warmup)))  # part of the decay that is over
+        left = (1.0 - done) ** self.power if self.decay == "poly" else (1.0 + math.cos(math.pi * done)) / 2.0
+        return self.final + (1.0 - self.final) * left

@@ -16,8 +16,6 @@ the rate at which the warm-up of the larger batch ends, when that ends. With leg
              | .'
              +-----|-------------|-----> epoch
                    e           w0 k2
-
-Not here: how k scales the peak (scaling.py), what follows the warm-up (decay.py).
 """
 
 from collections.abc import Callable

@@ -22,7 +22,7 @@ from torch import nn
 from ..batches import AdaptiveBatches, GlobalBatch
 from ..batches.micro_batch import passes_and_micro_batch, pieces
 from ..cluster import Cluster
-from ..learning_rate import Course, LearningRate
+from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
 from .averaging import Averaging
@@ -32,7 +32,6 @@ from .lengthening import batch_to_cut
 from .line_search import LineSearch
 from .losses import Losses
 from .measuring import Measuring, check_pieces
-from .rates import Rates
 from .signals import StopFlag
 from .step import Step
 from .timing import StepTimes
