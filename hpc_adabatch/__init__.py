@@ -28,12 +28,12 @@ from .policies import (
     NormTest,
     Plateau,
     Policy,
-    Replay,
     Schedule,
     Seesaw,
     SimiGrad,
     Smith,
 )
+from .replay import Replay
 from .training import AdaptiveTraining
 
 __version__ = "0.1.0"

@@ -25,11 +25,12 @@ from .learning_rate import LearningRate
 from .optim import OPTIMIZERS
 from .policies import POLICIES
 from .recipe import Options, Recipe
+from .replay import Replay
 from .tasks import TASKS
 
 CHOICES: dict[str, tuple[dict[str, Any], str]] = {  # field: (classes by name, default)
     "task": (TASKS, "digits"),
-    "policy": (POLICIES, "fixed"),
+    "policy": (dict(sorted({**POLICIES, "replay": Replay}.items())), "fixed"),
     "optimizer": (OPTIMIZERS, "sgd"),
 }
 

@@ -17,7 +17,6 @@ Not here: what the sums mean (noise.py), the messages (training/measuring.py).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 import torch
@@ -61,12 +60,16 @@ class PieceMeter:
     Args:
         groups: the parameters whose squares are summed together, in this order; parameters that need no gradient are
             passed over.
+        clock: returns seconds, to time the hooks by; without one they are not timed.
 
     Attributes:
         seconds: spent in the hooks so far; on a GPU only what it took to ask for their work.
     """
 
-    def __init__(self, groups: Sequence[Sequence[torch.nn.Parameter]]) -> None:
+    def __init__(
+        self, groups: Sequence[Sequence[torch.nn.Parameter]], *, clock: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self._clock = clock
         self._groups = [[parameter for parameter in group if parameter.requires_grad] for group in groups]
         self._handles: list[RemovableHandle] = []
         self._factor = 0.0
@@ -152,21 +155,21 @@ class PieceMeter:
 
     def _reader(self, number: int) -> Callable[[torch.Tensor], None]:
         def read(gradient: torch.Tensor) -> None:
-            began_s = time.perf_counter()
+            began_s = self._clock()
             self._sums[number] += square(gradient) * self._factor
-            self.seconds += time.perf_counter() - began_s
+            self.seconds += self._clock() - began_s
 
         return read
 
     def _keeper(self, place: int) -> Callable[[torch.Tensor], None]:
         def keep(gradient: torch.Tensor) -> None:
-            began_s = time.perf_counter()
+            began_s = self._clock()
             gradients = self._kept[-1].gradients
             if place in gradients:
                 gradients[place] += gradient
             else:
                 kind = torch.promote_types(gradient.dtype, torch.float32)
                 gradients[place] = gradient.detach().to(kind, copy=True)
-            self.seconds += time.perf_counter() - began_s
+            self.seconds += self._clock() - began_s
 
         return keep

@@ -1,4 +1,4 @@
-"""Rules for the batch size, one published rule a file. Recipes name a rule by its file."""
+"""Rules for the batch size, one published rule a file; recipes name a rule by its file (``replay``: recorded.py)."""
 
 from .adabatch import AdaBatch
 from .big_batch import BigBatch
@@ -10,7 +10,7 @@ from .noise_scale import NoiseScale
 from .norm_test import NormTest
 from .plateau import Plateau
 from .policy import Policy, Progress, Proposal
-from .replay import Replay
+from .recorded import Recorded
 from .schedule import Schedule
 from .seesaw import Seesaw
 from .simigrad import SimiGrad
@@ -26,7 +26,6 @@ POLICIES: dict[str, type[Policy]] = {
     "noise_scale": NoiseScale,
     "norm_test": NormTest,
     "plateau": Plateau,
-    "replay": Replay,
     "schedule": Schedule,
     "seesaw": Seesaw,
     "simigrad": SimiGrad,
@@ -47,7 +46,7 @@ __all__ = [
     "Policy",
     "Progress",
     "Proposal",
-    "Replay",
+    "Recorded",
     "Schedule",
     "Seesaw",
     "SimiGrad",

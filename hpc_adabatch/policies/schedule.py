@@ -3,7 +3,7 @@
 Each entry is ``WHEN:BATCH``. WHEN counts epochs (``20ep``, ``2.5ep``) or samples (``60000sa``), never steps: a step is
 as long as the batch, so a schedule in steps would change its own meaning.
 
-When to use it: to write a growth by hand (replay.py repeats one that a run has found).
+When to use it: to write a growth by hand (recorded.py repeats one that a run has found).
 """
 
 from __future__ import annotations

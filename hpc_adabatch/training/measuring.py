@@ -49,7 +49,7 @@ class Measuring:
         budget: float = 0.01,
         keep: int = 0,
     ) -> None:
-        self._meter = PieceMeter(list(groups.values()))
+        self._meter = PieceMeter(list(groups.values()), clock=time.perf_counter)
         self._smoothers = {name: Smoother(window_samples) for name in groups} if len(groups) > 1 else {}
         self._smoother = Smoother(window_samples)
         self._every, self._budget, self._keep = every, budget, keep

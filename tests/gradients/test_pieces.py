@@ -99,3 +99,17 @@ def test_squares_are_summed_wide_enough(dtype: torch.dtype) -> None:
 def test_large_tensors_keep_their_digits() -> None:
     values = torch.rand(20_000_000, generator=torch.Generator().manual_seed(0))
     assert square(values).item() == pytest.approx(values.double().pow(2).sum().item(), rel=1e-5)
+
+
+def test_the_hooks_are_timed_by_the_clock_that_is_given() -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+    for ticks, expected in ((iter(range(100)), 2.0), (None, 0.0)):
+        meter = (
+            PieceMeter([[weight]], clock=lambda ticks=ticks: float(next(ticks))) if ticks else PieceMeter([[weight]])
+        )
+        meter.start(passes=2)
+        for _ in range(2):
+            meter.piece(1, 1.0)
+            weight.sum().backward()
+        meter.stop()
+        assert meter.seconds == expected

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from hpc_adabatch.policies import POLICIES
+from hpc_adabatch.command_line import CHOICES
 
 pytestmark = pytest.mark.launch
 VARIANTS = ("adascale", "armijo", "barzilai_borwein", "budget", "float16")
@@ -55,7 +55,7 @@ def test_ranks_never_disagree_whatever_the_rule(launch: Any, programs: Path, tmp
             launch(programs / "agreement.py", tmp_path, ranks=4, timeout_s=240).stdout,
         )
     )
-    assert {rule for rule in found if " " not in rule} == set(POLICIES)
+    assert {rule for rule in found if " " not in rule} == set(CHOICES["policy"][0])
     assert {rule.split()[-1] for rule in found if " " in rule} == {*VARIANTS}
     assert all(int(sizes) >= 3 for rule, sizes in found.items() if rule != "fixed" and " " not in rule), found
 

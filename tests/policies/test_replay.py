@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hpc_adabatch.errors import InputError
-from hpc_adabatch.policies import Progress, Replay
+from hpc_adabatch import InputError, Replay
+from hpc_adabatch.policies import Progress, Recorded
 
 
 def journal(folder: Path, *lines: dict[str, Any]) -> str:
@@ -52,3 +52,11 @@ def test_what_is_no_journal_is_refused(lines: list[dict[str, Any]], tmp_path: Pa
         Replay(journal=journal(tmp_path, *lines))
     with pytest.raises(InputError, match="FileNotFoundError"):
         Replay(journal=str(tmp_path / "none.jsonl"))
+
+
+def test_records_at_hand_are_replayed_as_those_of_a_file() -> None:
+    start = {"kind": "start", "cursor": 0, "global_batch": 32, "learning_rate_factor": 1.0}
+    rule = Recorded([start, {"kind": "step", "cursor": 64, "global_batch": 8}])
+    assert (rule.cursors, rule.sizes) == ([0, 64, 72], [32, 8, 32])
+    with pytest.raises(InputError, match="given records"):
+        Recorded([{"kind": "start", "cursor": 0}])

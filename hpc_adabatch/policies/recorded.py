@@ -1,60 +1,63 @@
-"""The batches of an earlier run again, from its journal, without measuring anything.
+"""The batches of an earlier run again, from the records of its journal, without measuring anything.
 
 When to use it: to know whether a result came from the batches or from the rule that found them; to repeat a run.
+Recipes and scripts name the journal's file instead: rule ``replay`` (hpc_adabatch/replay.py).
 """
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import InputError, require
 from .policy import Policy, Progress, Proposal
 
 
-class Replay(Policy):
-    """Repeats the decisions of a journal at the same cursors.
+class Recorded(Policy):
+    """A rule that repeats recorded decisions at the same cursors.
 
     Args:
-        journal: journal.jsonl of the earlier run.
+        records: Journal records in their order (docs/run-folder.md); the first decision is at cursor 0.
+        source: Name of the records in the error message.
 
     Raises:
-        InputError: there is no such journal, or it is not one.
+        InputError: The records are not those of a run.
     """
 
-    def __init__(self, *, journal: str) -> None:
+    def __init__(self, records: Iterable[Mapping[str, Any]], *, source: str = "records") -> None:
         allowed, example = "the journal.jsonl of a run", "--policy.journal runs/NAME/journal.jsonl"
         try:
-            lines = Path(journal).read_text(encoding="utf-8").splitlines(keepends=True)
-            records = [json.loads(line) for line in lines if line.endswith("\n")]  # a killed run may end within a line
             holding = list(_holding(records))
             self.cursors = [int(record["cursor"]) for record in holding]
             self.sizes = [int(record["global_batch"]) for record in holding]
             self.factors = [float(record["learning_rate_factor"]) for record in holding]
             self.noises = [record.get("noise") for record in holding]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError("policy.journal", f"{journal} ({type(error).__name__})", allowed, example) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError("policy.journal", f"{source} ({type(error).__name__})", allowed, example) from error
         self.brings_noise = any(noise is not None for noise in self.noises)
-        require(self.cursors[:1] == [0], "policy.journal", journal, allowed, example)
+        require(self.cursors[:1] == [0], "policy.journal", source, allowed, example)
 
     @property
     def initial_batch(self) -> int:
+        """The global batch of the first decision."""
         return self.sizes[0]
 
     @property
     def largest_batch(self) -> int:
+        """The largest global batch of all decisions."""
         return max(self.sizes)
 
     def phase(self, progress: Progress) -> int:
+        """Returns the number of the decision that holds at this cursor."""
         return bisect_right(self.cursors, progress.samples_seen) - 1
 
     def first_phase(self, progress: Progress) -> int:
-        return 0  # the very first step may have been lengthened
+        """Returns 0: if the very first step was lengthened, a later decision is due before it."""
+        return 0
 
     def propose(self, progress: Progress) -> Proposal:
+        """Returns batch, learning-rate factor and noise of the decision that holds at this cursor."""
         entry = self.phase(progress)
         reason = f"replay of the decision at sample {self.cursors[entry]}"
         noise = self.noises[entry]
@@ -66,9 +69,9 @@ class Replay(Policy):
         )
 
 
-def _holding(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """What holds from which cursor on. A step of another size than its batch holds for itself, then what was before."""
-    now: dict[str, Any] = {}
+def _holding(records: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yields what holds, and from which cursor on; a step of another size than its batch holds for itself alone."""
+    now: Mapping[str, Any] = {}
     for record in records:
         if record["kind"] in ("start", "decision"):
             now = record
