@@ -3,7 +3,7 @@
 Exit codes: 0 done, 1 a fault of the program, 2 input that cannot be used, 75 stopped by the scheduler and to be started
 again, 130 stopped by the user.
 
-Not here: what the commands do (run/run.py, run/preview.py, probe/, cluster/doctor.py), recipes
+Not here: what the commands do (run/run.py, run/preview.py, probe/, doctor.py), recipes
 (command_line.py), how a rank's fault ends all of them (all_ranks.py).
 """
 
@@ -237,7 +237,7 @@ def doctor(arguments: list[str]) -> int:
         print("usage: adabatch doctor\n\nRun it as you would train: alone, or under horovodrun, mpirun, srun.")
         return 0
     require(not arguments, "doctor", " ".join(arguments), "no arguments", "adabatch doctor")
-    from .cluster.doctor import examine
+    from .doctor import examine
 
     return examine()
 

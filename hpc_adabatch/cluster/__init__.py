@@ -2,6 +2,7 @@
 
 from .cluster import Cluster, DistributedOptimizer
 from .single import SingleProcess
+from .start import start
 from .watchdog import Watchdog
 
-__all__ = ["Cluster", "DistributedOptimizer", "SingleProcess", "Watchdog"]
+__all__ = ["Cluster", "DistributedOptimizer", "SingleProcess", "Watchdog", "start"]

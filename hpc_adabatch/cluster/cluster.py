@@ -1,44 +1,46 @@
 """The ranks of a run, as everything else sees them.
 
-    formulas, policies, loops  ->  Cluster  <-  SingleProcess   (not launched)
-                                            <-  HorovodCluster  (mpirun, horovodrun, srun)
-
-Not here: horovod (horovod.py), launch variables (environment.py).
+formulas, policies, loops  ->  Cluster  <-  SingleProcess   (not launched)
+                                        <-  HorovodCluster  (mpirun, horovodrun, srun)
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar, Protocol
 
 import torch
 
 from ..errors import InputError, require
 
-
-def apply(optimizer: torch.optim.Optimizer) -> object:
-    """A plain step of the optimizer."""
-    return optimizer.step()
+COMPRESSIONS = ("none", "fp16")
 
 
 class DistributedOptimizer(Protocol):
-    """An optimizer whose gradients are summed over all ranks, in the order that Horovod can bear.
+    """An optimizer whose gradients are summed over all ranks.
 
-    expect(passes) -> backward x passes -> reduce() -> read or change the gradients -> step() -> zero_grad()
+    The order of calls in a step:
+
+        expect(passes)             1  how many backward passes this rank will make
+        backward x passes          2  the sum starts to travel during the last one
+        reduce()                   3  every p.grad is the sum over ranks, and may be read or changed
+        with applying(): ...       4  the step of .optimizer, by itself or through a GradScaler
+        zero_grad()                5
     """
 
     optimizer: torch.optim.Optimizer
+    """The optimizer to inspect, step and save: Horovod rebuilds the one that it is given."""
 
     def expect(self, passes: int) -> None:
-        """Before the first backward: how many there will be on this rank. The sum starts to travel during the last."""
+        """Announces, before the first backward pass, how many this rank will make in the step."""
 
     def reduce(self) -> None:
         """Waits until every ``p.grad`` is the sum over ranks. A rank without a backward pass contributes zeros."""
 
-    def step(self, through: Callable[[torch.optim.Optimizer], object] = apply) -> None:
-        """Applies the reduced gradients; ``through`` is called with the optimizer, as a GradScaler's step wants."""
+    def applying(self) -> AbstractContextManager[object]:
+        """Returns the context for ``optimizer.step()`` or ``scaler.step(optimizer)`` with the reduced gradients."""
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
@@ -48,10 +50,13 @@ class Cluster(ABC):
     """The ranks that train together.
 
     Attributes:
-        rank, size: this process among all, and how many there are.
-        local_rank, local_size: the same within this node.
-        n_nodes: how many nodes the ranks stand on.
-        launcher: what started the ranks, for the journal.
+        rank: the number of this process among all; rank 0 decides, prints and writes.
+        size: the number of ranks.
+        local_rank: the number of this process within its node.
+        local_size: the number of ranks on this node.
+        n_nodes: the number of nodes.
+        launcher: the program that started the ranks, for the journal; ``none`` for a single process.
+        device: the GPU of this rank, or the CPU.
     """
 
     rank: int
@@ -60,99 +65,50 @@ class Cluster(ABC):
     local_size: int
     n_nodes: int
     launcher: str
+    device: torch.device
 
-    @staticmethod
-    def start() -> Cluster:
-        """Joins the other ranks when a launcher started this process, else stands alone. Sets threads and GPU.
-
-        Without a GPU denormal numbers count as 0 from then on in the whole process (device.py).
-
-        Raises:
-            InputError: Horovod does not load, or fewer ranks joined than were started.
-        """
-        from .device import pin
-        from .environment import launch, ranks_wanted
-        from .single import SingleProcess
-
-        found = launch()
-        if found is None:
-            cluster: Cluster = SingleProcess()
-        else:
-            from .horovod import HorovodCluster
-
-            cluster = HorovodCluster(found)
-        wanted = ranks_wanted()
-        require(
-            wanted is None or wanted == cluster.size,
-            "ranks",
-            f"{cluster.size} joined of {wanted} that launch/run started",
-            "all of them",
-            "MPI_TYPE=pmix (srun --mpi=list shows what there is), or ADABATCH_LAUNCHER=mpirun",
-        )
-        cluster.device = pin(cluster)
-        return cluster
-
-    device: torch.device = torch.device("cpu")
+    start: ClassVar[Callable[[], Cluster]]  # the interface knows neither of its classes: start.py puts it here
 
     @property
     def leads(self) -> bool:
-        """True on rank 0: the one that decides, prints and writes."""
+        """Reports whether this is rank 0, the one that decides, prints and writes."""
         return self.rank == 0
 
     @abstractmethod
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
-        """Starts an in-place sum over all ranks; calling the result waits for it and returns the tensor."""
+        """Starts an in-place sum over all ranks; calling the result waits for the sum and returns the tensor."""
 
     def allreduce_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
-        """In-place sum over all ranks."""
+        """Sums the tensor over all ranks in place, and returns it."""
         return self.allreduce_async_(tensor, name)()
 
     @abstractmethod
     def broadcast_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
-        """Rank 0's values, in place, on every rank."""
+        """Replaces the tensor's values by those of rank 0 in place, and returns it."""
 
     @abstractmethod
     def announce(self, numbers: list[float]) -> list[float]:
-        """Rank 0's numbers (float64; as many on every rank) on every rank, by the quickest road there is."""
-
-    @abstractmethod
-    def gather(self, item: Any) -> list[Any]:
-        """Every rank's item (picklable, any size), in rank order, on every rank."""
-
-    @abstractmethod
-    def distributed_optimizer(
-        self,
-        optimizer: torch.optim.Optimizer,
-        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
-        compression: str = "none",
-    ) -> DistributedOptimizer:
-        """The optimizer, fed with gradients summed over ranks. Use the returned ``.optimizer`` from here on.
+        """Returns rank 0's numbers on every rank, with the least delay there is.
 
         Args:
-            optimizer: of these parameters.
-            named_parameters: the model's.
-            compression: of the gradients on their way, ``none`` or ``fp16``.
+            numbers: float64 numbers, equally many on every rank.
         """
 
     @abstractmethod
-    def barrier(self) -> None:
-        """Returns when every rank has called it."""
+    def gather(self, item: Any) -> list[Any]:
+        """Returns the items of all ranks, in the order of the ranks, on every rank.
 
-    @abstractmethod
-    def abort(self, code: int) -> None:
-        """Ends all ranks at once with this exit code, where the launcher allows it; always ends this one."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Leaves the other ranks in good order, at the end of a run."""
+        Args:
+            item: this rank's item; any picklable object, of any size.
+        """
 
     def tell(self, item: Any) -> Any:
-        """Rank 0's item (picklable), on every rank."""
+        """Returns rank 0's item, a picklable object, on every rank."""
         return self.gather(item if self.leads else None)[0]
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What one rank finds wrong with the input, all ranks raise: no rank goes on alone and none waits."""
+        """Raises an InputError of one rank on all ranks, so that none goes on alone and none waits."""
         found: InputError | None = None
         try:
             yield
@@ -162,3 +118,42 @@ class Cluster(ABC):
             if anyone is not None:
                 anyone.shared = True
                 raise anyone
+
+    def distributed_optimizer(
+        self,
+        optimizer: torch.optim.Optimizer,
+        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+        compression: str = "none",
+    ) -> DistributedOptimizer:
+        """Returns the optimizer, fed with gradients summed over ranks; use its ``.optimizer`` from then on.
+
+        Args:
+            optimizer: an optimizer of the parameters.
+            named_parameters: the model's parameters with their names.
+            compression: the format in which gradients travel between ranks: ``none`` for their own, or ``fp16``.
+
+        Raises:
+            InputError: the compression is another one.
+        """
+        require(compression in COMPRESSIONS, "compression", compression, ", ".join(COMPRESSIONS), "--compression none")
+        return self._distribute(optimizer, named_parameters, compression)
+
+    @abstractmethod
+    def _distribute(
+        self,
+        optimizer: torch.optim.Optimizer,
+        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+        compression: str,
+    ) -> DistributedOptimizer: ...
+
+    @abstractmethod
+    def barrier(self) -> None:
+        """Waits until every rank has called it."""
+
+    @abstractmethod
+    def abort(self, code: int) -> None:
+        """Ends this rank at once with the exit code, and all others where the launcher allows it."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Leaves the other ranks in good order, at the end of a run."""

@@ -75,16 +75,6 @@ def threads_wanted() -> int | None:
     return int(text) if text.isdigit() and int(text) > 0 else None
 
 
-def prefer(name: str, value: str) -> None:
-    """Sets a variable that a library will read, unless the user set it."""
-    os.environ.setdefault(name, value)
-
-
 def variables() -> dict[str, str]:
     """All of them, for a program to be called."""
     return dict(os.environ)
-
-
-def search_path() -> list[Path]:
-    """The folders of PATH."""
-    return [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]

@@ -2,14 +2,12 @@
 
 How Horovod 0.28.1 behaves, and what is done about it here:
 
-    it sums the passes of one rank and, with Sum, the ranks   weights of samples are the caller's (training/step.py)
-    its hooks count down backward passes                      set between steps, by its setter, never by the attribute
-    step() reduces again unless told                          reduce() first, then step() inside skip_synchronize()
-    a fresh optimizer's state broadcast takes a real step     never called: state is equal by construction or checkpoint
-    it finalises MPI under whoever still uses it              mpi4py is imported first and owns MPI
-    a broadcast waits for its next cycle                      decisions go by MPI itself, where there is an MPI world
-
-Not here: one process (single.py), which launcher (environment.py).
+    sums the passes of one rank and, with Sum, the ranks      the caller weights its passes
+    hooks count down the backward passes                      their number is set between steps, by Horovod's setter
+    optimizer.step() reduces again unless told not to         reduce() first, then a step inside skip_synchronize()
+    broadcasting a fresh optimizer's state takes a real step  never done: states are equal at the start or by checkpoint
+    shutdown() finalises MPI under whoever still uses it      mpi4py is imported first and owns MPI
+    a broadcast waits for the next cycle (1 ms)               decisions travel by MPI itself, if there is an MPI world
 """
 
 from __future__ import annotations
@@ -18,18 +16,23 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..errors import InputError
-from .cluster import Cluster, DistributedOptimizer, apply
+from .cluster import Cluster, DistributedOptimizer
+from .device import pin
 from .environment import Launch
 
 
 class HorovodCluster(Cluster):
-    """Ranks started by horovodrun, mpirun or srun.
+    """The cluster of a process that horovodrun, mpirun, srun or another launcher started.
+
+    Args:
+        launch: this process's place among the ranks, as the launcher says it.
 
     Raises:
         InputError: Horovod does not load; or fewer ranks joined than were started (a wrong ``srun --mpi`` does that).
@@ -55,9 +58,10 @@ class HorovodCluster(Cluster):
                 "all of them",
                 "srun --mpi=pmix (srun --mpi=list shows what there is) or the mpirun that Horovod was built with",
             )
-        # a communicator of its own: no message of ours can be taken for one of Horovod's
+        # decisions have a communicator of their own, so that none is taken for a message of Horovod's
         world = self._mpi.COMM_WORLD if self._mpi is not None else None
         self._road = world.Dup() if world is not None and world.Get_size() == self.size else None
+        self.device = pin(self.local_rank, self.gather)
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
         handle = self._hvd.allreduce_async_(tensor, name=name, op=self._hvd.Sum)
@@ -67,7 +71,7 @@ class HorovodCluster(Cluster):
         return self._hvd.broadcast_(tensor, root_rank=0, name=name)
 
     def announce(self, numbers: list[float]) -> list[float]:
-        if self._road is None:  # Gloo
+        if self._road is None:  # with Gloo there is no MPI
             return self.broadcast_(torch.tensor(numbers, dtype=torch.float64), "announcement").tolist()
         message = np.array(numbers, dtype=np.float64)
         self._road.Bcast(message, root=0)
@@ -76,11 +80,11 @@ class HorovodCluster(Cluster):
     def gather(self, item: Any) -> list[Any]:
         return self._hvd.allgather_object(item, name="gather")
 
-    def distributed_optimizer(
+    def _distribute(
         self,
         optimizer: torch.optim.Optimizer,
         named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
-        compression: str = "none",
+        compression: str,
     ) -> DistributedOptimizer:
         return HorovodOptimizer(self._hvd, optimizer, named_parameters, compression)
 
@@ -92,7 +96,7 @@ class HorovodCluster(Cluster):
         sys.stderr.flush()
         if self._mpi is not None:
             self._mpi.COMM_WORLD.Abort(code)
-        os._exit(code)  # Gloo: horovodrun sees the exit and ends the others
+        os._exit(code)  # with Gloo, horovodrun sees the exit and ends the others
 
     def stop(self) -> None:
         self._hvd.barrier()
@@ -100,7 +104,7 @@ class HorovodCluster(Cluster):
 
 
 class HorovodOptimizer:
-    """The optimizer rebuilt by Horovod around the same parameter groups, summing over ranks."""
+    """An optimizer that Horovod rebuilt around the same parameter groups, so that it sums gradients over ranks."""
 
     def __init__(
         self,
@@ -115,7 +119,7 @@ class HorovodOptimizer:
             compression=getattr(hvd.Compression, compression),
             op=hvd.Sum,
         )
-        optimizer.state.clear()  # the rebuilt one has its own; two sets of momentum would double the memory
+        optimizer.state.clear()  # the rebuilt optimizer has its own; two sets of momentum would double the memory
         self._passes = 1
 
     def expect(self, passes: int) -> None:
@@ -126,16 +130,15 @@ class HorovodOptimizer:
     def reduce(self) -> None:
         self.optimizer.synchronize()
 
-    def step(self, through: Callable[[torch.optim.Optimizer], object] = apply) -> None:
-        with self.optimizer.skip_synchronize():
-            through(self.optimizer)
+    def applying(self) -> AbstractContextManager[object]:
+        return self.optimizer.skip_synchronize()
 
     def zero_grad(self) -> None:
         self.optimizer.zero_grad()
 
 
 def build() -> dict[str, bool]:
-    """What Horovod was built with.
+    """Returns which of MPI, Gloo and NCCL Horovod was built with.
 
     Raises:
         ImportError: Horovod does not load.
@@ -146,8 +149,9 @@ def build() -> dict[str, bool]:
 
 
 def _own_mpi() -> Any:
-    """mpi4py's MPI, initialised before Horovod starts, so that Horovod's end leaves MPI alone."""
-    with contextlib.suppress(ImportError, RuntimeError):  # no mpi4py, or no MPI that it can load: Horovod's is used
+    """Returns mpi4py's MPI, initialised before Horovod starts, so that Horovod's end leaves MPI alone."""
+    # without mpi4py, or without an MPI that it can load, Horovod starts and ends MPI itself
+    with contextlib.suppress(ImportError, RuntimeError):
         from mpi4py import MPI
 
         if MPI.Query_thread() < MPI.THREAD_MULTIPLE:

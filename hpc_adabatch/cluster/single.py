@@ -1,23 +1,30 @@
-"""One process, with the interface of many.
+"""One process, with the interface of many."""
 
-Not here: several ranks (horovod.py).
-"""
+from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
-from .cluster import Cluster, DistributedOptimizer, apply
+from .cluster import Cluster, DistributedOptimizer
 
 
 class SingleProcess(Cluster):
-    """The cluster of a program that nobody launched: every sum is its own."""
+    """The cluster of a program that no launcher started: the sum over all ranks is the process's own number.
+
+    Args:
+        device: the device to train on.
+    """
 
     rank = local_rank = 0
     size = local_size = n_nodes = 1
     launcher = "none"
+
+    def __init__(self, device: torch.device = torch.device("cpu")) -> None:  # noqa: B008 (it cannot be changed)
+        self.device = device
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
         return lambda: tensor
@@ -31,11 +38,11 @@ class SingleProcess(Cluster):
     def gather(self, item: Any) -> list[Any]:
         return [item]
 
-    def distributed_optimizer(
+    def _distribute(
         self,
         optimizer: torch.optim.Optimizer,
         named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
-        compression: str = "none",
+        compression: str,
     ) -> DistributedOptimizer:
         return LocalOptimizer(optimizer)
 
@@ -50,7 +57,7 @@ class SingleProcess(Cluster):
 
 
 class LocalOptimizer:
-    """An optimizer whose gradients are already the sum over all ranks, there being one."""
+    """An optimizer of the only rank, whose gradients are the sum over ranks without further work."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
@@ -59,14 +66,14 @@ class LocalOptimizer:
         pass
 
     def reduce(self) -> None:
-        # a parameter that no pass reached has the gradient zero, as with Horovod
+        # with Horovod, a parameter that no pass reached has the gradient 0: so here too
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None and parameter.requires_grad:
                     parameter.grad = torch.zeros_like(parameter)
 
-    def step(self, through: Callable[[torch.optim.Optimizer], object] = apply) -> None:
-        through(self.optimizer)
+    def applying(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def zero_grad(self) -> None:
         self.optimizer.zero_grad()

@@ -26,7 +26,7 @@ The file is JSON. Times are objects of ``median_s``, ``lower_quartile_s``, ``upp
                                         round, negative where that scatters); samples_per_s_per_rank, samples_per_s
       left_out[]                        micro_batch, reason
 
-Not here: whether anything is wrong (cluster/doctor.py), what a run will do (run/preview.py).
+Not here: whether anything is wrong (doctor.py), what a run will do (run/preview.py).
 """
 
 from __future__ import annotations

@@ -125,8 +125,7 @@ def _measure(steps: RecipeSteps, flags: MeasureFlags, cluster: Cluster) -> Break
     batch, own = recipe.global_batch, recipe.options.max_micro_batch or recipe.global_batch
     passes, micro_batch = passes_and_micro_batch(batch, cluster.size, own)
     local = -(-batch // cluster.size)
-    one_rank = SingleProcess()
-    one_rank.device = cluster.device
+    one_rank = SingleProcess(cluster.device)
     seed = recipe.options.seed
     together = FixedSteps(recipe, steps.data, batch, micro_batch, cluster, seed)
     alone = FixedSteps(recipe, steps.data, local, micro_batch, one_rank, seed + cluster.rank)

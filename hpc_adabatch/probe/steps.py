@@ -124,8 +124,7 @@ class RecipeSteps:
 
     def _measure(self, micro_batch: int, timer: Timer, share: float) -> StepTimes | LeftOut:
         cluster, seed = self.cluster, self.recipe.options.seed
-        one_rank = SingleProcess()
-        one_rank.device = cluster.device
+        one_rank = SingleProcess(cluster.device)
         together = FixedSteps(self.recipe, self.data, micro_batch * cluster.size, micro_batch, cluster, seed)
         own_seed = seed + cluster.rank  # other samples a rank
         alone = FixedSteps(self.recipe, self.data, micro_batch, micro_batch, one_rank, own_seed)

@@ -20,7 +20,6 @@ import torch
 from torch import nn
 
 from ..cluster import Cluster
-from ..cluster.cluster import apply
 from .measuring import LARGEST_GUARD, Measuring, small_and_finite
 from .step import Step
 
@@ -122,7 +121,11 @@ class Averaging:
         if finite:
             if self._clip_norm is not None:
                 nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
-            self._reducer.step(self.scaler.step if self.scaler is not None else apply)
+            with self._reducer.applying():
+                if self.scaler is not None:
+                    self.scaler.step(self.optimizer)
+                else:
+                    self.optimizer.step()
         if self.scaler is not None:
             self.scaler.update(None if finite else self.loss_scale * self.scaler.get_backoff_factor())
         self._reducer.zero_grad()

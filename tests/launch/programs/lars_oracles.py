@@ -48,7 +48,8 @@ for kind, rate in ((LARS, 3.0), (LAMB, 0.1)):
         reducer.expect(1)
         (loss(together, data[cluster.rank]) / cluster.size).backward()
         reducer.reduce()
-        reducer.step()
+        with reducer.applying():
+            reducer.optimizer.step()
         reducer.zero_grad()
 
     assert torch.allclose(flat(together), flat(alone), rtol=1e-9, atol=0), (

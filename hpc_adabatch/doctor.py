@@ -1,8 +1,6 @@
-"""What is built, what is visible, what is wrong, and the line that mends it.
+"""What is built, what the ranks see, what is wrong, and the line that mends it.
 
-Each rank looks at its own process and node; rank 0 prints what they found together.
-
-Not here: timing the network (probe).
+Each rank looks at its own process and node; rank 0 prints what all ranks found.
 """
 
 from __future__ import annotations
@@ -20,107 +18,111 @@ from pathlib import Path
 
 import torch
 
-from .cluster import Cluster
-from .device import cores
-from .horovod import build
+from .cluster import Cluster, start
+from .cluster.device import cores, ranks_on_my_cores
+from .cluster.horovod import build
 
 GIB = 2**30
 REBUILD = "rm -rf ~/.cache/hpc_adabatch/wheels .venv; ./launch/install"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing looked at."""
+class Check:
+    """One thing that a rank looked at."""
 
     what: str
+    """The name of the thing."""
     found: str
+    """The value, version or state found, as text."""
     mend: str = ""
-    """What to type where it is wrong; empty when it is right."""
+    """The line to type where it is wrong; empty when it is right."""
 
 
 def examine() -> int:
-    """Prints what all ranks found. Returns 0 when nothing is wrong, else 1."""
-    cluster = Cluster.start()
+    """Prints what all ranks found; returns 0 when nothing is wrong, else 1."""
+    cluster = start()
     everyone = cluster.gather([*_software(), *_place(cluster), *_gpus(cluster), *_limits(cluster)])
-    counts = Counter(finding for findings in everyone for finding in findings)
-    wrong = [finding for finding in counts if finding.mend]
+    counts = Counter(check for checks in everyone for check in checks)
+    wrong = [check for check in counts if check.mend]
     if cluster.leads:
-        for finding, ranks in counts.items():
+        for check, ranks in counts.items():
             some = "" if ranks == cluster.size else f"  ({ranks} of {cluster.size} ranks)"
-            print(f"{'wrong' if finding.mend else 'ok':6} {finding.what:18} {finding.found}{some}")
-            if finding.mend:
-                print(f"{'':6} {'':18} type: {finding.mend}")
+            print(f"{'wrong' if check.mend else 'ok':6} {check.what:18} {check.found}{some}")
+            if check.mend:
+                print(f"{'':6} {'':18} type: {check.mend}")
         print(f"{len(wrong)} thing(s) wrong" if wrong else "nothing is wrong")
     cluster.stop()
     return 1 if wrong else 0
 
 
-def _software() -> Iterator[Finding]:
+def _software() -> Iterator[Check]:
     for name in ("hpc_adabatch", "torch", "torchvision", "horovod", "mpi4py", "numpy"):
         try:
-            yield Finding(name, importlib.metadata.version(name))
+            yield Check(name, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, "missing", "./launch/install")
-    yield Finding("python", platform.python_version())
-    yield Finding("torch's CUDA", torch.version.cuda or "none: a CPU build")
+            yield Check(name, "missing", "./launch/install")
+    yield Check("python", platform.python_version())
+    yield Check("torch's CUDA", torch.version.cuda or "none: a CPU build")
     try:
-        from ..tasks.vision import torchvision
+        from .tasks.vision import torchvision
 
-        yield Finding("torchvision loads", torchvision.__version__)
-    except Exception as error:  # whatever its extension library raises is what we want to tell
-        yield Finding("torchvision loads", f"{type(error).__name__}: {error}".splitlines()[0], REBUILD)
+        yield Check("torchvision loads", torchvision.__version__)
+    except Exception as error:  # its extension library may raise anything; the message is what helps
+        yield Check("torchvision loads", f"{type(error).__name__}: {error}".splitlines()[0], REBUILD)
     yield from _horovod_and_mpi()
 
 
-def _horovod_and_mpi() -> Iterator[Finding]:
+def _horovod_and_mpi() -> Iterator[Check]:
     try:
         built = build()
     except ImportError as error:
-        yield Finding("Horovod loads", str(error).splitlines()[0], REBUILD)
+        yield Check("Horovod loads", str(error).splitlines()[0], REBUILD)
         return
     names = ", ".join(name for name, there in built.items() if there) or "nothing"
     lacking = torch.version.cuda is not None and not built["NCCL"]
-    yield Finding("Horovod built with", names, f"module load cuda nccl; {REBUILD}" if lacking else "")
+    yield Check("Horovod built with", names, f"module load cuda nccl; {REBUILD}" if lacking else "")
     if built["MPI"]:
         mpirun = shutil.which("mpirun")
         if mpirun is None:
-            yield Finding(
+            yield Check(
                 "mpirun", "not on PATH", "apt-get install openmpi-bin, or module load openmpi, or horovodrun --gloo"
             )
         else:
             version = subprocess.run(
                 [mpirun, "--version"], capture_output=True, text=True, timeout=30, check=False
             ).stdout
-            yield Finding("mpirun", (version.splitlines() or ["silent"])[0])
+            yield Check("mpirun", (version.splitlines() or ["silent"])[0])
         try:
             import mpi4py
 
-            mpi4py.rc.initialize = False  # only its name is wanted; ranks that were launched have started it already
+            mpi4py.rc.initialize = (
+                False  # ranks that were launched have started MPI already; here only its name is read
+            )
             from mpi4py import MPI
 
-            yield Finding("MPI library", MPI.Get_library_version().split(",")[0].strip("\0\n "))
+            yield Check("MPI library", MPI.Get_library_version().split(",")[0].strip("\0\n "))
         except (ImportError, RuntimeError) as error:
-            yield Finding(
+            yield Check(
                 "MPI library", str(error).splitlines()[0], "module load openmpi, or apt-get install libopenmpi-dev"
             )
 
 
-def _place(cluster: Cluster) -> Iterator[Finding]:
-    yield Finding("launched by", cluster.launcher)
-    yield Finding("ranks", f"{cluster.size} on {cluster.n_nodes} node(s)")
+def _place(cluster: Cluster) -> Iterator[Check]:
+    yield Check("launched by", cluster.launcher)
+    yield Check("ranks", f"{cluster.size} on {cluster.n_nodes} node(s)")
     hosts = Counter(cluster.gather(platform.node()))
-    yield Finding("nodes", ", ".join(f"{host} x {ranks}" for host, ranks in hosts.items()))
+    yield Check("nodes", ", ".join(f"{host} x {ranks}" for host, ranks in hosts.items()))
 
 
-def _gpus(cluster: Cluster) -> Iterator[Finding]:
+def _gpus(cluster: Cluster) -> Iterator[Check]:
     if not torch.cuda.is_available():
         present = Path("/proc/driver/nvidia/version").exists()
         mend = "nvidia-smi, to see whether this job was given one; sbatch --gres=gpu:N" if present else ""
-        yield Finding("GPUs", "none that torch can use", mend)
+        yield Check("GPUs", "none that torch can use", mend)
         return
     seen = torch.cuda.device_count()
     too_few = cluster.local_size > seen
-    yield Finding(
+    yield Check(
         "GPUs",
         f"{seen} for {cluster.local_size} rank(s) of this node",
         f"sbatch --gres=gpu:{cluster.local_size}" if too_few else "",
@@ -130,37 +132,37 @@ def _gpus(cluster: Cluster) -> Iterator[Finding]:
     fits = any(
         name.startswith(f"sm_{major}") and int(name[3:]) <= 10 * major + minor for name in carried if name[3:].isdigit()
     )
-    yield Finding(
+    yield Check(
         "GPU architecture",
         f"{torch.cuda.get_device_name()} is {architecture}; torch carries {' '.join(carried)}",
         "" if fits else "conda env create -f environment.yml (its torch still drives P100 and V100)",
     )
 
 
-def _limits(cluster: Cluster) -> Iterator[Finding]:
+def _limits(cluster: Cluster) -> Iterator[Check]:
     mine, threads = cores(), torch.get_num_threads()
-    sharing = sum(theirs == (platform.node(), mine) for theirs in cluster.gather((platform.node(), mine)))
+    sharing = ranks_on_my_cores(cluster.gather)
     crowded = threads * sharing > len(mine) and threads > 1
-    yield Finding(
+    yield Check(
         "threads",
         f"{threads} a rank, {sharing} rank(s) on the same {len(mine)} core(s)",
         f"export OMP_NUM_THREADS={max(1, len(mine) // sharing)}" if crowded else "",
     )
     if sharing > len(mine):
         mend = f"horovodrun -np {len(mine)} ..., or sbatch --cpus-per-task=4, or mpirun --bind-to none"
-        yield Finding("cores", f"{sharing} rank(s) wait for each other on {len(mine)} core(s)", mend)
+        yield Check("cores", f"{sharing} rank(s) wait for each other on {len(mine)} core(s)", mend)
     shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else 0
     little = shared < GIB
-    yield Finding(
+    yield Check(
         "shared memory",
         f"{shared / GIB:.1f} GiB free" if not little else "less than 1 GiB free",
         "mount -o remount,size=8G /dev/shm" if little else "",
     )
     files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield Finding("open files", str(files), f"ulimit -n {min(65536, hard)}" if files < 1024 else "")
+    yield Check("open files", str(files), f"ulimit -n {min(65536, hard)}" if files < 1024 else "")
     locked = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     if os.path.isdir("/dev/infiniband") and locked != resource.RLIM_INFINITY:
-        yield Finding(
+        yield Check(
             "locked memory",
             f"{locked} bytes, and InfiniBand needs all",
             "ulimit -l unlimited, or srun --propagate=NONE",
