@@ -158,13 +158,12 @@ def train(way: Way, seed: int, samples: int, passes: int, cluster: Cluster) -> d
 
 def take(step: Step, training: AdaptiveTraining, way: Way, task: Convex) -> int:
     """One step; samples whose loss was computed for it, with or without its gradient."""
-    search = training.line_search
-    before = search.evaluations if search is not None else 0
+    before = training.line_search.evaluations
     for inputs, targets in step:
         step.backward(task.loss(training.model(inputs), targets))
     step.update()
     gradients = 2 if way.rule == "bb" and training.last_rate > 0 else 1  # at both ends of the step
-    return gradients * len(step.batch) + (search.evaluations - before if search is not None else 0)
+    return gradients * len(step.batch) + training.line_search.evaluations - before
 
 
 def clean(value: float) -> float | None:

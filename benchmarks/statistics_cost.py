@@ -20,7 +20,7 @@ from rivals import BARE, Loop, rivals
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
-from hpc_adabatch import AdaptiveBatches, AdaptiveTraining, Cluster, Fixed, NormTest
+from hpc_adabatch import AdaptiveBatches, AdaptiveTraining, Cluster, Fixed, LoopOptions, NormTest
 from hpc_adabatch.tasks.models import build_model
 
 OFF = "off"
@@ -53,7 +53,7 @@ def stepper(tag: str, how: dict[str, Any], name: str, batch: int, cluster: Clust
         AdaptiveBatches(data, batch, max_global_batch=batch),
         cluster=cluster,
         policy=NormTest() if how else Fixed(),
-        **how,
+        options=LoopOptions(**how),
     )
     steps = (step for epoch in range(10**6) for step in training.epoch(epoch))
 
@@ -62,7 +62,7 @@ def stepper(tag: str, how: dict[str, Any], name: str, batch: int, cluster: Clust
         for inputs, targets in step:
             step.backward(cross_entropy(model(inputs), targets))
         step.update()
-        pace[tag] = training.measuring.pace if training.measuring is not None else 0
+        pace[tag] = training.measuring.pace
 
     return one
 

@@ -34,7 +34,7 @@ from .policies import (
     Smith,
 )
 from .replay import Replay
-from .training import AdaptiveTraining
+from .training import AdaptiveTraining, LoopOptions
 
 __version__ = "0.1.0"
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "InnerProduct",
     "InputError",
     "LearningRate",
+    "LoopOptions",
     "NoiseScale",
     "NormTest",
     "Plateau",

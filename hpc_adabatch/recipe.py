@@ -14,11 +14,12 @@ from .learning_rate import LearningRate
 from .optim import OptimizerOptions
 from .policies import Policy
 from .tasks import Task, TaskData
+from .training.options import LoopOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """Size and length of the run."""
+class Options(LoopOptions):
+    """Size, length and loop of the run."""
 
     global_batch: int | None = None
     """Samples per optimizer step over all ranks, at the start; a schedule brings its own."""
@@ -36,38 +37,21 @@ class Options:
     """Network by name; the task's own when not given."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of activations, by autocast; weights and statistics stay float32. float16 scales the loss."""
-    clip_norm: float | None = None
-    """Largest length of the averaged gradient: a longer one is shortened to it, before LARS sees it."""
-    compression: Literal["none", "fp16"] = "none"
-    """Of gradients on their way between ranks. fp16 halves the bytes; entries below 6e-8 become 0."""
     channels_last: bool = False
     """Memory layout of activations; weights stay contiguous, because Horovod takes no others."""
     workers: int = 0
     """Processes that read samples ahead, per rank, when they are not in memory."""
     evaluation_batch: int = 500
     """Test samples per pass of one rank."""
-    journal_every: int = 10
-    """Steps between two records of statistics."""
-    journal_trust_ratios: bool = False
-    """Writes down the trust ratio of each layer too, with optimizers that have them."""
-    statistics_budget: float = 0.01
-    """Part of the time of a step that measuring the gradient's noise may take, for rules that follow it."""
-    measure_every: int | None = None
-    """Steps between two measurements; as the budget allows when not given. A number makes runs repeatable."""
-    split_passes: bool = True
-    """On one rank, a measured step that would take one pass takes two: a variance needs two pieces."""
 
     def __post_init__(self) -> None:
-        for name, example in (("epochs", 10), ("evaluation_batch", 500), ("journal_every", 10)):
+        super().__post_init__()
+        for name, example in (("epochs", 10), ("evaluation_batch", 500)):
             value = getattr(self, name)
             require(value >= 1, name, value, "1 or more", f"--{name} {example}")
-        for name in ("global_batch", "min_global_batch", "max_global_batch", "max_micro_batch", "measure_every"):
+        for name in ("global_batch", "min_global_batch", "max_global_batch", "max_micro_batch"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "1 or more", f"--{name} 64")
-        clip = self.clip_norm
-        require(clip is None or clip > 0, "clip_norm", clip, "more than 0, or null", "--clip_norm 1")
-        budget, hint = self.statistics_budget, "--statistics_budget 0.01"
-        require(0 < budget <= 1, "statistics_budget", budget, "more than 0, at most 1", hint)
         require(self.seed >= 0, "seed", self.seed, "0 or more", "--seed 0")
         require(self.workers >= 0, "workers", self.workers, "0 or more", "--workers 2")
 
@@ -96,22 +80,13 @@ class Recipe:
             f"{own}, with which the policy starts",
             f"--global_batch {own}",
         )
-        searched = self.optimizer.step_size() is not None
-        require(
-            not searched or self.options.clip_norm is None,
-            "clip_norm",
-            self.options.clip_norm,
-            f"none with optimizer {self.chosen['optimizer']}, which searches its steps along the whole gradient",
-            "--clip_norm null",
-        )
-        adapts = not self.options.journal_trust_ratios or self.optimizer.has_trust_ratios
-        allowed = f"false with optimizer {self.chosen['optimizer']}, which has none"
-        require(adapts, "journal_trust_ratios", True, allowed, "--optimizer lars")
+        searched, name = self.optimizer.step_size() is not None, self.chosen["optimizer"]
+        self.options.check_optimizer(name, searches=searched, has_trust_ratios=self.optimizer.has_trust_ratios)
         require(
             not searched or self.learning_rate == LearningRate(),
             "learning_rate",
             "a schedule",
-            f"none with optimizer {self.chosen['optimizer']}, which searches its steps",
+            f"none with optimizer {name}, which searches its steps",
             "the recipe without learning_rate",
         )
 

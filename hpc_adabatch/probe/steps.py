@@ -30,7 +30,7 @@ from ..errors import InputError
 from ..recipe import Recipe
 from ..run.build import Forward, build_model, load_data, loss_scaler
 from ..tasks import TaskData
-from ..training import AdaptiveTraining
+from ..training import AdaptiveTraining, LoopOptions
 from .timing import LEAST_ROUNDS, WARM_ROUNDS, Timer, Times
 
 STANDING_STILL = 1e-12  # learning rate; 0 would be divided by
@@ -198,8 +198,7 @@ class FixedSteps:
             batches,
             cluster=cluster,
             scaler=scaler,
-            clip_norm=options.clip_norm,
-            compression=options.compression,
+            options=LoopOptions(clip_norm=options.clip_norm, compression=options.compression),
         )
         self._steps = (step for epoch in count() for step in training.epoch(epoch))
         self._held: tuple[torch.Tensor, torch.Tensor]

@@ -32,7 +32,7 @@ from ..policies import Fixed
 from ..recipe import Recipe
 from ..tasks import TaskData
 from ..training.adaptive import AdaptiveTraining
-from ..training.measuring import check_pieces
+from ..training.options import LoopOptions
 from . import checkpoint
 from .build import Forward, build_model, load_data, loss_scaler
 from .evaluation import evaluate
@@ -88,7 +88,6 @@ def report_noise(recipe: Recipe, flags: NoiseFlags, cluster: Cluster) -> list[Re
         model = build_model(recipe, data, cluster.device)
         batches = recipe.batches(data)
         batches.check_ranks(cluster.size)
-        check_pieces(batches, cluster.size, 1 + recipe.options.split_passes)
     state = _state(Path(flags.checkpoint), cluster) if flags.checkpoint is not None else None
     with cluster.together():
         if state is not None:
@@ -124,10 +123,9 @@ def measure(
         recipe.batches(data),
         cluster=cluster,
         policy=Watch(),
-        measure_every=1,
-        split_passes=recipe.options.split_passes,
         scaler=loss_scaler(recipe, cluster.device),
         groups=layers(model),
+        options=LoopOptions(measure_every=1, split_passes=recipe.options.split_passes),
     )
     forward = Forward(model, recipe, cluster.device)
     model.train()
@@ -140,11 +138,10 @@ def measure(
                 break
         if training.steps == steps:
             break
-    measuring = training.measuring
-    estimate = measuring.estimate if measuring is not None else None
-    if measuring is None or estimate is None:
+    estimate = training.measuring.estimate
+    if estimate is None:
         raise RuntimeError(f"{training.skipped} of {training.steps} steps were not finite: there is nothing to tell")
-    return estimate, measuring.group_estimates()
+    return estimate, training.measuring.group_estimates()
 
 
 def branches(
@@ -172,11 +169,11 @@ def branches(
             branch.batches(data),
             cluster=cluster,
             scaler=loss_scaler(recipe, cluster.device),
-            clip_norm=recipe.options.clip_norm,
+            options=LoopOptions(clip_norm=recipe.options.clip_norm),
         )
         if state is not None:
             training.optimizer.load_state_dict(state["optimizer"])  # its momentum
-            if training.scaler is not None and state["scaler"] is not None:
+            if state["scaler"] is not None:
                 training.scaler.load_state_dict(state["scaler"])
         forward = Forward(network, recipe, cluster.device)
         wanted = flags.branch_epochs * training.plan.n_samples

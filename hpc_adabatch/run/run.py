@@ -14,7 +14,6 @@ from ..cluster import Cluster, Watchdog
 from ..recipe import Recipe
 from ..training.adaptive import AdaptiveTraining
 from ..training.journal import Journal
-from ..training.measuring import check_pieces
 from ..training.signals import EXIT_CODES, StopFlag
 from . import checkpoint, restart
 from .build import Forward, build_model, load_data, loss_scaler
@@ -140,9 +139,6 @@ class Run:
             model = build_model(recipe, self.data, self.cluster.device)
             batches = recipe.batches(self.data)
             batches.check_ranks(self.cluster.size)
-            if recipe.policy.measures or recipe.learning_rate.measures:
-                recipe.policy.window_samples(batches.plan.n_samples, batches.global_batch)
-                check_pieces(batches, self.cluster.size, max(recipe.policy.pieces, 1 + recipe.options.split_passes))
             optimizer = recipe.optimizer.build(model)
         torch.manual_seed(recipe.options.seed + 1 + self.cluster.rank)  # dropout differs between ranks
         return AdaptiveTraining(
@@ -153,15 +149,9 @@ class Run:
             policy=recipe.policy,
             learning_rate=recipe.schedule,
             journal=self.journal,
-            journal_every=recipe.options.journal_every,
-            measure_every=recipe.options.measure_every,
-            statistics_budget=recipe.options.statistics_budget,
-            split_passes=recipe.options.split_passes,
             step_size=recipe.optimizer.step_size(),
             scaler=loss_scaler(recipe, self.cluster.device),
-            clip_norm=recipe.options.clip_norm,
-            compression=recipe.options.compression,
-            journal_trust_ratios=recipe.options.journal_trust_ratios,
+            options=recipe.options,
             stop_flag=self.stop_flag,
         )
 

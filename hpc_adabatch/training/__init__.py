@@ -1,6 +1,7 @@
 """The closed loop, for scripts as for recipes."""
 
 from .adaptive import AdaptiveTraining
+from .options import LoopOptions
 from .step import Step
 
-__all__ = ["AdaptiveTraining", "Step"]
+__all__ = ["AdaptiveTraining", "LoopOptions", "Step"]

@@ -1,74 +1,84 @@
-"""The closed loop: plan -> passes -> sum over ranks -> update -> decision -> plan.
+"""The closed loop: how a gradient becomes weights, and how a measurement becomes the next batch.
 
-Every line of it is small enough to use from one's own script:
+    1 passes     this rank's micro-batches are handed out; the caller calls backward on each
+    2 sum        p.grad becomes the mean over the global batch, on every rank
+    3 lengthen   while the rule wants more samples of this batch: those alone, as in 1 and 2
+    4 search     where the step size is searched: the same micro-batches once more
+    5 update     the optimizer's step, which all ranks skip where something is not finite
+    6 record     cursor, losses, measurement, journal
+    7 decide     rank 0's rule says which batch holds from the next step on
 
-    for epoch in range(90):
-        for step in training.epoch(epoch):
-            for inputs, targets in step:
-                step.backward(loss_fn(model(inputs), targets))
-            step.update()
-
-Not here: data and models (tasks/), files (checkpoint.py, journal.py), a whole run with evaluation (run.py).
+Every step runs through ``AdaptiveTraining._phases``, from top to bottom.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..batches import AdaptiveBatches, GlobalBatch
-from ..batches.micro_batch import passes_and_micro_batch, pieces
+from ..batches.micro_batch import passes_and_micro_batch
 from ..cluster import Cluster
 from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
-from .averaging import Averaging
 from .coordinator import Coordinator, Decision
+from .feed import Feed
+from .gradient import Gradient
 from .journal import Journal
-from .lengthening import batch_to_cut
-from .line_search import LineSearch
+from .line_search import LineSearch, NoSearch, Start
 from .losses import Losses
-from .measuring import Measuring, check_pieces
+from .measuring import measuring_for
+from .options import LoopOptions
+from .passes import Passes
 from .signals import StopFlag
-from .step import Step
+from .step import MicroBatches, Step
 from .timing import StepTimes
 
 
 class AdaptiveTraining:
-    """Trains a model with a batch that its policy changes.
+    """A training loop with a global batch that its policy changes.
+
+        for epoch in range(90):
+            for step in training.epoch(epoch):
+                for inputs, targets in step:
+                    step.backward(loss_fn(model(inputs), targets))
+                step.update()
 
     Args:
-        model: on ``cluster.device``; rank 0's weights and buffers are sent to all.
-        optimizer: of the model's parameters; its groups' ``lr`` are the base learning rates.
-        batches: the training set and the limits of its batch.
-        cluster: the ranks.
-        policy: the rule for the batch; fixed when not given.
-        learning_rate: the schedule over the base learning rates; constant when not given.
-        journal: where steps and decisions are written down.
-        journal_every: steps between two records of statistics.
-        measure_every: steps between two measurements of the gradient's noise, for policies that follow it; as many as
-            keep the cost below ``statistics_budget`` when not given. A fixed number makes runs repeatable.
-        statistics_budget: part of the time of a step that measuring may take.
-        split_passes: on one rank, a measured step that would take one pass takes two: a variance needs two pieces.
-        step_size: the rule that searches the step size on each batch; the learning rate is not used then.
-        scaler: scales losses in float16; ``torch.amp.GradScaler``.
-        clip_norm: the averaged gradient is shortened to this length, after it was measured.
-        compression: of gradients on their way between ranks, ``none`` or ``fp16``.
-        journal_trust_ratios: also records the trust ratio of each layer, with optimizers that have them.
-        groups: parameters by the name of the group whose noise is told apart; the optimizer's when not given.
-        stop_flag: what tells this rank to stop; signals within ``stop_flag.listening()`` when not given.
+        model: The network, on ``cluster.device``; rank 0's weights and buffers are sent to all ranks.
+        optimizer: The optimizer of its parameters; the ``lr`` of its groups are the base learning rates.
+        batches: The training set, and the limits of the global batch.
+        cluster: The ranks.
+        policy: The rule for the global batch; fixed when not given.
+        learning_rate: The schedule over the base learning rates; constant when not given.
+        journal: The journal in which steps and decisions are recorded; none when not given.
+        step_size: The rule that searches the step size on each batch; the learning rate is not used then.
+        scaler: The ``torch.amp.GradScaler`` of losses in float16.
+        groups: The parameters by the name of the group whose noise is told apart; else the optimizer's groups.
+        stop_flag: The flag that tells this rank to stop; signals within ``stop_flag.listening()`` when not given.
+        options: Clipping, compression, and how often to measure and to record.
 
     Raises:
-        InputError: nothing could be measured: one rank, one pass, not to be split; or the window is too short.
+        InputError: The options do not fit the optimizer; or the gradient's noise cannot be measured, because one rank
+            takes one pass that may not be split, or because the rule's window is shorter than a batch.
 
     Attributes:
-        optimizer: the one to inspect and save: Horovod rebuilds what it is given.
-        global_batch: samples per step from here on.
-        skipped: steps that changed nothing, because a loss or a gradient was not finite on some rank.
-        stopped: name of the signal on which all ranks left, else None.
+        model: The network.
+        optimizer: The optimizer to inspect and save, which Horovod has rebuilt around the same parameters.
+        batches: The training set, and the limits of the global batch.
+        plan: The cursor over the samples of the epoch.
+        global_batch: The samples of a step, over all ranks, from here on.
+        steps: The optimizer steps so far, skipped ones included.
+        skipped: The steps that changed nothing, because a loss or a gradient was not finite on some rank.
+        stopped: The name of the signal on which all ranks left; None while they go on.
+        measuring: The measurements of the gradient's noise.
+        line_search: The search for the step size.
+        scaler: The scaler of losses.
     """
 
     def __init__(
@@ -81,95 +91,63 @@ class AdaptiveTraining:
         policy: Policy | None = None,
         learning_rate: LearningRate | None = None,
         journal: Journal | None = None,
-        journal_every: int = 10,
-        measure_every: int | None = None,
-        statistics_budget: float = 0.01,
-        split_passes: bool = True,
         step_size: Armijo | None = None,
         scaler: torch.amp.GradScaler | None = None,
-        clip_norm: float | None = None,
-        compression: str = "none",
-        journal_trust_ratios: bool = False,
         groups: Mapping[str, Sequence[nn.Parameter]] | None = None,
         stop_flag: StopFlag | None = None,
+        options: LoopOptions | None = None,
     ) -> None:
-        self.model = model
-        self.batches = batches
-        self.plan = batches.plan
-        self.cluster = cluster
-        self.device = cluster.device
-        self.learning_rate = learning_rate or LearningRate()
-        self.journal = journal or Journal(None)
-        self.journal_every = journal_every
-        self.loader = batches.loader(cluster.rank, cluster.size)
-        self.global_batch = self.start_batch = batches.global_batch
+        self.model, self.batches, self.plan = model, batches, batches.plan
+        self.global_batch = self._start_batch = batches.global_batch
         self.steps = self.skipped = 0
-        self.stop_flag = stop_flag or StopFlag()
         self.stopped: str | None = None
-        self._losses = Losses()
-        self._times = StepTimes()
-        self.course = Course(self.learning_rate, self.plan.n_samples, self.start_batch)
-        self._journal_trust_ratios = journal_trust_ratios
-        self.split_passes = split_passes
-        self.averaging = Averaging(
-            model, optimizer, cluster, scaler=scaler, clip_norm=clip_norm, compression=compression
-        )
-        self.scaler, self.optimizer = scaler, self.averaging.optimizer
-        self.rates = Rates(self.optimizer, self.course)
-        self.policy = policy or Fixed()
-        self.line_search = LineSearch(step_size, self) if step_size is not None else None
-        each_step = self.policy.extends or (step_size is not None and step_size.needs_variance)
-        self.measuring: Measuring | None = None
-        if self.policy.measures or (self.learning_rate.measures and not self.policy.brings_noise) or each_step:
-            check_pieces(batches, cluster.size, max(self.policy.pieces, 1 + split_passes))
-            named = groups or {str(n): group["params"] for n, group in enumerate(self.optimizer.param_groups)}
-            inner = self.policy.inner_products
-            self.measuring = Measuring(
-                named,
-                window_samples=self.policy.window_samples(self.plan.n_samples, self.start_batch),
-                every=1 if each_step else measure_every,
-                budget=statistics_budget,
-                keep=(2 if cluster.size == 1 else 1) if inner else 0,
+        self._cluster = cluster
+        self._policy, self._learning_rate = policy or Fixed(), learning_rate or LearningRate()
+        self._options = options or LoopOptions()
+        self._journal, self._stop_flag = journal or Journal(None), stop_flag or StopFlag()
+        self._losses, self._times = Losses(), StepTimes()
+        with cluster.together():  # before any other message: a rank that refuses leaves none waiting
+            self._options.check_optimizer(
+                type(optimizer).__name__,
+                searches=step_size is not None,
+                has_trust_ratios=hasattr(optimizer, "trust_ratios"),
             )
-        self.coordinator = Coordinator(cluster, self.policy)
-        self.coordinator.start(self.progress)
-        self.send_weights()
-
-    @property
-    def progress(self) -> Progress:
-        """Where training stands, as policies see it."""
-        return Progress(
-            samples_seen=self.plan.samples_seen,
-            samples_per_epoch=self.plan.n_samples,
-            start_batch=self.start_batch,
-            global_batch=self.global_batch,
-            min_global_batch=self.batches.min_global_batch,
-            max_global_batch=self.batches.max_global_batch,
-            max_micro_batch=self.batches.max_micro_batch,
-            n_ranks=self.cluster.size,
-            learning_rate=self.last_rate,
-            learning_rate_factor=self.rates.factor,
-            epoch_loss=self._losses.last_epoch,
-            step_seconds=self._times.medians(),
-            measurements=self.measuring.measurements if self.measuring is not None else 0,
-            estimate=self.measuring.estimate if self.measuring is not None else None,
+            self.measuring = measuring_for(
+                self._policy,
+                self._learning_rate,
+                groups or {str(n): group["params"] for n, group in enumerate(optimizer.param_groups)},
+                batches,
+                cluster.size,
+                self._options,
+                each_step=step_size is not None and step_size.needs_variance,
+            )
+        self._gradient = Gradient(
+            model,
+            optimizer,
+            cluster,
+            scaler=scaler,
+            clip_norm=self._options.clip_norm,
+            compression=self._options.compression,
         )
-
-    @property
-    def last_rate(self) -> float:
-        """Learning rate of the first parameter group at the last step."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
-    @property
-    def next_epoch(self) -> int:
-        """The epoch to go on with."""
-        return self.plan.epoch + int(self.plan.epoch_finished)
+        self.scaler, self.optimizer = self._gradient.scaler, self._gradient.optimizer
+        self._course = Course(self._learning_rate, self.plan.n_samples, self._start_batch)
+        self._rates = Rates(self.optimizer, self._course)
+        self.line_search: LineSearch | NoSearch = NoSearch()
+        if step_size is not None:
+            sizes = {"start_batch": self._start_batch, "samples_per_epoch": self.plan.n_samples}
+            self.line_search = LineSearch(step_size, model, self.optimizer, cluster, **sizes)
+        feed = Feed(batches, cluster, keeps=self.line_search.searches)
+        self._passes = Passes(feed, self._gradient, self.measuring, cluster, batches.max_micro_batch)
+        self._coordinator = Coordinator(cluster, self._policy)
+        self._coordinator.start(self.progress)
+        for name, tensor in model.state_dict().items():
+            cluster.broadcast_(tensor, f"weights.{name}")
 
     def epoch(self, epoch: int) -> Iterator[Step]:
-        """The steps of one epoch that are not done yet: none for an epoch before the one a resumed run stands in.
+        """Yields the steps of one epoch that are not done yet: none of an epoch before the one a resumed run stands in.
 
         Raises:
-            RuntimeError: a step was not updated, or an epoch was left out.
+            RuntimeError: A step was not updated, or an epoch was left out.
         """
         if epoch < self.plan.epoch or self.stopped:
             return
@@ -178,153 +156,213 @@ class AdaptiveTraining:
         if epoch != self.plan.epoch:
             raise RuntimeError(f"epoch {epoch} asked for, epoch {self.plan.epoch} is not finished")
         if not self.plan.epoch_finished:
-            self.loader.enter_epoch()
+            self._passes.enter_epoch()
         while not self.plan.epoch_finished and not self.stopped:
-            step = self._next_step()
+            self._times.begin()
+            if self.steps == 0:
+                self._decide()
+            self._rates.apply(self.global_batch)
+            step = Step(self.plan.cut(self._batch_to_cut()), self._phases, self._passes.backward)
             yield step
             if not step.updated:
                 raise RuntimeError("step.update() was not called")
 
-    def _next_step(self) -> Step:
-        self._times.begin()
-        if self.steps == 0:
-            self._decide()
-        batch = self.plan.cut(batch_to_cut(self))
-        self.rates.apply(self.global_batch)
-        self.averaging.begin_step()
-        measured = self.measuring is not None and self.measuring.begin_step(self.steps)
-        return Step(self, batch, self.passes(batch, measured=measured))
-
-    def passes(self, batch: GlobalBatch, *, measured: bool) -> list[int]:
-        """Samples of each of this rank's passes; Horovod is told how many to expect."""
-        own = len(batch.share(self.cluster.rank, self.cluster.size))
-        passes = pieces(own, self.batches.max_micro_batch)
-        if measured and self.measuring is not None:
-            alone = 2 if self.cluster.size == 1 and self.split_passes else 1  # a variance needs two pieces
-            least = min(own, max(alone, self.policy.pieces))
-            if len(passes) < least:
-                passes = pieces(own, own // least)
-            self.measuring.begin_passes(len(passes))
-        self.averaging.expect(len(passes))
-        return passes
-
-    def finish_step(self, step: Step) -> None:
-        """Sums, updates, advances and decides; called by ``Step.update``."""
-        self.sum_over_ranks(step)
-        samples, finite = len(step.batch), step.finite
-        self._apply_gradients(finite=finite)
+    def _phases(self, step: Step) -> MicroBatches:
+        """Yields the micro-batches of a step, then None; going on after that updates weights and batch."""
+        # 1 passes
+        self._gradient.begin_step()
+        self.measuring.begin_step(self.steps)
+        self._passes.begin_step()
+        yield from self._passes.hand_out(step.batch)
+        # 2 sum
+        loss_sum, finite = self._sum_over_ranks(len(step.batch))
+        # 3 lengthen: the sum so far is kept, only what is added is computed
+        wanted = 0  # the batch that the rule has come to; 0 where it is content
+        while finite and self._policy.extends:
+            asked = self._coordinator.extend(self.measuring.last, self.progress, len(step.batch))
+            if asked == 0:
+                break
+            more = min(asked, self.plan.n_samples - step.batch.start) - len(step.batch)
+            if more <= 0:  # the epoch or the largest batch ends it; the few samples left of an epoch say nothing
+                wanted = asked if len(step.batch) >= self.global_batch else 0
+                break
+            self._gradient.set_aside()
+            added = GlobalBatch(step.batch.epoch, step.batch.stop, step.batch.stop + more)
+            step.batch = GlobalBatch(step.batch.epoch, step.batch.start, added.stop)
+            wanted = len(step.batch)
+            yield from self._passes.hand_out(added)
+            loss_sum, finite = self._sum_over_ranks(len(step.batch), loss_sum, added=more)
+        samples, batch_after = len(step.batch), max(self.global_batch, wanted)
+        # 4 search
+        if finite:
+            start = Start(
+                samples=samples,
+                loss=loss_sum / samples,
+                variance=self.measuring.last.variance if self.measuring.last is not None else 0.0,
+                is_whole=samples >= self.global_batch,
+                batch_after=batch_after,
+            )
+            yield from self.line_search.find(start, partial(self._passes.again, samples))
+        yield None  # the caller's loop ends, and p.grad can be looked at
+        # 5 update
+        step.loss = loss_sum / samples
+        self._apply_gradient(finite=finite)
+        # 6 record
         if samples != len(self.plan.cut(self.global_batch)):  # for replay
             self.record("step", global_batch=samples, reason="lengthened, or what was left of the epoch")
         self.plan.advance(step.batch)
-        self.course.advance(samples)
+        self._course.advance(samples)
         self.steps += 1
-        step.loss = step.loss_sum / samples
-        whole = samples == self.global_batch
-        self._count(step)
-        measured = self.measuring is not None and self.measuring.end_step(samples, finite=finite)
-        if measured and self.measuring is not None:
-            self.record("noise", **self.measuring.fields())
-        elif whole:
-            self._times.end(samples)
-        if self.steps % self.journal_every == 0 or self.plan.epoch_finished:
-            loss = self._losses.take_recent()
-            self.record("statistics", loss=loss, global_batch=samples, learning_rate=self.last_rate)
-        if step.batch_after != self.global_batch:
-            self._resize(step.batch_after)
-            self.record("decision", **self.holding(), reason="the test failed: the batch in hand was lengthened")
+        self._count(loss_sum, samples, finite=finite)
+        # 7 decide
+        if batch_after != self.global_batch:
+            self._adopt(self._coordinator.lengthened(self.progress, batch_after))
         self._decide()
 
-    def _apply_gradients(self, *, finite: bool) -> None:
-        writes = self._journal_trust_ratios and finite and (self.steps + 1) % self.journal_every == 0
-        if writes:
+    def _sum_over_ranks(self, samples: int, loss_sum: float = 0.0, *, added: int = 0) -> tuple[float, bool]:
+        """Makes ``p.grad`` the mean over the batch in hand on every rank; all learn whether one is to stop.
+
+        Args:
+            samples: The samples of the batch.
+            loss_sum: The loss of its samples that were summed before.
+            added: The samples that this sum adds to them; 0 for the first sum of a step.
+
+        Returns:
+            The loss summed over the samples of the batch, and whether everything is finite.
+        """
+        flags, measured = self._stop_flag.numbers(), self.measuring.message()
+        summed = self._gradient.sum_over_ranks(flags, measured, samples=samples, added=added)
+        self.stopped = self._stop_flag.agreed(summed.beside[: len(flags)]) or self.stopped
+        loss_sum += summed.loss
+        finite = summed.finite
+        if measured:
+            add = partial(self._cluster.allreduce_, name="step.inner")
+            finite = self.measuring.take(summed.beside[len(flags) :], samples, loss_sum / samples, add) and finite
+        return loss_sum, finite
+
+    def _apply_gradient(self, *, finite: bool) -> None:
+        """Takes the optimizer's step, and records its trust ratios where they are wanted."""
+        every, wanted = self._options.journal_every, self._options.journal_trust_ratios
+        records = wanted and finite and (self.steps + 1) % every == 0
+        if records:
             self.optimizer.trust_ratios = {}
-        self.averaging.finish(finite=finite)
-        if writes:
+        self._gradient.apply(finite=finite)
+        if records:
             names = {parameter: name for name, parameter in self.model.named_parameters()}
             ratios = {names[parameter]: float(ratio) for parameter, ratio in self.optimizer.trust_ratios.items()}
             self.optimizer.trust_ratios = None
             self.record("trust_ratios", ratios=ratios)
 
-    def _decide(self) -> None:
-        """Asks for what holds from here on."""
-        pace = self.measuring.affordable(self._times.latest()) if self.measuring is not None else 1
-        decision = self.coordinator.decide(self.progress, pace=pace)
-        if decision is not None:
-            self._apply(decision)
-
-    def _count(self, step: Step) -> None:
-        if step.finite:
-            self._losses.add(step.loss_sum, len(step.batch))
+    def _count(self, loss_sum: float, samples: int, *, finite: bool) -> None:
+        """Takes the step into losses, measurements and times, and records what is due."""
+        if finite:
+            self._losses.add(loss_sum, samples)
         else:
             self.skipped += 1
             self.record("skipped", reason="a loss or a gradient is not finite on some rank")
         if self.plan.epoch_finished:
             self._losses.end_epoch()
+        if self.measuring.end_step(samples, finite=finite):
+            self.record("noise", **self.measuring.fields())
+        elif samples == self.global_batch:
+            self._times.end(samples)
+        if self.steps % self._options.journal_every == 0 or self.plan.epoch_finished:
+            loss = self._losses.take_recent()
+            self.record("statistics", loss=loss, global_batch=samples, learning_rate=self.last_rate)
 
-    def sum_over_ranks(self, step: Step) -> None:
-        """Makes ``p.grad`` the mean over the step's batch on every rank; all learn whether one is to stop."""
-        if not step.summed:
-            flags = self.averaging.sum_over_ranks(step, self.measuring, self.stop_flag.numbers())
-            self.stopped = self.stop_flag.agreed(flags) or self.stopped
+    def _batch_to_cut(self) -> int:
+        """Returns the batch; or all that is left of the epoch, where a rule that lengthens would leave a short rest."""
+        left = self.plan.n_samples - self.plan.cursor
+        return left if self._policy.extends and left < 1.5 * self.global_batch else self.global_batch
 
-    def _apply(self, decision: Decision) -> None:
-        self._resize(decision.global_batch)
-        self.rates.factor = decision.learning_rate_factor
-        extra: dict[str, Any] = {}
-        if self.measuring is not None:
-            self.measuring.set_pace(decision.pace)
-            extra = {"measure_every": decision.pace, "statistics_cost": self.measuring.cost}
-        if self.learning_rate.measures:
-            self.course.noise = decision.noise
-            extra["noise"] = list(decision.noise) if decision.noise is not None else None
-        self.record("decision", **self.holding(), reason=decision.reason, **extra)
+    def _decide(self) -> None:
+        """Asks rank 0's rule, and adopts its decision where there is one."""
+        pace = self.measuring.affordable(self._times.latest())
+        decision = self._coordinator.decide(self.progress, pace=pace)
+        if decision is not None:
+            self._adopt(decision)
+
+    def _adopt(self, decision: Decision) -> None:
+        """Makes a decision hold from the next step on: the only place where the global batch changes."""
+        self._course.resize(self.global_batch, decision.global_batch)
+        self.global_batch = decision.global_batch
+        self._rates.factor = decision.learning_rate_factor
+        told: dict[str, Any] = {}
+        if decision.pace is not None:
+            told |= self.measuring.adopt(decision.pace)
+            if self._learning_rate.measures:
+                self._course.noise = decision.noise
+                told["noise"] = list(decision.noise) if decision.noise is not None else None
+        self.record("decision", **self.holding(), reason=decision.reason, **told)
+
+    @property
+    def progress(self) -> Progress:
+        """Returns where training stands, as policies see it."""
+        return Progress(
+            samples_seen=self.plan.samples_seen,
+            samples_per_epoch=self.plan.n_samples,
+            start_batch=self._start_batch,
+            global_batch=self.global_batch,
+            min_global_batch=self.batches.min_global_batch,
+            max_global_batch=self.batches.max_global_batch,
+            max_micro_batch=self.batches.max_micro_batch,
+            n_ranks=self._cluster.size,
+            learning_rate=self.last_rate,
+            learning_rate_factor=self._rates.factor,
+            epoch_loss=self._losses.last_epoch,
+            step_seconds=self._times.medians(),
+            measurements=self.measuring.measurements,
+            estimate=self.measuring.estimate,
+        )
+
+    @property
+    def last_rate(self) -> float:
+        """Returns the learning rate of the first parameter group at the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
+    def next_epoch(self) -> int:
+        """Returns the epoch to go on with."""
+        return self.plan.epoch + int(self.plan.epoch_finished)
 
     def holding(self) -> dict[str, Any]:
-        """What holds from here on: batch, micro-batch, passes and rates, for the journal."""
-        passes, micro_batch = passes_and_micro_batch(self.global_batch, self.cluster.size, self.batches.max_micro_batch)
+        """Returns what holds from here on, for the journal: batch, micro-batch, passes and rates."""
+        n_ranks, largest = self._cluster.size, self.batches.max_micro_batch
+        passes, micro_batch = passes_and_micro_batch(self.global_batch, n_ranks, largest)
         return {
             "global_batch": self.global_batch,
             "micro_batch": micro_batch,
             "passes": passes,
-            **self.rates.holding(self.global_batch),
+            **self._rates.holding(self.global_batch),
         }
 
     def record(self, kind: str, **fields: Any) -> None:
-        """A line of the journal, stamped with step, cursor and epoch."""
-        self.journal.record(kind, step=self.steps, cursor=self.plan.samples_seen, epoch=self.plan.epoch, **fields)
-
-    def _resize(self, global_batch: int) -> None:
-        self.course.resize(self.global_batch, global_batch)
-        self.global_batch = global_batch
-
-    def send_weights(self) -> None:
-        """Rank 0's parameters and buffers, on every rank."""
-        for name, tensor in self.model.state_dict().items():
-            self.cluster.broadcast_(tensor, f"weights.{name}")
+        """Writes a line of the journal, stamped with step, cursor and epoch."""
+        self._journal.record(kind, step=self.steps, cursor=self.plan.samples_seen, epoch=self.plan.epoch, **fields)
 
     def average_buffers(self) -> None:
-        """Running statistics of normalisation layers, averaged over ranks: the model that is evaluated and saved."""
+        """Averages running statistics of normalisation layers over ranks: the model that is evaluated and saved."""
         for name, buffer in self.model.named_buffers():
             if buffer.is_floating_point():
-                self.cluster.allreduce_(buffer, f"buffers.{name}").div_(self.cluster.size)
+                self._cluster.allreduce_(buffer, f"buffers.{name}").div_(self._cluster.size)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the next step, at a step boundary."""
+        """Returns everything that decides the next step, at a step boundary."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "plan": self.plan.state_dict(),
-            "coordinator": self.coordinator.state_dict(),
+            "coordinator": self._coordinator.state_dict(),
             "global_batch": self.global_batch,
-            "start_batch": self.start_batch,
-            "learning_rate_factor": self.rates.factor,
+            "start_batch": self._start_batch,
+            "learning_rate_factor": self._rates.factor,
             "steps": self.steps,
             "skipped": self.skipped,
-            "measuring": self.measuring.state_dict() if self.measuring is not None else None,
+            "measuring": self.measuring.state_dict(),
             "losses": self._losses.state_dict(),
-            "course": self.course.state_dict(),
-            "scaler": self.scaler.state_dict() if self.scaler is not None else None,
-            "search": self.line_search.state_dict() if self.line_search is not None else None,
+            "course": self._course.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "search": self.line_search.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -332,16 +370,13 @@ class AdaptiveTraining:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.plan.load_state_dict(state["plan"])
-        self.coordinator.load_state_dict(state["coordinator"])
+        self._coordinator.load_state_dict(state["coordinator"])
         self.global_batch = state["global_batch"]
-        self.start_batch = state["start_batch"]
-        self.rates.factor = state["learning_rate_factor"]
+        self._start_batch = state["start_batch"]
+        self._rates.factor = state["learning_rate_factor"]
         self.steps, self.skipped = state["steps"], state["skipped"]
-        if self.measuring is not None:
-            self.measuring.load_state_dict(state["measuring"])
+        self.measuring.load_state_dict(state["measuring"])
         self._losses.load_state_dict(state["losses"])
-        self.course.load_state_dict(state["course"])
-        if self.scaler is not None:
-            self.scaler.load_state_dict(state["scaler"])
-        if self.line_search is not None:
-            self.line_search.load_state_dict(state["search"])
+        self._course.load_state_dict(state["course"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.line_search.load_state_dict(state["search"])

@@ -44,8 +44,8 @@ class Decision:
     """Multiplies the scheduled learning rate."""
     samples_seen: int
     """The cursor: samples trained on when it takes effect."""
-    pace: int = 1
-    """Steps until the next measurement."""
+    pace: int | None = None
+    """Steps from one measurement to the next; None: the last decision's, and its noise."""
     noise: tuple[float, float] | None = None
     """Variance and signal as AdaScale takes them; None until they are known."""
     reason: str = ""
@@ -92,7 +92,7 @@ class Coordinator:
                 proposal = self.policy.propose(progress)
                 batch, factor, noise = proposal.global_batch, proposal.learning_rate_factor, proposal.noise
                 reason = proposal.reason
-            bounded = max(1, min(batch, progress.max_global_batch))
+            bounded = _bounded(batch, progress)
             estimate = progress.estimate
             if noise is None:
                 noise = (estimate.variance, estimate.signal) if estimate is not None else UNKNOWN
@@ -111,17 +111,28 @@ class Coordinator:
             reason=reason,
         )
 
-    def extend(self, measurement: Measurement | None, progress: Progress) -> int:
-        """Samples by which the batch in hand is to be lengthened; 0 when it is good.
+    def extend(self, measurement: Measurement | None, progress: Progress, samples: int) -> int:
+        """Returns the batch to which the rule wants the batch in hand lengthened; 0 where that is good as it is.
 
         Args:
-            measurement: of the batch in hand; None when it was too small to be measured.
-            progress: where training stands.
+            measurement: The measurement of the batch in hand; None when it was too small to be measured.
+            progress: Where training stands.
+            samples: The samples of the batch in hand.
         """
-        more = 0
+        wanted = 0
         if self._cluster.leads:
             more = self.policy.extension(measurement, progress) if measurement is not None else progress.n_ranks
-        return int(self._cluster.announce([float(more)])[0])
+            wanted = _bounded(samples + more, progress) if more > 0 else 0
+        return int(self._cluster.announce([float(wanted)])[0])
+
+    def lengthened(self, progress: Progress, global_batch: int) -> Decision:
+        """Returns the decision that follows from a batch that was lengthened, which every rank knows already."""
+        return Decision(
+            global_batch=_bounded(global_batch, progress),
+            learning_rate_factor=progress.learning_rate_factor,
+            samples_seen=progress.samples_seen,
+            reason="the test failed: the batch in hand was lengthened",
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"phase": self._phase, "measurements": self._measurements, "policy": self.policy.state_dict()}
@@ -129,3 +140,7 @@ class Coordinator:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._phase, self._measurements = state["phase"], state["measurements"]
         self.policy.load_state_dict(state["policy"])
+
+
+def _bounded(global_batch: int, progress: Progress) -> int:
+    return max(1, min(global_batch, progress.max_global_batch))

@@ -1,160 +1,216 @@
 """The step size found on the batch in hand: losses and gradients of the same samples at other weights.
 
-    x, g of the batch  ->  x - alpha g: the same micro-batches again, losses only  ->  sum over ranks
-    rank 0             ->  accept, or try another alpha  ->  every rank
-    Barzilai-Borwein   ->  at the accepted weights the same micro-batches once more, with gradients
+    1  x, g           the weights, and the averaged gradient with weight decay in it
+    2  x - alpha g    the same micro-batches again, losses only -> sum over ranks -> rank 0: accept, or half of alpha
+    3  Barzilai-Borwein: at the accepted weights the same micro-batches once more, with gradients
+    4  x, g           as they were; alpha is the learning rate of the step
 
-The loop that feeds the micro-batches is the caller's, unchanged: it is handed the same ones again. Weight decay belongs
-to the objective here: decay/2 |w|^2 in the losses, decay w in the gradient. Running statistics of normalisation layers
-are put back after a search; a network with dropout compares losses of different masks and should not be used with it.
-
-Not here: the rules (optim/armijo.py, optim/barzilai_borwein.py).
+Weight decay belongs to the objective here: decay/2 |w|^2 in the losses, decay w in the gradient. Running statistics of
+normalisation layers are put back too; a network with dropout compares losses of different masks and should not be
+used with a search. The rules are in optim/armijo.py and optim/barzilai_borwein.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 import torch
+from torch import nn
 
+from ..cluster import Cluster
 from ..gradients.pieces import inner, square
 from ..optim.armijo import HALVINGS, Armijo
 from ..optim.barzilai_borwein import BarzilaiBorwein
+from .feed import Micro
 
-if TYPE_CHECKING:
-    from .adaptive import AdaptiveTraining
-    from .step import Step
+Again = Callable[[bool], Generator[Micro, None, float]]
 
-Micro = tuple[torch.Tensor, ...]
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What is known of the batch in hand where a search starts."""
+
+    samples: int
+    """The samples of the batch, over all ranks."""
+    loss: float
+    """The mean loss over them."""
+    variance: float
+    """The gradient's variance of one sample; 0 where it was not measured."""
+    is_whole: bool
+    """False for the few samples left of an epoch: their step is as short as their gradient is noisy."""
+    batch_after: int
+    """The global batch from the next step on."""
+
+
+class NoSearch:
+    """A stand-in for a search, where the schedule gives the learning rate."""
+
+    searches = False
+    rule = None
+    evaluations = 0
+
+    def find(self, start: Start, again: Again) -> Generator[Micro, None, None]:
+        """Hands out nothing, and leaves the learning rate alone."""
+        yield from ()
+
+    def state_dict(self) -> None:
+        """Returns None, as there is nothing to remember."""
+
+    def load_state_dict(self, state: object) -> None:
+        """Takes up nothing."""
 
 
 class LineSearch:
-    """Finds the step size of one step after another.
+    """A search that finds the step size of one step after another.
 
     Args:
         rule: Armijo, or Barzilai-Borwein.
-        training: whose weights are moved.
+        model: The network whose weights are moved.
+        optimizer: Its optimizer; the learning rates of its groups are set.
+        cluster: The ranks, of which rank 0 accepts a step size for all.
+        start_batch: The global batch at step 0.
+        samples_per_epoch: The length of the training set.
 
     Attributes:
-        evaluations: samples whose loss was computed again, over all ranks.
+        evaluations: Samples whose loss was computed again, over all ranks.
     """
 
-    def __init__(self, rule: Armijo, training: AdaptiveTraining) -> None:
+    searches = True
+
+    def __init__(
+        self,
+        rule: Armijo,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        cluster: Cluster,
+        *,
+        start_batch: int,
+        samples_per_epoch: int,
+    ) -> None:
         self.rule = rule
         self.evaluations = 0
-        self._training = training
-        self._batch = training.start_batch  # of the last search that the next one starts from
+        self._model, self._optimizer, self._cluster = model, optimizer, cluster
+        self._samples_per_epoch = samples_per_epoch
+        self._batch = start_batch  # of the last search that the next one starts from
 
-    def _decays(self) -> list[tuple[torch.nn.Parameter, float]]:
-        groups = self._training.optimizer.param_groups
-        return [(p, float(group.get("search_decay", 0.0))) for group in groups for p in group["params"]]
+    def find(self, start: Start, again: Again) -> Generator[Micro, None, None]:
+        """Hands out the step's micro-batches again until a step size is found, and sets the learning rate to it.
 
-    def run(self, step: Step) -> Generator[Micro, None, None]:
-        """Sums the step's gradients over ranks and sets its learning rate; leaves weights and gradients as they are.
+        The next search starts from what this one finds, except for the few samples left of an epoch.
 
-        The next search starts from what this one finds; not from what the few samples left of an epoch gave, whose step
-        is as short as their gradient is noisy.
+        Args:
+            start: The batch, whose averaged gradient ``p.grad`` holds on every rank.
+            again: Hands out its micro-batches once more, with gradients or without; returns the loss summed over
+                samples and ranks.
         """
-        training, samples = self._training, len(step.batch)
-        training.sum_over_ranks(step)
-        if not step.finite:
-            return
-        learns, grew = step.is_whole, step.batch_after > self._batch
-        if learns:
-            self._batch = step.batch_after
-        weights = [(p, decay) for p, decay in self._decays() if p.grad is not None]
-        with torch.no_grad():
-            for p, decay in weights:
-                p.grad.add_(p, alpha=decay)  # type: ignore[union-attr]
-            start = [p.clone() for p, _ in weights]
-            gradient = [p.grad.clone() for p, _ in weights]  # type: ignore[union-attr]
-            buffers = [buffer.clone() for buffer in training.model.buffers()]
-        slope = float(torch.stack([square(g) for g in gradient]).sum())
-        loss = step.loss_sum / samples + self._penalty(weights)
-        alpha = self._told(self.rule.first(grew=grew, part=samples / training.plan.n_samples))
+        grew = start.batch_after > self._batch
+        if start.is_whole:
+            self._batch = start.batch_after
+        # 1 where the search starts, with weight decay in loss and gradient
+        line = Line(self._model, self._optimizer)
+        slope = line.slope
+        loss = start.loss + line.penalty()
+        # 2 rank 0's step size, halved until it accepts
+        alpha = self._told(self.rule.first(grew=grew, part=start.samples / self._samples_per_epoch))
         for _ in range(HALVINGS):
-            self._move(weights, start, gradient, alpha)
-            there = (yield from self._losses(step)) / samples + self._penalty(weights)
+            line.go(alpha)
+            there = (yield from again(False)) / start.samples + line.penalty()
+            self.evaluations += start.samples
             if self._told(float(self.rule.accepts(alpha, loss, there, slope))):
-                if learns:
+                if start.is_whole:
                     self.rule.after(alpha)
                     if isinstance(self.rule, BarzilaiBorwein):
-                        yield from self._learn(step, self.rule, weights, start, gradient, slope)
+                        # 3 the change of the gradient along the step, on the same batch
+                        yield from again(True)
+                        self._learn(self.rule, line, start)
                 break
             alpha /= 2
         else:  # no descent that floating point could show: the weights stay, the next batch tries again, lower down
-            if learns:
+            if start.is_whole:
                 self.rule.after(alpha * 2 ** (HALVINGS // 2))
             alpha = 0.0
-        with torch.no_grad():
-            for (p, _), value, g in zip(weights, start, gradient, strict=True):
-                p.copy_(value)
-                p.grad.copy_(g)  # type: ignore[union-attr]
-            for buffer, value in zip(training.model.buffers(), buffers, strict=True):
-                buffer.copy_(value)
-        for group in training.optimizer.param_groups:
+        # 4 back, for the optimizer to take the step
+        line.back()
+        for group in self._optimizer.param_groups:
             group["lr"] = alpha
 
-    def _learn(
-        self,
-        step: Step,
-        rule: BarzilaiBorwein,
-        weights: list[tuple[torch.nn.Parameter, float]],
-        start: list[torch.Tensor],
-        gradient: list[torch.Tensor],
-        slope: float,
-    ) -> Generator[Micro, None, None]:
-        """The change of the gradient along the step, on the same batch."""
-        training = self._training
-        training.averaging.begin_again(step.passes_taken)
-        yield from step.again(gradients=True)
-        training.averaging.sum_again(step)
-        change = moved = 0.0
-        with torch.no_grad():
-            for (p, decay), x, g in zip(weights, start, gradient, strict=True):
-                p.grad.add_(p, alpha=decay)  # type: ignore[union-attr]
-                change += float(inner(p - x, p.grad - g))  # type: ignore[operator]
-                moved += float(square(p - x))
-        measured = training.measuring.last if training.measuring is not None else None
+    def _learn(self, rule: BarzilaiBorwein, line: Line, start: Start) -> None:
+        change, moved = line.curvature()
         rule.learn(
             change=change,
             moved=moved,
-            variance=measured.variance if measured is not None else 0.0,
-            mean_square=slope,
-            samples=len(step.batch),
-            samples_per_epoch=training.plan.n_samples,
+            variance=start.variance,
+            mean_square=line.slope,
+            samples=start.samples,
+            samples_per_epoch=self._samples_per_epoch,
         )
         rule.alpha = self._told(rule.alpha)
 
-    def _losses(self, step: Step) -> Generator[Micro, None, float]:
-        """The loss summed over samples and ranks."""
-        yield from step.again(gradients=False)
-        self.evaluations += len(step.batch)
-        return float(self._training.cluster.allreduce_(step.take_losses(), "search"))
-
-    def _penalty(self, weights: list[tuple[torch.nn.Parameter, float]]) -> float:
-        return sum(decay / 2 * float(square(p)) for p, decay in weights if decay)
-
-    @staticmethod
-    @torch.no_grad()
-    def _move(
-        weights: list[tuple[torch.nn.Parameter, float]],
-        start: list[torch.Tensor],
-        gradient: list[torch.Tensor],
-        alpha: float,
-    ) -> None:
-        for (p, _), x, g in zip(weights, start, gradient, strict=True):
-            p.copy_(x).add_(g, alpha=-alpha)
-
     def _told(self, number: float) -> float:
-        """Rank 0's."""
-        return self._training.cluster.announce([number])[0]
+        """Rank 0's number."""
+        return self._cluster.announce([number])[0]
 
     def state_dict(self) -> list[float]:
-        """What the next search starts from: the batch, and the step size."""
+        """Returns what the next search starts from: the batch, and the step size."""
         return [self._batch, self.rule.alpha]
 
     def load_state_dict(self, state: list[float]) -> None:
+        """Takes up what ``state_dict`` returned."""
         batch, self.rule.alpha = state
         self._batch = int(batch)
+
+
+class Line:
+    """The line x - alpha g through the weights, on which a search moves them.
+
+    Args:
+        model: The network, at x; its running statistics come back with the weights.
+        optimizer: Its optimizer, whose groups say in ``search_decay`` which weights decay.
+
+    Attributes:
+        slope: |g|^2, weight decay included.
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        decays = [
+            (p, float(group.get("search_decay", 0.0))) for group in optimizer.param_groups for p in group["params"]
+        ]
+        self._weights = [(p, decay) for p, decay in decays if p.grad is not None]
+        for p, decay in self._weights:
+            p.grad.add_(p, alpha=decay)
+        self._start = [p.clone() for p, _ in self._weights]
+        self._gradient: list[torch.Tensor] = [p.grad.clone() for p, _ in self._weights]
+        self._buffers = list(model.buffers())
+        self._kept = [buffer.clone() for buffer in self._buffers]
+        self.slope = float(torch.stack([square(g) for g in self._gradient]).sum())
+
+    @torch.no_grad()
+    def go(self, alpha: float) -> None:
+        """Moves the weights to x - alpha g."""
+        for (p, _), x, g in zip(self._weights, self._start, self._gradient, strict=True):
+            p.copy_(x).add_(g, alpha=-alpha)
+
+    @torch.no_grad()
+    def back(self) -> None:
+        """Puts weights, gradients and running statistics back as they were at x."""
+        for (p, _), x, g in zip(self._weights, self._start, self._gradient, strict=True):
+            p.copy_(x)
+            p.grad.copy_(g)
+        for buffer, kept in zip(self._buffers, self._kept, strict=True):
+            buffer.copy_(kept)
+
+    def penalty(self) -> float:
+        """Returns decay/2 |w|^2 at the weights there are now."""
+        return sum(decay / 2 * float(square(p)) for p, decay in self._weights if decay)
+
+    @torch.no_grad()
+    def curvature(self) -> tuple[float, float]:
+        """Returns <x' - x, g(x') - g(x)> and |x' - x|^2, with ``p.grad`` computed at the weights x' there are now."""
+        change = moved = 0.0
+        for (p, decay), x, g in zip(self._weights, self._start, self._gradient, strict=True):
+            p.grad.add_(p, alpha=decay)
+            change += float(inner(p - x, p.grad - g))
+            moved += float(square(p - x))
+        return change, moved

@@ -23,9 +23,11 @@ from ..batches import AdaptiveBatches
 from ..batches.micro_batch import passes_and_micro_batch
 from ..errors import require
 from ..gradients import Estimate, Measurement, PieceMeter, Smoother
+from ..learning_rate import LearningRate
+from ..policies import Policy
+from .options import LoopOptions
 
 FIRST_PACE, SLOWEST_PACE = 10, 1000  # steps between two measurements: until times are known, and at most
-LARGEST_GUARD = 2**16  # elements of the tensors that ``small_and_finite`` looks at
 Sum = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -48,7 +50,9 @@ class Measuring:
         every: int | None,
         budget: float = 0.01,
         keep: int = 0,
+        pieces: int = 1,
     ) -> None:
+        self.pieces = pieces
         self._meter = PieceMeter(list(groups.values()), clock=time.perf_counter)
         self._smoothers = {name: Smoother(window_samples) for name in groups} if len(groups) > 1 else {}
         self._smoother = Smoother(window_samples)
@@ -157,6 +161,11 @@ class Measuring:
         self.cost = measurement_s / (pace * step_s)
         return pace
 
+    def adopt(self, pace: int) -> dict[str, Any]:
+        """Sets the pace that rank 0 has announced. Returns what the journal says of it."""
+        self.set_pace(pace)
+        return {"measure_every": pace, "statistics_cost": self.cost}
+
     def set_pace(self, pace: int) -> None:
         """Measures again this many steps after the last time."""
         self._next += pace - self.pace
@@ -200,31 +209,103 @@ class Measuring:
         self.estimate = self._smoother.read()
 
 
-def small_and_finite(parameters: Sequence[torch.nn.Parameter], largest: int = LARGEST_GUARD) -> bool:
-    """Whether the gradients of the smaller tensors are finite: a few thousand numbers, read at every step.
+class NotMeasuring:
+    """A stand-in for measurements where no rule wants them."""
 
-    What makes the gradient of a weight infinite reaches the biases and gains beside it, whose gradients are sums of the
-    same numbers; a large tensor alone goes unnoticed until the next measured step.
-    """
-    gradients = [p.grad for p in parameters if p.grad is not None and 0 < p.numel() <= largest]
-    if not gradients:
+    active = False
+    last: Measurement | None = None
+    estimate: Estimate | None = None
+    measurements = 0
+    pieces = 1
+    pace = 0
+
+    def begin_step(self, step: int) -> bool:
+        """Returns False: no step is measured."""
+        return False
+
+    def begin_passes(self, passes: int) -> None:
+        """Hangs no hooks."""
+
+    def begin_pass(self, samples: int, weight: float) -> None:
+        """Measures nothing."""
+
+    def message(self) -> list[torch.Tensor]:
+        """Returns nothing to be summed over ranks."""
+        return []
+
+    def take(self, summed: list[float], samples: int, loss: float, add: Sum) -> bool:
+        """Returns True: nothing was found that is not finite."""
         return True
-    largest_each = torch._foreach_norm(gradients, math.inf)
-    return bool(torch.stack([value.float() for value in largest_each]).isfinite().all())
+
+    def end_step(self, samples: int, *, finite: bool) -> bool:
+        """Returns False: the step was not measured."""
+        return False
+
+    def affordable(self, step_s: float | None) -> int:
+        """Returns 1, the pace that stands in every decision of a run without measurements."""
+        return 1
+
+    def adopt(self, pace: int) -> dict[str, Any]:
+        """Returns nothing to record."""
+        return {}
+
+    def group_estimates(self) -> dict[str, Estimate]:
+        """Returns no estimates."""
+        return {}
+
+    def fields(self) -> dict[str, Any]:
+        """Returns nothing to record."""
+        return {}
+
+    def state_dict(self) -> None:
+        """Returns None, as there is nothing to remember."""
+
+    def load_state_dict(self, state: object) -> None:
+        """Takes up nothing."""
 
 
-def check_pieces(batches: AdaptiveBatches, n_ranks: int, least_passes: int) -> None:
-    """Sees that a step has two pieces to tell apart.
+def measuring_for(
+    policy: Policy,
+    learning_rate: LearningRate,
+    groups: Mapping[str, Sequence[torch.nn.Parameter]],
+    batches: AdaptiveBatches,
+    n_ranks: int,
+    options: LoopOptions,
+    *,
+    each_step: bool,
+) -> Measuring | NotMeasuring:
+    """Returns the measurements that a rule, a schedule or a search needs; a stand-in where none does.
+
+    Args:
+        policy: The rule for the batch.
+        learning_rate: The schedule; AdaScale measures, unless the rule brings the noise of another run.
+        groups: The trained parameters by the name of their group.
+        batches: The training set, and the limits of its batch.
+        n_ranks: The ranks that share a batch.
+        options: How often to measure, and whether one rank may split its pass in two.
+        each_step: True where the search for a step size needs the variance of every step.
 
     Raises:
-        InputError: one rank takes one pass, and may not split it.
+        InputError: One rank takes one pass, and may not split it; or the rule's window is shorter than a batch.
     """
+    each_step = each_step or policy.extends
+    if not (policy.measures or each_step or (learning_rate.measures and not policy.brings_noise)):
+        return NotMeasuring()
+    pieces = max(policy.pieces, 2 if n_ranks == 1 and options.split_passes else 1)
     passes, _ = passes_and_micro_batch(batches.global_batch, n_ranks, batches.max_micro_batch)
-    enough = n_ranks > 1 or passes > 1 or least_passes > 1
     require(
-        enough,
+        n_ranks > 1 or passes > 1 or pieces > 1,
         "split_passes",
         "false with one rank and one pass",
         "true; or two passes (max_micro_batch), or two ranks: a variance needs two pieces",
         "--split_passes true",
+    )
+    kept = 2 if n_ranks == 1 else 1
+    return Measuring(
+        groups,
+        window_samples=policy.window_samples(batches.plan.n_samples, batches.global_batch),
+        every=1 if each_step else options.measure_every,
+        budget=options.statistics_budget,
+        keep=kept if policy.inner_products else 0,
+        pieces=pieces,
     )

@@ -110,8 +110,8 @@ def rates(steps: int) -> list[float]:
         torch.optim.SGD(model.parameters(), lr=0.01),
         hab.AdaptiveBatches(dataset, 32, seed=1),
         cluster=SingleProcess(),
-        measure_every=3,
         learning_rate=LearningRate(scaling="adascale", reference_batch=4),
+        options=hab.LoopOptions(measure_every=3),
     )
     found = []
     for step in loop.epoch(0):

@@ -16,6 +16,7 @@ from hpc_adabatch.batches.plan import permutation
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.gradients import Measurement
 from hpc_adabatch.training.journal import Journal, read
+from hpc_adabatch.training.line_search import LineSearch
 
 
 def dataset(samples: int = 50) -> TensorDataset:
@@ -30,13 +31,16 @@ def training(
     max_micro_batch: int = 100,
     data: TensorDataset | None = None,
     weight_decay: float = 0.0,
+    options: dict[str, Any] | None = None,
     **how: Any,
 ) -> hab.AdaptiveTraining:
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 1).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=weight_decay)
     batches = hab.AdaptiveBatches(data or dataset(), global_batch, max_micro_batch=max_micro_batch, seed=1)
-    return hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess(), **how)
+    return hab.AdaptiveTraining(
+        model, optimizer, batches, cluster=SingleProcess(), options=hab.LoopOptions(**options or {}), **how
+    )
 
 
 def run(loop: hab.AdaptiveTraining, epochs: int, until_step: int = 10**9) -> list[int]:
@@ -82,7 +86,7 @@ def test_learning_rate_follows_schedule_and_policy_together(tmp_path: Path) -> N
         policy=policy,
         learning_rate=hab.LearningRate(decay="step", milestones=(2.0,)),
         journal=journal,
-        journal_every=1,
+        options={"journal_every": 1},
     )
     run(loop, 4)
     rates = [
@@ -207,7 +211,7 @@ def test_steps_that_were_all_skipped_have_no_loss_and_leave_the_weights(tmp_path
 
 
 def test_a_long_gradient_is_shortened_after_the_average_over_passes() -> None:
-    whole, parts = training(clip_norm=0.05), training(clip_norm=0.05, max_micro_batch=3)
+    whole, parts = (training(max_micro_batch=most, options={"clip_norm": 0.05}) for most in (100, 3))
     assert run(whole, 2) == run(parts, 2)
     free = training()
     run(free, 2)
@@ -217,7 +221,7 @@ def test_a_long_gradient_is_shortened_after_the_average_over_passes() -> None:
 
 
 def test_the_first_clipped_step_is_as_long_as_the_rate_times_the_limit() -> None:
-    loop = training(clip_norm=0.05)
+    loop = training(options={"clip_norm": 0.05})
     before = torch.cat([parameter.detach().flatten() for parameter in loop.model.parameters()])
     run(loop, 1, until_step=1)
     after = torch.cat([parameter.detach().flatten() for parameter in loop.model.parameters()])
@@ -234,8 +238,7 @@ def test_trust_ratios_are_written_down_when_asked_for(tmp_path: Path) -> None:
         hab.AdaptiveBatches(dataset(), 10, seed=1),
         cluster=SingleProcess(),
         journal=Journal(tmp_path / "journal.jsonl"),
-        journal_every=2,
-        journal_trust_ratios=True,
+        options=hab.LoopOptions(journal_every=2, journal_trust_ratios=True),
     )
     weights, moved = [], []
     for step in loop.epoch(0):
@@ -289,5 +292,71 @@ def test_the_step_found_on_what_is_left_of_an_epoch_is_not_the_next_ones_first()
         step.update()
         rates.append(loop.last_rate)
     assert rates[-1] < rates[-2] / 100
-    assert loop.line_search is not None
+    assert isinstance(loop.line_search, LineSearch)
     assert loop.line_search.rule.alpha == rates[-2]
+
+
+def test_the_update_comes_after_the_loop_over_the_micro_batches() -> None:
+    loop = training(max_micro_batch=4)
+    step = next(iter(loop.epoch(0)))
+    inputs, targets = next(iter(step))
+    step.backward(mse_loss(loop.model(inputs), targets))
+    with pytest.raises(RuntimeError, match="after the loop over all micro-batches"):
+        step.update()
+
+
+def test_a_micro_batch_without_a_loss_is_no_part_of_a_mean() -> None:
+    """Read ahead, the losses would be weighted by the samples of other micro-batches."""
+    step = next(iter(training(max_micro_batch=4).epoch(0)))
+    with pytest.raises(RuntimeError, match="the last one had none"):
+        list(step)
+
+
+def test_after_the_loop_the_gradient_is_the_mean_and_the_step_hands_out_nothing_more() -> None:
+    loop = training(max_micro_batch=3)
+    step = next(iter(loop.epoch(0)))
+    for inputs, targets in step:
+        step.backward(mse_loss(loop.model(inputs), targets))
+    inputs, targets = (field[permutation(1, 0, 50)[:8]] for field in dataset().tensors)
+    expected = torch.autograd.grad(mse_loss(loop.model(inputs), targets), list(loop.model.parameters()))
+    for parameter, wanted in zip(loop.model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, wanted, rtol=1e-12, atol=1e-14)
+    with pytest.raises(RuntimeError, match="once"):
+        next(iter(step))
+    step.update()
+    with pytest.raises(RuntimeError, match="twice"):
+        step.update()
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"clip_norm": -1.0}, "clip_norm: given -1.0; allowed: more than 0, or null; type --clip_norm 1"),
+        ({"journal_every": 0}, "journal_every: given 0; allowed: 1 or more; type --journal_every 10"),
+        ({"measure_every": 0}, "measure_every: given 0; allowed: 1 or more, or null; type --measure_every 10"),
+        ({"compression": "fp17"}, "compression: given fp17; allowed: none, fp16; type --compression fp16"),
+        ({"journal_trust_ratios": True}, "journal_trust_ratios: given True; allowed: false with optimizer SGD"),
+        ({"statistics_budget": float("nan")}, "statistics_budget: given nan; allowed: more than 0, at most 1"),
+    ],
+)
+def test_a_script_gets_the_same_line_as_a_recipe(options: dict[str, Any], line: str) -> None:
+    with pytest.raises(hab.InputError) as caught:
+        training(options=options)
+    assert str(caught.value).startswith(line)
+
+
+def test_clipping_is_refused_where_the_step_is_searched() -> None:
+    with pytest.raises(hab.InputError, match="searches its steps along the whole gradient"):
+        training(step_size=hab.Armijo(0.1), options={"clip_norm": 1.0})
+
+
+def test_replay_with_adascale_needs_nothing_measured(tmp_path: Path) -> None:
+    """Bug story: refused on one rank with one pass that may not be split, though a journal brings the noise."""
+    rule, once = hab.LearningRate(scaling="adascale"), {"split_passes": False}
+    with pytest.raises(hab.InputError, match="split_passes"):
+        training(learning_rate=rule, options=once)
+    first = training(learning_rate=rule, journal=Journal(tmp_path / "journal.jsonl"), options={"measure_every": 2})
+    first.record("start", **first.holding())
+    run(first, 1)
+    replay = hab.Replay(journal=str(tmp_path / "journal.jsonl"))
+    assert len(run(training(policy=replay, learning_rate=rule, options=once), 1)) == 7

@@ -75,7 +75,7 @@ def test_the_policy_is_asked_only_when_its_phase_changes() -> None:
 
 def test_a_decision_says_what_holds_from_where_and_why() -> None:
     decision = started(Every100Samples(20)).decide(at(130))
-    assert decision == Decision(global_batch=20, learning_rate_factor=0.1, samples_seen=130, reason="because")
+    assert decision == Decision(global_batch=20, learning_rate_factor=0.1, samples_seen=130, pace=1, reason="because")
 
 
 def test_the_start_counts_as_decided() -> None:

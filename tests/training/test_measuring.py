@@ -13,18 +13,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hpc_adabatch.training import measuring as module
-from hpc_adabatch.training.measuring import FIRST_PACE, LARGEST_GUARD, SLOWEST_PACE, Measuring, small_and_finite
+from hpc_adabatch.training.measuring import FIRST_PACE, SLOWEST_PACE, Measuring
 
 
 def alone(tensor: torch.Tensor) -> torch.Tensor:
     """The sum over one rank."""
     return tensor
-
-
-def parameter(gradient: torch.Tensor | None) -> nn.Parameter:
-    made = nn.Parameter(torch.zeros_like(gradient) if gradient is not None else torch.zeros(3))
-    made.grad = gradient
-    return made
 
 
 class Run:
@@ -260,37 +254,3 @@ def test_a_changed_pace_goes_through_a_restart() -> None:
     two.load_state_dict(one.state_dict())
     assert two.pace == 6
     assert [step for step in range(1, 15) if two.begin_step(step)] == [6, 12]
-
-
-@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_one_number_in_a_small_tensor_is_found(wrong: float, dtype: torch.dtype) -> None:
-    fine, broken = torch.full((7,), -3.0, dtype=dtype), torch.zeros(2, 5, dtype=dtype)
-    parameters = [parameter(fine), parameter(None), parameter(broken)]
-    assert small_and_finite(parameters)
-    broken[1, 3] = wrong
-    assert not small_and_finite(parameters)
-
-
-def test_a_large_tensor_is_passed_over_unless_all_are_asked_for() -> None:
-    large = parameter(torch.full((LARGEST_GUARD + 1,), math.nan))
-    limit = parameter(torch.zeros(LARGEST_GUARD))
-    assert small_and_finite([large, limit])
-    assert not small_and_finite([large, limit], LARGEST_GUARD + 1)
-    assert limit.grad is not None
-    limit.grad[-1] = math.inf
-    assert not small_and_finite([large, limit])
-
-
-def test_nothing_to_look_at_is_finite() -> None:
-    assert small_and_finite([])
-    assert small_and_finite([parameter(None)])
-
-
-def test_large_numbers_are_finite() -> None:
-    """Bug story: the largest numbers were added up in float32."""
-    assert small_and_finite([parameter(torch.tensor([3e38])), parameter(torch.tensor([3e38]))])
-
-
-def test_a_parameter_without_elements_is_finite() -> None:
-    assert small_and_finite([parameter(torch.zeros(0)), parameter(torch.zeros(2))])

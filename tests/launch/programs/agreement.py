@@ -70,7 +70,7 @@ for name, given in ({rule: {"policy": policy} for rule, policy in RULES.items()}
         torch.optim.SGD(model.parameters(), lr=1.0) if "step_size" in given else optimizer,
         hab.AdaptiveBatches(data, 12, max_global_batch=60, max_micro_batch=5, seed=4),
         cluster=cluster,
-        measure_every=None if "budget" in name else 3,
+        options=hab.LoopOptions(measure_every=None if "budget" in name else 3),
         **({"learning_rate": schedule} | given),
     )
     seen = []

@@ -32,8 +32,8 @@ training = hab.AdaptiveTraining(
     hab.AdaptiveBatches(TensorDataset(inputs, targets), global_batch, max_micro_batch=max_micro, seed=2),
     cluster=cluster,
     policy=hab.InnerProduct(window=SAMPLES) if inner else hab.NormTest(window=SAMPLES),
-    measure_every=1,
     scaler=torch.amp.GradScaler("cpu") if scaled else None,
+    options=hab.LoopOptions(measure_every=1),
 )
 
 
@@ -77,7 +77,7 @@ for step in training.epoch(0):
     means = [(len(part), gradients[part].mean(0)) for part in chosen]
     n, size = len(chosen), len(step.batch)
     variance = sum(b * (g - mean).pow(2).sum().item() for b, g in means) / (n - 1)
-    found = training.measuring.last if training.measuring is not None else None
+    found = training.measuring.last
     assert found is not None
     assert (found.pieces, found.samples) == (n, size)
     assert agree(found.variance, variance), (found.variance, variance)

@@ -31,8 +31,10 @@ training = hab.AdaptiveTraining(
     cluster=cluster,
     policy=hab.Schedule(text="0:10 90sa:37 300sa:3 345sa:24 700sa:61"),
     learning_rate=hab.LearningRate("sqrt", warmup="legw", warmup_epochs=0.5),
-    clip_norm=float(sys.argv[3]) if len(sys.argv) > 3 else None,
-    compression=sys.argv[4] if len(sys.argv) > 4 else "none",
+    options=hab.LoopOptions(
+        clip_norm=float(sys.argv[3]) if len(sys.argv) > 3 else None,
+        compression="fp16" if "fp16" in sys.argv[4:] else "none",
+    ),
 )
 visited: dict[int, list[int]] = {}
 batches: list[int] = []

@@ -18,8 +18,8 @@ training = hab.AdaptiveTraining(
     hab.AdaptiveBatches(TensorDataset(torch.randn(90, 4), torch.randn(90, 1)), 9),
     cluster=cluster,
     policy=hab.NoiseScale(window=30),
-    measure_every=3 if sys.argv[1] == "unmeasured" else 1,  # the broken step is the fifth
     scaler=torch.amp.GradScaler("cpu", init_scale=1024.0) if sys.argv[1] == "scaled" else None,
+    options=hab.LoopOptions(measure_every=3 if sys.argv[1] == "unmeasured" else 1),  # the broken step is the fifth
 )
 weights = []
 for step in training.epoch(0):
@@ -39,7 +39,7 @@ assert all(torch.isfinite(weight).all() for weight in weights)
 assert training.skipped == 1
 assert torch.equal(weights[4], weights[3]), "the broken step changed the weights"
 assert not torch.equal(weights[5], weights[4]), "training did not go on"
-assert training.scaler is None or training.scaler.get_scale() == 512.0, "the scale did not back off"
+assert not training.scaler.is_enabled() or training.scaler.get_scale() == 512.0, "the scale did not back off"
 estimate = training.progress.estimate
 assert estimate is not None
 assert math.isfinite(estimate.variance)

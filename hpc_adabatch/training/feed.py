@@ -1,0 +1,61 @@
+"""This rank's micro-batches on its device, augmented; and the same ones again, where a step size is searched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from ..batches import AdaptiveBatches
+from ..batches.keys import sample_keys
+from ..cluster import Cluster
+
+Micro = tuple[torch.Tensor, ...]
+
+
+class Feed:
+    """The samples of this rank, one micro-batch after another.
+
+    Args:
+        batches: The training set, its transform and its seed.
+        cluster: The ranks, and this one's device.
+        keeps: True where the micro-batches of a step will be asked for again.
+    """
+
+    def __init__(self, batches: AdaptiveBatches, cluster: Cluster, *, keeps: bool) -> None:
+        self._batches, self._device, self._keeps = batches, cluster.device, keeps
+        self._loader = batches.loader(cluster.rank, cluster.size)
+        self._kept: list[tuple[Micro, torch.Tensor]] = []  # columns and indices of the step in hand
+
+    def enter_epoch(self) -> None:
+        """Starts reading at the plan's cursor."""
+        self._loader.enter_epoch()
+
+    def begin_step(self) -> None:
+        """Forgets the micro-batches of the step before."""
+        self._kept = []
+
+    @property
+    def passes(self) -> int:
+        """The micro-batches of the step so far, where they are kept."""
+        return len(self._kept)
+
+    def take(self, n_samples: int) -> Micro:
+        """Returns the next samples of this rank: the dataset's fields as tensors of shape (n_samples, ...)."""
+        columns, indices = self._loader.take(n_samples)
+        if self._keeps:
+            self._kept.append((columns, indices))
+        return self._ready(columns, indices)
+
+    def again(self) -> Iterator[tuple[int, Micro]]:
+        """Yields the micro-batches of the step once more, augmented alike, each with the number of its samples."""
+        for columns, indices in self._kept:
+            yield len(indices), self._ready(columns, indices)
+
+    def _ready(self, columns: Micro, indices: torch.Tensor) -> Micro:
+        inputs, *others = (column.to(self._device, non_blocking=True) for column in columns)
+        if self._batches.transform is not None:
+            epoch = self._batches.plan.epoch
+            keys = sample_keys(self._batches.seed, epoch, indices).to(self._device, non_blocking=True)
+            inputs = self._batches.transform(inputs, keys)
+        return (inputs, *others)

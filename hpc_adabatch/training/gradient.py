@@ -1,0 +1,223 @@
+"""The exact mean gradient over a global batch, from the passes of all ranks to one step of the optimizer.
+
+Contract 1. Pass i of rank r holds b of the B samples of the global batch, and its loss is their mean:
+
+    sum over ranks and passes of  (b / B) * gradient of the mean loss   =   gradient of the mean over the B samples
+
+for uneven shares, short last batches and ranks without samples alike. The weights b / B are set here and Horovod sums:
+
+    backward x passes -> sum over ranks -> loss scale off -> is it finite? -> clip -> optimizer -> zero
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..cluster import Cluster
+
+GUARDED = 2**16  # elements of the largest tensors that are looked at in every step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summed:
+    """What every rank knows after a sum over ranks."""
+
+    loss: float
+    """The loss summed over the samples of the passes that were summed."""
+    finite: bool
+    """True where that loss and the gradients are finite."""
+    beside: list[float]
+    """The numbers that travelled beside the gradients, summed over ranks."""
+
+
+class NoScaler:
+    """A stand-in for ``torch.amp.GradScaler`` that leaves losses as they are."""
+
+    def is_enabled(self) -> bool:
+        return False
+
+    def get_scale(self) -> float:
+        return 1.0
+
+    def get_backoff_factor(self) -> float:
+        return 1.0
+
+    def scale(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs
+
+    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
+        pass
+
+    def step(self, optimizer: torch.optim.Optimizer) -> object:
+        return optimizer.step()
+
+    def update(self, new_scale: float | None = None) -> None:
+        pass
+
+    def state_dict(self) -> None:
+        return None
+
+    def load_state_dict(self, state: object) -> None:
+        pass
+
+
+class Gradient:
+    """The gradient of one optimizer step after another, as the mean over the samples of all ranks.
+
+    Args:
+        model: The network; its trained parameters receive the gradients.
+        optimizer: The optimizer of these parameters.
+        cluster: The ranks that share the batch.
+        scaler: The scaler of losses in float16; losses are not scaled when not given.
+        clip_norm: The length to which a longer averaged gradient is shortened; None leaves it alone.
+        compression: The form in which gradients travel between ranks, ``none`` or ``fp16``.
+
+    Attributes:
+        optimizer: The optimizer to inspect and save, which Horovod has rebuilt around the same parameters.
+        scaler: The scaler of losses.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        cluster: Cluster,
+        *,
+        scaler: torch.amp.GradScaler | None = None,
+        clip_norm: float | None = None,
+        compression: str = "none",
+    ) -> None:
+        self.scaler: torch.amp.GradScaler | NoScaler = scaler or NoScaler()
+        self.scaler.scale(torch.zeros((), device=cluster.device))  # else it has no state before its first loss
+        self._scale, self._unscaled = 1.0, False
+        self._cluster, self._clip_norm = cluster, clip_norm
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._reducer = cluster.distributed_optimizer(optimizer, model.named_parameters(), compression)
+        self.optimizer: Any = self._reducer.optimizer
+        self._losses = torch.zeros((), dtype=torch.float64, device=cluster.device)
+        self._aside: list[torch.Tensor] = []  # mean gradient of a batch that is being lengthened
+
+    def begin_step(self) -> None:
+        """Takes the loss scale that holds for the whole step."""
+        self._scale, self._unscaled = float(self.scaler.get_scale()), False
+
+    def expect(self, passes: int) -> None:
+        """Tells Horovod before the first of so many passes of this rank; the sum starts to travel during the last."""
+        self._reducer.expect(max(1, passes))
+
+    def weight(self, samples: int, mean_over: int) -> float:
+        """Returns b / B times the loss scale, for a pass of ``samples`` of the ``mean_over`` of all ranks."""
+        return samples / mean_over * self._scale
+
+    def backward(self, loss: torch.Tensor, samples: int, weight: float) -> None:
+        """Adds the gradient of a pass to ``p.grad``, and its loss to the sum.
+
+        Args:
+            loss: The mean over the samples of the pass. Shape ().
+            samples: The samples of the pass.
+            weight: The factor of its gradient, from ``weight``.
+        """
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        self.add_loss(loss, samples)
+
+    def add_loss(self, loss: torch.Tensor, samples: int) -> None:
+        """Adds the mean loss of a pass to the sum over samples."""
+        self._losses += loss.detach().double() * samples
+
+    def sum_over_ranks(
+        self, flags: list[float], measured: list[torch.Tensor], *, samples: int, added: int = 0
+    ) -> Summed:
+        """Makes ``p.grad`` the mean over the batch on every rank, with the loss scale taken off.
+
+        Args:
+            flags: Numbers of this rank to be summed beside the gradients.
+            measured: More of them, as tensors on the device; none where the step is not measured.
+            samples: B, the samples of the batch.
+            added: The samples of the passes since ``set_aside``, where the batch was lengthened; else 0.
+        """
+        losses = self._take_losses()
+        message = torch.cat([losses.view(1), losses.new_tensor(flags), *measured])
+        # one message beside the gradients; two names, for it has two lengths
+        waiting = self._cluster.allreduce_async_(message, "step.measured" if measured else "step")
+        self._reducer.reduce()
+        loss, *beside = waiting().tolist()
+        self._unscale()
+        if added:
+            self._join(old=(samples - added) / samples, new=added / samples)
+        largest = sys.maxsize if self.scaler.is_enabled() else GUARDED  # float16 overflows in any of them
+        finite = math.isfinite(loss) and small_and_finite(self._trained, largest)
+        return Summed(loss=loss, finite=finite, beside=beside)
+
+    def set_aside(self) -> None:
+        """Keeps the mean so far, before samples are added to the batch; the next sum is over those alone."""
+        self._aside = [p.grad.clone() for p in self._trained if p.grad is not None]
+        self._reducer.zero_grad()
+
+    def begin_again(self, passes: int) -> None:
+        """Forgets the gradients before those of the same passes at other weights."""
+        self._reducer.zero_grad()
+        self.expect(passes)
+
+    def sum_again(self) -> None:
+        """Makes ``p.grad`` the mean over the same batch at other weights, on every rank."""
+        self._reducer.reduce()
+        self._unscale()
+        self._take_losses()
+
+    def sum_losses(self) -> float:
+        """Returns the loss summed over samples and ranks since the last sum."""
+        return float(self._cluster.allreduce_(self._take_losses(), "search"))
+
+    def apply(self, *, finite: bool) -> None:
+        """Takes the optimizer's step along ``p.grad`` where it is finite; then forgets the gradients.
+
+        LARS sees the averaged, unscaled, clipped gradient, once a step.
+        """
+        if finite:
+            if self._clip_norm is not None:
+                nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
+            with self._reducer.applying():
+                self.scaler.step(self.optimizer)
+        self.scaler.update(None if finite else self._scale * self.scaler.get_backoff_factor())
+        self._reducer.zero_grad()
+
+    def _take_losses(self) -> torch.Tensor:
+        losses, self._losses = self._losses, torch.zeros_like(self._losses)
+        return losses
+
+    def _unscale(self) -> None:
+        """Takes the loss scale off the summed gradients. A GradScaler does so once a step; further sums are ours."""
+        if not self._unscaled:
+            self.scaler.unscale_(self.optimizer)
+            self._unscaled = True
+        elif self.scaler.is_enabled():
+            torch._foreach_mul_([p.grad for p in self._trained if p.grad is not None], 1 / self._scale)
+
+    def _join(self, *, old: float, new: float) -> None:
+        """Makes ``p.grad`` the mean over the samples set aside and those added, by their parts of the batch."""
+        for p, aside in zip((p for p in self._trained if p.grad is not None), self._aside, strict=True):
+            p.grad.mul_(new).add_(aside, alpha=old)  # type: ignore[union-attr]
+        self._aside = []
+
+
+def small_and_finite(parameters: list[nn.Parameter], largest: int = GUARDED) -> bool:
+    """Reports whether the gradients of the smaller tensors are finite: a few thousand numbers, read at every step.
+
+    What makes the gradient of a weight infinite reaches the biases and gains beside it, whose gradients are sums of the
+    same numbers; a large tensor alone goes unnoticed until the next measured step.
+
+    Args:
+        parameters: The parameters; those without a gradient or without elements count as finite.
+        largest: The most elements of a tensor that is looked at.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None and 0 < p.numel() <= largest]
+    if not gradients:
+        return True
+    largest_each = torch._foreach_norm(gradients, math.inf)
+    return bool(torch.stack([value.float() for value in largest_each]).isfinite().all())

@@ -1,0 +1,62 @@
+"""Options of the loop that a script and a recipe share, each checked where it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ..errors import require
+
+Compression = Literal["none", "fp16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """Options of the training loop, all of which have a default.
+
+    Raises:
+        InputError: A value is out of range.
+    """
+
+    clip_norm: float | None = None
+    """The largest length of the averaged gradient: a longer one is shortened to it, before LARS sees it."""
+    compression: Compression = "none"
+    """The form in which gradients travel between ranks. fp16 halves the bytes; entries below 6e-8 become 0."""
+    split_passes: bool = True
+    """On one rank, a measured step that would take one pass takes two, because a variance needs two pieces."""
+    measure_every: int | None = None
+    """Steps from one measurement of the gradient's noise to the next; as the budget allows when not given. A number
+    makes runs repeatable."""
+    statistics_budget: float = 0.01
+    """The part of the training time that measuring the gradient's noise may take, for rules that follow it."""
+    journal_every: int = 10
+    """Steps from one record of statistics to the next."""
+    journal_trust_ratios: bool = False
+    """Also records the trust ratio of each layer, with optimizers that have them."""
+
+    def __post_init__(self) -> None:
+        clip, budget = self.clip_norm, self.statistics_budget
+        require(clip is None or clip > 0, "clip_norm", clip, "more than 0, or null", "--clip_norm 1")
+        known = get_args(Compression)
+        require(self.compression in known, "compression", self.compression, ", ".join(known), "--compression fp16")
+        every = self.measure_every
+        require(every is None or every >= 1, "measure_every", every, "1 or more, or null", "--measure_every 10")
+        hint = "--statistics_budget 0.01"
+        require(0 < budget <= 1, "statistics_budget", budget, "more than 0, at most 1", hint)
+        require(self.journal_every >= 1, "journal_every", self.journal_every, "1 or more", "--journal_every 10")
+
+    def check_optimizer(self, name: str, *, searches: bool, has_trust_ratios: bool) -> None:
+        """Sees that these options fit the optimizer.
+
+        Args:
+            name: The optimizer, for the message.
+            searches: Its step size is searched along the gradient.
+            has_trust_ratios: It computes a trust ratio for each layer.
+
+        Raises:
+            InputError: The gradient would be clipped before a search, or there are no trust ratios to record.
+        """
+        allowed = f"none with optimizer {name}, which searches its steps along the whole gradient"
+        require(not searches or self.clip_norm is None, "clip_norm", self.clip_norm, allowed, "--clip_norm null")
+        fits = has_trust_ratios or not self.journal_trust_ratios
+        require(fits, "journal_trust_ratios", True, f"false with optimizer {name}, which has none", "--optimizer lars")

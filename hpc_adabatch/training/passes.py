@@ -1,0 +1,124 @@
+"""This rank's passes through the batch in hand: handed out one by one, each waiting for its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..batches import GlobalBatch
+from ..batches.micro_batch import pieces
+from ..cluster import Cluster
+from .feed import Feed, Micro
+from .gradient import Gradient
+from .measuring import Measuring, NotMeasuring
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """A micro-batch that waits for its loss."""
+
+    samples: int
+    """The samples of the micro-batch."""
+    weight: float | None
+    """The factor of its gradient; None where only its loss is wanted."""
+    is_again: bool
+    """True where the same micro-batch was handed out before in this step."""
+
+
+class Passes:
+    """The passes of one step after another.
+
+    Args:
+        feed: The micro-batches.
+        gradient: Takes the gradient of each pass.
+        measuring: Measures its length, on measured steps.
+        cluster: The ranks that share a batch.
+        max_micro_batch: The most samples of a pass.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        gradient: Gradient,
+        measuring: Measuring | NotMeasuring,
+        cluster: Cluster,
+        max_micro_batch: int,
+    ) -> None:
+        self._feed, self._gradient, self._measuring = feed, gradient, measuring
+        self._cluster, self._max_micro_batch = cluster, max_micro_batch
+        self._waiting: Pass | None = None
+
+    def enter_epoch(self) -> None:
+        """Starts reading samples at the plan's cursor."""
+        self._feed.enter_epoch()
+
+    def begin_step(self) -> None:
+        """Forgets the step before."""
+        self._feed.begin_step()
+        self._waiting = None
+
+    def hand_out(self, batch: GlobalBatch) -> Iterator[Micro]:
+        """Yields this rank's micro-batches of a batch; Horovod is told how many to expect."""
+        sizes = self._sizes(len(batch.share(self._cluster.rank, self._cluster.size)))
+        self._measuring.begin_passes(len(sizes))
+        self._gradient.expect(len(sizes))
+        for samples in sizes:
+            micro_batch = self._feed.take(samples)
+            weight = self._gradient.weight(samples, len(batch))
+            yield from self._wait(micro_batch, Pass(samples=samples, weight=weight, is_again=False))
+
+    def again(self, samples: int, gradients: bool) -> Generator[Micro, None, float]:
+        """Yields the micro-batches of the step once more, at the weights there are now.
+
+        Args:
+            samples: The samples of the batch, over all ranks.
+            gradients: True for gradients, whose mean ``p.grad`` holds afterwards; False for losses only.
+
+        Returns:
+            The loss summed over samples and ranks; 0 where gradients were asked for.
+        """
+        if gradients:
+            self._gradient.begin_again(self._feed.passes)
+        was_enabled = torch.is_grad_enabled()
+        for own, micro_batch in self._feed.again():
+            weight = self._gradient.weight(own, samples) if gradients else None
+            torch.set_grad_enabled(gradients)
+            yield from self._wait(micro_batch, Pass(samples=own, weight=weight, is_again=True))
+            torch.set_grad_enabled(was_enabled)
+        if not gradients:
+            return self._gradient.sum_losses()
+        self._gradient.sum_again()
+        return 0.0
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Takes the loss of the micro-batch in hand. Shape (), the mean over its samples.
+
+        Raises:
+            RuntimeError: No micro-batch waits for its loss.
+        """
+        taken, self._waiting = self._waiting, None
+        if taken is None:
+            raise RuntimeError("one backward(loss) for each micro-batch of the step")
+        if taken.weight is None:
+            self._gradient.add_loss(loss, taken.samples)
+            return
+        if not taken.is_again:
+            self._measuring.begin_pass(taken.samples, taken.weight)
+        self._gradient.backward(loss, taken.samples, taken.weight)
+
+    def _wait(self, micro_batch: Micro, waiting: Pass) -> Iterator[Micro]:
+        self._waiting = waiting
+        yield micro_batch
+        if self._waiting is not None:
+            raise RuntimeError("one backward(loss) for each micro-batch of the step; the last one had none")
+
+    def _sizes(self, share: int) -> list[int]:
+        """Returns the samples of each pass; a measured step is cut into as many pieces as a variance needs."""
+        sizes = pieces(share, self._max_micro_batch)
+        if self._measuring.active:
+            least = min(share, self._measuring.pieces)
+            if len(sizes) < least:
+                sizes = pieces(share, share // least)
+        return sizes
