@@ -80,11 +80,12 @@ def plan(arguments: list[str]) -> int:
 
         launch_script(Path(study.directory))
     folder.create(study)
-    from .terminal import plan_table, show
+    from ..terminal import display
+    from .terminal import plan_table
 
-    show(plan_table(study))
-    show(f"{len(study.cells)} jobs, {_hours(study, study.cells)}\n{ranks_text(study)}")
-    show(f"in {folder.path}; next: adabatch study submit {name}")
+    display(plan_table(study))
+    display(f"{len(study.cells)} jobs, {_hours(study, study.cells)}\n{ranks_text(study)}")
+    display(f"in {folder.path}; next: adabatch study submit {name}")
     return 0
 
 
@@ -99,8 +100,8 @@ def submit(arguments: list[str]) -> int:
     name, given = parse("submit", arguments, SubmitFlags)
     flags = SubmitFlags(**given)
     folder, study = _load(name, flags.folder)
+    from ..terminal import display
     from .submit import parse_retry, to_submit
-    from .terminal import show
 
     retry, cells = parse_retry(flags.retry), select(study.cells, flags.cells)
     require(bool(cells), "cells", flags.cells, "a filter that some cell fits", "--cells 'nodes<=4'")
@@ -116,19 +117,19 @@ def submit(arguments: list[str]) -> int:
     own = any(word.startswith(("--dependency", "-d")) for word in study.sbatch)
     require(not (flags.chain and own), "chain", "with --dependency in --sbatch", "one of them")
     if overrides:
-        show(f"taken out of sbatch's environment, for they win over the script: {' '.join(overrides)}")
+        display(f"taken out of sbatch's environment, for they win over the script: {' '.join(overrides)}")
     from .submit import submit as submit_cells
 
-    done = submit_cells(study, folder, slurm, cells, retry=retry, chain=flags.chain, say=show)
-    show(f"{len(done)} submitted, {_hours(study, done)}" if done else "nothing to submit")
+    done = submit_cells(study, folder, slurm, cells, retry=retry, chain=flags.chain, say=display)
+    display(f"{len(done)} submitted, {_hours(study, done)}" if done else "nothing to submit")
     return 0
 
 
 def _submit_here(
     study: Study, folder: StudyFolder, cells: Sequence[Cell], retry: tuple[str, ...], flags: SubmitFlags
 ) -> int:
+    from ..terminal import display
     from . import local
-    from .terminal import show
 
     require(not flags.test_only, "test_only", "for a study on this machine", "without it")
     require(
@@ -138,7 +139,7 @@ def _submit_here(
         for line in local.dry_run(study, folder, cells, retry):
             print(line)
         return 0
-    return local.run(study, folder, cells, retry, show)
+    return local.run(study, folder, cells, retry, display)
 
 
 def _print_lines(study: Study, folder: StudyFolder, chosen: Sequence[Any], overrides: list[str], *, chain: bool) -> int:
@@ -179,13 +180,14 @@ def status(arguments: list[str]) -> int:
 
 
 def _show_states(states: States, *, json: bool) -> None:
-    from .terminal import show, status_json, status_table, totals
+    from ..terminal import display
+    from .terminal import status_json, status_table, totals
 
     if json:
         print(status_json(states), flush=True)
         return
-    show(status_table(states))
-    show(totals(states))
+    display(status_table(states))
+    display(totals(states))
     if states.silent is not None and any(cell.attempts for cell in states.cells):
         print(f"adabatch: squeue does not answer: {states.silent}", file=sys.stderr, flush=True)
 
@@ -195,10 +197,11 @@ def collect(arguments: list[str]) -> int:
     name, given = parse("collect", arguments, FolderFlags)
     folder, study = _load(name, given["folder"])
     results = _collect(study, folder)
-    from .terminal import hours_used, results_table, show
+    from ..terminal import display
+    from .terminal import hours_used, results_table
 
-    show(results_table(results))
-    show(f"{hours_used(results)}\n{folder.results}")
+    display(results_table(results))
+    display(f"{hours_used(results)}\n{folder.results}")
     return 0
 
 
@@ -222,13 +225,13 @@ def predict(arguments: list[str]) -> int:
     """Says what more nodes would bring."""
     name, given = parse("predict", arguments, PredictFlags)
     folder, study = _load(name, given["folder"])
+    from ..terminal import display
     from .nodes import node_counts
     from .scaling.predict import predict as predict_steps
     from .scaling.predict import tables
-    from .terminal import show
 
     for part in tables(predict_steps(_collect(study, folder), node_counts(given["nodes"]), far=given["far"])):
-        show(part)
+        display(part)
     return 0
 
 
@@ -238,13 +241,13 @@ def cancel(arguments: list[str]) -> int:
     folder, study = _load(name, given["folder"])
     allowed, hint = "a study on Slurm", "Ctrl-C where adabatch study submit runs"
     require(study.where == "slurm", "NAME", f"{name}, which runs on this machine", allowed, hint)
+    from ..terminal import display
     from .cancel import cancel as cancel_cells
-    from .terminal import show
 
     ended = cancel_cells(study, folder, _slurm(study), select(study.cells, given["cells"]))
     for one in ended:
-        show(f"{one.cell.name}  job {one.job_id}")
-    show(f"{len(ended)} cancelled" if ended else "nothing waits or runs")
+        display(f"{one.cell.name}  job {one.job_id}")
+    display(f"{len(ended)} cancelled" if ended else "nothing waits or runs")
     return 0
 
 

@@ -25,6 +25,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import InputError, require
+from ..files import sync_folder, synced, whole
 from .spec import Study, check_name, from_json
 
 _BRIEFLY_S = 2.0  # status holds the lock for a moment; another submit holds it for longer
@@ -87,13 +88,16 @@ class StudyFolder:
         with _writing(self.path):
             try:
                 (temporary / "cells").mkdir(parents=True)
-                _write(temporary / "recipe.yaml", Path(study.recipe).read_bytes())
+                files = {"recipe.yaml": Path(study.recipe).read_bytes()}
                 if study.template:
-                    _write(temporary / "train.sbatch", Path(study.template).read_bytes())
-                _write(temporary / "study.json", study.to_json().encode())
-                _sync_folder(temporary)
+                    files["train.sbatch"] = Path(study.template).read_bytes()
+                files["study.json"] = study.to_json().encode()
+                for name, content in files.items():
+                    with synced(temporary / name) as file:
+                        file.write(content)
+                sync_folder(temporary)
                 temporary.rename(self.path)  # fails where another plan was first
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
 
@@ -125,13 +129,11 @@ class StudyFolder:
         Raises:
             InputError: it cannot be written.
         """
-        with _writing(self.submissions), self.submissions.open("a+b") as file:
+        with _writing(self.submissions), synced(self.submissions, "a+b") as file:
             if file.tell() > 0:  # at the end: what was cut short there must not swallow this line
                 file.seek(-1, os.SEEK_END)
                 line = line if file.read(1) == b"\n" else f"\n{line}"
             file.write(f"{line}\n".encode())
-            file.flush()
-            os.fsync(file.fileno())
 
     def replace(self, path: Path, text: str) -> None:
         """A file with other content: the old one or the new one, never a half.
@@ -139,13 +141,8 @@ class StudyFolder:
         Raises:
             InputError: it cannot be written.
         """
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with _writing(path):
-            try:
-                _write(temporary, text.encode())
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with _writing(path), whole(path, concurrent=True) as file:  # status and collect take no lock
+            file.write(text.encode())
 
     @contextmanager
     def lock(self) -> Iterator[int]:
@@ -200,18 +197,3 @@ def _locked(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

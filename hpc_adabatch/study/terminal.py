@@ -6,50 +6,33 @@ Not here: the tables of the report (tables.py).
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..terminal import table
 from .cells import Cell
 from .results import STATES, CellResult
 from .spec import Study
 from .status import States
 
-_WIDTH = 150  # of tables in files
 _COLOURS = {"OK": "green", "RUNNING": "cyan", "PENDING": "yellow", "PLANNED": "default"}
-
-
-def show(part: RenderableType) -> None:
-    """Prints a table or a text."""
-    terminal = sys.stdout.isatty()
-    console = Console(highlight=False, soft_wrap=True, markup=False, file=sys.stdout)
-    if not terminal:
-        console.width = _WIDTH
-    console.print(part)
-    console.file.flush()
-
-
-def _table(headings: Iterable[str], left: Sequence[str]) -> Table:
-    table = Table()
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in left else "right", no_wrap=heading == "cell")
-    return table
 
 
 def plan_table(study: Study) -> Table:
     """One line for all repeats of a cell."""
-    left = ("mode", "variant", "runs")
-    table = _table(("mode", "variant", "nodes", "ranks", "global batch", "per rank", "jobs", "runs"), left)
-    for cell in study.cells:
-        if cell.repeat == 1:
-            per_rank = f"{cell.global_batch / cell.ranks:g}"
-            numbers = (cell.nodes, cell.ranks, cell.global_batch, per_rank, study.repeats)
-            table.add_row(cell.mode, cell.variant, *map(str, numbers), _runs(cell))
-    return table
+    rows = [
+        (
+            *(cell.mode, cell.variant, str(cell.nodes), str(cell.ranks), str(cell.global_batch)),
+            *(f"{cell.global_batch / cell.ranks:g}", str(study.repeats), _runs(cell)),
+        )
+        for cell in study.cells
+        if cell.repeat == 1
+    ]
+    headings = ("mode", "variant", "nodes", "ranks", "global batch", "per rank", "jobs", "runs")
+    return table(headings, rows, left=("mode", "variant", "runs"))
 
 
 def _runs(cell: Cell) -> str:
@@ -58,11 +41,15 @@ def _runs(cell: Cell) -> str:
 
 def status_table(states: States) -> Table:
     """One line a cell."""
-    table = _table(("cell", "state", "jobs", "reason"), ("cell", "state", "jobs", "reason"))
-    for status in states.cells:
-        colour = _COLOURS.get(status.state, "red")
-        table.add_row(status.cell.name, Text(status.state, style=colour), " ".join(status.job_ids), status.reason)
-    return table
+    headings = ("cell", "state", "jobs", "reason")
+    rows = [
+        (
+            *(status.cell.name, Text(status.state, style=_COLOURS.get(status.state, "red"))),
+            *(" ".join(status.job_ids), status.reason),
+        )
+        for status in states.cells
+    ]
+    return table(headings, rows, left=headings, unbroken=("cell",))
 
 
 def totals(states: States) -> str:
@@ -95,13 +82,16 @@ def status_json(states: States) -> str:
 def results_table(results: Iterable[CellResult]) -> Table:
     """The columns that most studies have."""
     headings = ("cell", "state", "node-hours", "batch", "step ms", "samples/s", "metric", "to target s", "reason")
-    table = _table(headings, ("cell", "state", "reason"))
-    for one in results:
-        step = "" if one.step_s is None else f"{one.step_s * 1e3:.4g}"
-        value = "" if one.value is None else f"{one.metric} {one.value:.4f}"
-        numbers = (_number(one.node_hours), str(one.global_batch or ""), step, _number(one.samples_per_s), value)
-        table.add_row(one.cell, one.state, *numbers, _number(one.reached_wall_s), one.reason)
-    return table
+    return table(headings, map(_result_row, results), left=("cell", "state", "reason"), unbroken=("cell",))
+
+
+def _result_row(one: CellResult) -> tuple[str, ...]:
+    value = "" if one.value is None else f"{one.metric} {one.value:.4f}"
+    step_ms = None if one.step_s is None else 1e3 * one.step_s
+    return (
+        *(one.cell, one.state, _number(one.node_hours), str(one.global_batch or ""), _number(step_ms)),
+        *(_number(one.samples_per_s), value, _number(one.reached_wall_s), one.reason),
+    )
 
 
 def _number(value: float | None) -> str:

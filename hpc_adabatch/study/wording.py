@@ -5,30 +5,11 @@ Not here: what is written (tables.py, findings.py).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from statistics import median
 
+from ..terminal import count, number
 from .scaling.statistics import Interval
-
-DIGITS = 3
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, no exponent between 0.0001 and a million millions; nothing for None."""
-    if value is None:
-        return ""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    places = DIGITS - 1 - math.floor(math.log10(abs(value)))
-    if not -12 < places < 8:
-        return f"{value:.{DIGITS - 1}e}"
-    return f"{round(value, places):,.{max(0, places)}f}"
-
-
-def count(value: int | None) -> str:
-    """Every digit, by thousands."""
-    return "" if value is None else f"{value:,}"
 
 
 def nodes_in_words(nodes: int) -> str:

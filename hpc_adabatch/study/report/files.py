@@ -9,12 +9,12 @@ Not here: what it says (sections.py, findings.py), finding the results (collect.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...errors import InputError
+from ...files import synced
 from ..results import CellResult, to_csv
 from .canvas import render
 from .findings import Finding, summary
@@ -90,10 +90,8 @@ def report_text(title: str, about: Mapping[str, str], said: Sequence[Finding], p
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
+    with synced(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _put_in_place(new: Path, place: Path, old: Path) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from ...terminal import count, number
 from ..results import CellResult
 from ..scaling.statistics import LEAST_JOBS, mean
-from ..wording import count, interval, listed, nodes_in_words, number
+from ..wording import interval, listed, nodes_in_words
 from .lines import Line, Point, Split, against_fixed, efficiency_factor, rate, speed_up, split, time_to_target
 from .tables import PART_NAMES, parts_of_step, states
 

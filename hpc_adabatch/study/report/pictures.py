@@ -17,8 +17,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ...terminal import count
 from ..scaling.statistics import Interval, mean
-from ..wording import count, nodes_in_words
+from ..wording import nodes_in_words
 from .canvas import COLOURS, IDEAL, MARKERS, legend, shown, title
 from .history import History
 from .lines import (

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from ...terminal import count, number
 from ..results import STATES, CellResult
 from ..scaling.statistics import Interval, mean
-from ..wording import count, interval, jobs_spread, number
+from ..wording import interval, jobs_spread
 from .history import History
 from .lines import (
     Line,

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from ...batches.micro_batch import passes_and_micro_batch
 from ...errors import require
-from ..wording import number
+from ...terminal import number
 from .network import Network
 from .target import Cost, Grid, Stretch, cheapest, costs, doublings, finite, soonest
 

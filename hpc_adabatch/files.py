@@ -1,0 +1,95 @@
+"""Files that a crash or a full disk never leaves by half.
+
+synced(path)    write -> fsync
+whole(path)     write .NAME.tmp -> fsync -> rename to NAME -> fsync of the folder
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from .errors import InputError
+
+
+@contextmanager
+def synced(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
+    """Opens a file whose content is on the disk when the block ends.
+
+    Args:
+        path: the file.
+        mode: how to open it; binary.
+    """
+    with path.open(mode) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def whole(path: Path, *, previous: Path | None = None, concurrent: bool = False) -> Iterator[IO[bytes]]:
+    """Opens a file that takes the place of ``path`` when the block ends; where the block fails, the old one stays.
+
+    Args:
+        path: the file.
+        previous: where to keep the old file; None to drop it.
+        concurrent: True where several processes may write the file at once: each then has a temporary file of its own,
+            which stays behind when the process is killed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp" if concurrent else f".{path.name}.tmp")
+    try:
+        with synced(temporary) as file:
+            yield file
+        # A kill between these two renames leaves the old file under its other name.
+        if previous is not None and path.exists():
+            os.replace(path, previous)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes JSON, indented by 2: the file is there complete, or as it was before.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(content, indent=2, allow_nan=False)
+    with whole(path) as file:
+        file.write(f"{text}\n".encode())
+
+
+def sync_folder(path: Path) -> None:
+    """Sees that the folder's names are on the disk: those of files that were made, renamed or removed in it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_writable(folder: Path, *, given: Path, allowed: str, example: str) -> None:
+    """Makes the folder where it is missing, and sees that files can be written there.
+
+    Args:
+        folder: the folder.
+        given: the path that the user gave with --out.
+        allowed: what --out may be, in words.
+        example: a flag that would do.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError("out", f"{given} ({reason})", allowed, example) from error
