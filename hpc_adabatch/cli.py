@@ -142,8 +142,8 @@ def plan(arguments: list[str]) -> int:
     """Prints what a recipe will do."""
     from .command_line import parse_recipe
     from .run.preview import preview
-    from .run.progress import Display
     from .study.ahead import plan_ahead
+    from .terminal import display
 
     recipe, given, _ = parse_recipe("plan", arguments, PlanFlags)
     flags = PlanFlags(**{name: given[name] for name in PlanFlags.__dataclass_fields__})
@@ -151,7 +151,7 @@ def plan(arguments: list[str]) -> int:
         preview(recipe, flags.ranks, measure=flags.measure)
         return 0
     for part in plan_ahead(recipe, flags.ranks, flags):
-        Display(True).console.print(part)
+        display(part)
     return 0
 
 
@@ -202,7 +202,7 @@ def noise(arguments: list[str]) -> int:
     """Measures the noise of a model's gradient, and says which batch it suggests."""
     from .command_line import parse_recipe
     from .run.noise import NoiseFlags, report_noise
-    from .run.progress import Display
+    from .terminal import display
 
     recipe, given, _ = parse_recipe("noise", arguments, NoiseFlags)
     flags = NoiseFlags(**{name: given[name] for name in NoiseFlags.__dataclass_fields__})
@@ -211,7 +211,7 @@ def noise(arguments: list[str]) -> int:
         parts = report_noise(recipe, flags, cluster)
         if cluster.leads:
             for part in parts:
-                Display(True).console.print(part)
+                display(part)
         return 0
 
     return on_all_ranks(run)
@@ -219,15 +219,15 @@ def noise(arguments: list[str]) -> int:
 
 def report(arguments: list[str]) -> int:
     """Prints the table of a finished run."""
-    from .run.progress import Display
     from .run.result import report as parts
+    from .terminal import display
 
     require(len(arguments) == 1, "RUN", " ".join(arguments) or "nothing", "one folder", "adabatch report runs/NAME")
     if arguments[0] in ("-h", "--help"):
         print("usage: adabatch report RUN\n\nRUN is the folder of a finished run.")
         return 0
     for part in parts(Path(arguments[0])):
-        Display(True).console.print(part)
+        display(part)
     return 0
 
 

@@ -40,7 +40,7 @@ import torch
 from ..cluster import Cluster
 from ..errors import require
 from ..recipe import Recipe
-from ..run.progress import Display
+from ..run.progress import ProgressDisplay as Display
 from .messages import measure_messages
 from .report import check_writable, show_messages, show_steps, write
 from .steps import RecipeSteps

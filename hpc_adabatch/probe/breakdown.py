@@ -30,9 +30,9 @@ import torch
 from ..batches.micro_batch import passes_and_micro_batch
 from ..cluster import Cluster, SingleProcess
 from ..errors import require
+from ..files import make_writable
 from ..recipe import Recipe
-from ..run.folder import make_writable
-from ..run.progress import Display
+from ..run.progress import ProgressDisplay as Display
 from .report import write
 from .steps import FixedSteps, RecipeSteps
 from .timing import Timer, Times, Work

@@ -16,7 +16,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ..errors import require
-from ..run.folder import make_writable
+from ..files import make_writable
 from .messages import Messages
 from .steps import Steps
 from .timing import Times

@@ -1,7 +1,4 @@
-"""From a recipe to what trains: data on every rank, a network with its weights, and its forward pass.
-
-Not here: recipes (recipe.py), training (adaptive.py).
-"""
+"""What a recipe is trained with: data on every rank, a network with its weights, and its forward pass."""
 
 from __future__ import annotations
 
@@ -13,14 +10,14 @@ from ..errors import InputError
 from ..recipe import Recipe
 from ..tasks import TaskData
 
-REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def load_data(recipe: Recipe, cluster: Cluster) -> TaskData:
-    """The task's data, fetched by one rank a node, read by all.
+    """Returns the task's data, fetched by one rank of each node and read by all.
 
     Raises:
-        InputError: it is missing or damaged; the same on every rank.
+        InputError: The data is missing or damaged; every rank raises the same error.
     """
     with cluster.together():
         if cluster.local_rank == 0:
@@ -31,10 +28,10 @@ def load_data(recipe: Recipe, cluster: Cluster) -> TaskData:
 
 
 def build_model(recipe: Recipe, data: TaskData, device: torch.device) -> nn.Module:
-    """The network with fresh weights, which takes the task's samples.
+    """Returns the recipe's network with fresh weights.
 
     Raises:
-        InputError: there is no such network, or it does not take them.
+        InputError: There is no such network, or it does not take samples of the task's shape.
     """
     torch.manual_seed(recipe.options.seed)
     model = recipe.task.model(recipe.model_name, data).to(device)
@@ -49,23 +46,23 @@ def build_model(recipe: Recipe, data: TaskData, device: torch.device) -> nn.Modu
 
 
 def loss_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler | None:
-    """What scales losses in float16, where small gradients would vanish; None in other precisions."""
+    """Returns the scaler of losses in float16, where small gradients would vanish; None in other precisions."""
     return torch.amp.GradScaler(device.type) if recipe.options.precision == "float16" else None
 
 
 class Forward:
-    """Applies a model in the precision and memory layout of a recipe; the outputs are float32 at least.
+    """A forward pass in the precision and memory layout of a recipe, whose outputs are float32 at least.
 
     Args:
-        model: to apply.
-        recipe: whose options say how.
-        device: where the model is.
+        model: The network.
+        recipe: The recipe, whose options give precision and memory layout.
+        device: The device of the network.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, device: torch.device) -> None:
         self._model, self._device = model, device
         self._channels_last = recipe.options.channels_last
-        self._reduced = REDUCED.get(recipe.options.precision)
+        self._reduced = _REDUCED.get(recipe.options.precision)
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
         if self._channels_last and inputs.ndim == 4:

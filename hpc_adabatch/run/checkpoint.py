@@ -1,16 +1,13 @@
 """The state of a run on disk, whole or not at all.
 
-    write last.tmp -> fsync -> last.pt becomes previous.pt -> last.tmp becomes last.pt -> fsync of the folder
+    write a temporary file -> fsync -> last.pt becomes previous.pt -> the file becomes last.pt -> fsync of the folder
 
 A kill between any two of these leaves at least one complete checkpoint.
-
-Not here: what the state is (adaptive.py, run.py).
 """
 
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +15,23 @@ import torch
 
 from ..cluster import Cluster
 from ..errors import InputError
+from ..files import whole
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Writes the state; call on rank 0 only."""
+    """Writes the state, and keeps the one before; called on rank 0 only."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary, last = folder / "last.tmp", folder / LAST
-    with temporary.open("wb") as file:
+    with whole(folder / LAST, previous=folder / PREVIOUS) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    if last.exists():
-        os.replace(last, folder / PREVIOUS)
-    os.replace(temporary, last)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def load(folder: Path, cluster: Cluster) -> dict[str, Any] | None:
-    """The newest complete state, read by rank 0 and sent to all; None when there is none.
+    """Returns the newest complete state, read by rank 0 and sent to all ranks; None when there is none.
 
     Raises:
-        InputError: there are checkpoints and none can be read.
+        InputError: There are checkpoints, and none of them can be read.
     """
     found = _read(folder) if cluster.leads else None
     content = cluster.tell(found)
@@ -56,7 +43,7 @@ def load(folder: Path, cluster: Cluster) -> dict[str, Any] | None:
 
 
 def exists(folder: Path) -> bool:
-    """Whether a run has saved here."""
+    """Reports whether a run has saved a checkpoint in the folder."""
     return any((folder / name).exists() for name in (LAST, PREVIOUS))
 
 

@@ -1,7 +1,4 @@
-"""The metric over the whole test set, every sample exactly once, on all ranks together.
-
-Not here: the metric itself (tasks/).
-"""
+"""Loss and metric over the whole test set, every sample exactly once, on all ranks together."""
 
 from __future__ import annotations
 
@@ -28,13 +25,16 @@ def evaluate(
     batch: int,
     workers: int = 0,
 ) -> dict[str, float]:
-    """Mean loss and metric of the test set.
+    """Returns the mean loss, the task's metric, and the number of samples, under ``loss``, its name and ``samples``.
 
     Args:
-        model: put into evaluation mode meanwhile.
-        forward: applies the model, with the precision of the run.
-        batch: test samples per pass of one rank.
-        workers: processes that read samples, where they are not in memory.
+        model: The network, put into evaluation mode meanwhile.
+        forward: The network's forward pass, in the precision of the run.
+        task: The task, whose metric is computed.
+        data: The data, whose test set is read.
+        cluster: The ranks, which share the test set.
+        batch: The test samples of one pass of one rank.
+        workers: The processes that read samples, where these are not in memory.
     """
     was_training = model.training
     model.eval()

@@ -1,24 +1,19 @@
-"""The folder of a run: whose it is, and what lies where.
-
-docs/run-folder.md describes the files.
-
-Not here: writing them (journal.py, checkpoint.py, result.py).
-"""
+"""The folder of a run, and the paths of its files, which docs/run-folder.md describes."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
-from ..errors import InputError, require
+from ..errors import require
+from ..files import make_writable
 from . import checkpoint
 
 
 class RunFolder:
-    """Paths of a run's files.
+    """The paths of a run's files.
 
     Args:
-        path: the folder.
+        path: The folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,10 +25,13 @@ class RunFolder:
         self.checkpoint = path / "checkpoint"
 
     def claim(self, *, resume: bool) -> None:
-        """Makes the folder and sees that it can be written; call on rank 0 only.
+        """Makes the folder and sees that it can be written; called on rank 0 only.
+
+        Args:
+            resume: True where the run that the folder may hold is to go on.
 
         Raises:
-            InputError: it cannot, or it holds another run.
+            InputError: The folder cannot be written, or it holds another run.
         """
         used = self.journal.exists() or checkpoint.exists(self.checkpoint)
         require(
@@ -44,18 +42,3 @@ class RunFolder:
             "--resume auto, to go on with that run",
         )
         make_writable(self.path, given=self.path, allowed="a folder that can be written", example="--out DIR")
-
-
-def make_writable(folder: Path, *, given: Path, allowed: str, example: str) -> None:
-    """Makes the folder where it is missing, and sees that files can be written there.
-
-    Raises:
-        InputError: they cannot; with what was given, what is allowed and what to type.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError("out", f"{given} ({reason})", allowed, example) from error

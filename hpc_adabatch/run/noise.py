@@ -1,21 +1,14 @@
-"""The noise of an existing model's gradient: whole, layer by layer, and the batch that it suggests.
-
-    measure    so many global batches, weights at rest -> variance and signal, unbiased -> noise scale with its interval
-    branches   from the same weights, one epoch's part at k times the batch and sqrt(k) times the learning rate, for
-               each k: the critical batch is the largest whose loss is not worse (Merrill et al. 2025,
-               https://arxiv.org/abs/2505.23971), a measurement where the noise scale is a model
+"""The noise of a model's gradient at rest: whole, layer by layer, and the batch that it suggests.
 
 At the noise scale a step makes half of the progress of a noiseless one, and a sample half of what it would in a small
 batch (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162, section 2.2).
-
-Not here: the estimates (gradients/), training with them (policies/).
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,35 +20,39 @@ from torch import nn
 from ..cluster import Cluster
 from ..errors import InputError, require
 from ..gradients import Estimate
-from ..learning_rate import LearningRate
 from ..policies import Fixed
 from ..recipe import Recipe
 from ..tasks import TaskData
-from ..training.adaptive import AdaptiveTraining
-from ..training.options import LoopOptions
+from ..terminal import count, table
+from ..training import AdaptiveTraining, LoopOptions
 from . import checkpoint
+from .branches import branch_batch, branch_table, train_branches
 from .build import Forward, build_model, load_data, loss_scaler
-from .evaluation import evaluate
 from .folder import RunFolder
+from .loop import train
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseFlags:
-    """What to measure."""
+    """Flags of ``adabatch noise``."""
 
     checkpoint: str | None = None
-    """Folder of the run whose weights to measure, or of its checkpoint; fresh weights when not given."""
+    """The folder of the run whose weights are measured, or of its checkpoint; fresh weights when not given."""
     steps: int = 50
-    """Global batches to measure."""
+    """The number of global batches to measure."""
     branches: tuple[int, ...] = ()
-    """Multiples k of the batch to train short branches with, as [1,2,4,8], for the critical batch."""
+    """The multiples k of the batch with which short branches are trained, as [1,2,4,8], for the critical batch."""
     branch_epochs: float = 1.0
-    """Length of a branch."""
+    """The epochs of a branch."""
     tolerance: float = 0.01
-    """Part by which a branch's test loss may lie above that of the first."""
+    """The part by which a branch's test loss may lie above that of the first branch."""
 
     def check(self) -> None:
-        """Raises InputError for a value out of range."""
+        """Sees that the values are in their ranges.
+
+        Raises:
+            InputError: A value is out of range.
+        """
         require(self.steps >= 2, "steps", self.steps, "2 or more", "--steps 50")
         good = list(self.branches) == sorted({k for k in self.branches if k >= 1})
         require(good, "branches", self.branches, "increasing multiples from 1 on", "--branches [1,2,4,8]")
@@ -65,19 +62,20 @@ class NoiseFlags:
 
 
 class Watch(Fixed):
-    """Measures, all batches with the same weight, and acts on nothing."""
+    """A rule that measures all batches with the same weight, and leaves the batch alone."""
 
     measures: ClassVar[bool] = True
 
     def window_samples(self, samples_per_epoch: int, start_batch: int) -> float:
+        """Returns infinity: no measurement is forgotten."""
         return math.inf
 
 
 def report_noise(recipe: Recipe, flags: NoiseFlags, cluster: Cluster) -> list[RenderableType]:
-    """Measures on all ranks; what to print, on every rank.
+    """Measures on all ranks. Returns what to print, on every rank.
 
     Raises:
-        InputError: data, model, sizes, flags or checkpoint cannot be used; the same on every rank.
+        InputError: Data, model, sizes, flags or checkpoint cannot be used; every rank raises the same error.
     """
     data = load_data(recipe, cluster)
     with cluster.together():
@@ -99,13 +97,14 @@ def report_noise(recipe: Recipe, flags: NoiseFlags, cluster: Cluster) -> list[Re
         *_advice(estimate, recipe.global_batch, flags.steps),
     ]
     if flags.branches:
-        losses = branches(recipe, data, model, state, flags, cluster)
-        parts += _branch_table(branch_batch(recipe, state), losses, flags.tolerance)
+        lengths = flags.branch_epochs
+        losses = train_branches(recipe, data, model, state, flags.branches, lengths, cluster)
+        parts += branch_table(branch_batch(recipe, state), losses, flags.tolerance)
     return parts
 
 
 def layers(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """The trained parameters of each module that has some of its own, by the module's name."""
+    """Returns the trained parameters of each module that has some of its own, by the module's name."""
     found = {
         name or "model": [p for p in module.parameters(recurse=False) if p.requires_grad]
         for name, module in model.named_modules()
@@ -116,7 +115,7 @@ def layers(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 def measure(
     recipe: Recipe, data: TaskData, model: nn.Module, steps: int, cluster: Cluster
 ) -> tuple[Estimate, dict[str, Estimate]]:
-    """The noise of so many global batches at these weights: of all parameters, and of each layer."""
+    """Returns the noise of so many global batches at these weights: of all parameters, and of each layer."""
     training = AdaptiveTraining(
         model,
         torch.optim.SGD(model.parameters(), lr=0.0),
@@ -129,13 +128,7 @@ def measure(
     )
     forward = Forward(model, recipe, cluster.device)
     model.train()
-    for epoch in range(steps):
-        for step in training.epoch(epoch):
-            for inputs, targets in step:
-                step.backward(recipe.task.loss(forward(inputs), targets))
-            step.update()
-            if training.steps == steps:
-                break
+    for _ in train(training, range(steps), lambda inputs, targets: recipe.task.loss(forward(inputs), targets)):
         if training.steps == steps:
             break
     estimate = training.measuring.estimate
@@ -144,61 +137,8 @@ def measure(
     return estimate, training.measuring.group_estimates()
 
 
-def branches(
-    recipe: Recipe, data: TaskData, model: nn.Module, state: dict[str, Any] | None, flags: NoiseFlags, cluster: Cluster
-) -> dict[int, float]:
-    """Test loss after training the same samples at each multiple of the batch.
-
-    All start from the same weights and momentum, at sqrt(k) times the batch's learning rate: those of the checkpoint
-    where there is one, else the recipe's.
-    """
-    losses = {}
-    for multiple in flags.branches:
-        batch = min(multiple * branch_batch(recipe, state), len(data.train))  # type: ignore[arg-type]
-        options = replace(recipe.options, global_batch=batch, max_global_batch=batch, min_global_batch=None)
-        branch = replace(recipe, options=options, policy=Fixed(), learning_rate=LearningRate())
-        network = copy.deepcopy(model)
-        optimizer = branch.optimizer.build(network)
-        saved = optimizer.state_dict() if state is None else state["optimizer"]
-        rates = [group["lr"] for group in saved["param_groups"]]
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * math.sqrt(multiple)  # AdaptiveTraining keeps it as the base, and sets it each step
-        training = AdaptiveTraining(
-            network,
-            optimizer,
-            branch.batches(data),
-            cluster=cluster,
-            scaler=loss_scaler(recipe, cluster.device),
-            options=LoopOptions(clip_norm=recipe.options.clip_norm),
-        )
-        if state is not None:
-            training.optimizer.load_state_dict(state["optimizer"])  # its momentum
-            if state["scaler"] is not None:
-                training.scaler.load_state_dict(state["scaler"])
-        forward = Forward(network, recipe, cluster.device)
-        wanted = flags.branch_epochs * training.plan.n_samples
-        network.train()
-        for epoch in range(math.ceil(flags.branch_epochs)):
-            for step in training.epoch(epoch):
-                for inputs, targets in step:
-                    step.backward(recipe.task.loss(forward(inputs), targets))
-                step.update()
-                if training.plan.samples_seen >= wanted:
-                    break
-        training.average_buffers()
-        size, workers = recipe.options.evaluation_batch, recipe.options.workers
-        scores = evaluate(network, forward, recipe.task, data, cluster, batch=size, workers=workers)
-        losses[multiple] = scores["loss"]
-    return losses
-
-
-def branch_batch(recipe: Recipe, state: dict[str, Any] | None) -> int:
-    """The batch of the first branch: the one the checkpoint had come to, else the recipe's."""
-    return recipe.global_batch if state is None else int(state["global_batch"])
-
-
 def _state(path: Path, cluster: Cluster) -> dict[str, Any]:
-    """What a run saved of its training."""
+    """Returns what a run saved of its training."""
     with cluster.together():
         folder = next((f for f in (RunFolder(path).checkpoint, path) if checkpoint.exists(f)), None)
         if folder is None:
@@ -220,9 +160,7 @@ def _load(model: nn.Module, state: dict[str, Any], path: str | None) -> None:
 
 
 def _table(estimate: Estimate, groups: dict[str, Estimate], sizes: dict[str, int]) -> Table:
-    table = Table()
-    for heading in ("layer", "parameters", "noise scale", "95 % interval", "part of variance", "part of signal"):
-        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    lines: list[list[str]] = []
     rows = {**groups, "all": estimate} if len(groups) > 1 else {"all": estimate}
     last = list(groups)[-1] if groups else None
     for name, found in rows.items():
@@ -230,10 +168,11 @@ def _table(estimate: Estimate, groups: dict[str, Estimate], sizes: dict[str, int
         cells = [f"{found.noise_scale:.4g}", f"{found.low:.4g} to {found.high:.4g}"]
         cells += [f"{found.variance / estimate.variance:.1%}"]
         cells += [f"{found.signal / estimate.signal:.1%}" if estimate.signal > 0 else "-"]
-        table.add_row(name, f"{parameters:,}", *cells)
+        lines.append([name, count(parameters), *cells])
         if name == last:
-            table.add_section()
-    return table
+            lines.append([])  # a line above the sum of all
+    headings = ("layer", "parameters", "noise scale", "95 % interval", "part of variance", "part of signal")
+    return table(headings, lines, left=("layer",))
 
 
 def _advice(estimate: Estimate, global_batch: int, steps: int) -> list[str]:
@@ -251,16 +190,3 @@ def _advice(estimate: Estimate, global_batch: int, steps: int) -> list[str]:
     part = 1 / (1 + global_batch / estimate.noise_scale) if estimate.noise_scale > 0 else 0.0
     lines.append(f"at {global_batch} a sample is worth {part:.0%} of what it is in the smallest batch")
     return lines
-
-
-def _branch_table(global_batch: int, losses: dict[int, float], tolerance: float) -> list[RenderableType]:
-    first = next(iter(losses.values()))
-    table = Table(title="branches from the same weights")
-    for heading in ("k", "batch", "learning rate", "test loss", "within tolerance"):
-        table.add_column(heading, justify="right")
-    good = {k: math.isfinite(loss) and loss <= first * (1 + tolerance) for k, loss in losses.items()}
-    for k, loss in losses.items():
-        table.add_row(str(k), str(k * global_batch), f"x{math.sqrt(k):.3g}", f"{loss:.4f}", "yes" if good[k] else "no")
-    critical = max((k for k in losses if all(good[j] for j in losses if j <= k)), default=next(iter(losses)))
-    more = " or more" if critical == max(losses) else ""
-    return [table, f"critical batch by branches: {critical * global_batch}{more}, at a tolerance of {tolerance:.1%}"]

@@ -1,9 +1,7 @@
-"""What a recipe will do, before it does it: epochs, batches, passes, learning rates, updates, memory, hours.
+"""A recipe foretold: its batches, passes, learning rates, updates, memory and hours.
 
-The plan, the rule and the schedule are those of the run; only the gradients are missing. So it is exact for rules that
-follow the clock, and impossible for rules that follow the gradients.
-
-Not here: training (adaptive.py).
+The plan, the rule and the schedule are those of the run; only the gradients are missing. So a forecast is exact for
+rules that follow the clock, and impossible for rules that follow the gradients.
 """
 
 from __future__ import annotations
@@ -14,8 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from ..batches.micro_batch import passes_and_micro_batch
 from ..cluster import SingleProcess
@@ -24,27 +20,37 @@ from ..learning_rate import Course
 from ..policies import Progress
 from ..recipe import Recipe
 from ..tasks import TaskData
+from ..terminal import display, table
 from ..training.coordinator import Coordinator
 
-BYTES_PER_PARAMETER = 3 * 4  # weight, gradient and momentum in float32
+BYTES_PER_PARAMETER = 3 * 4
+"""The bytes of weight, gradient and momentum in float32."""
 
 
 @dataclass
 class Phase:
-    """A stretch of training with one batch."""
+    """A stretch of training with one global batch."""
 
     epoch: float
+    """The epoch in which it begins."""
     global_batch: int
+    """The samples of a step, over all ranks."""
     passes: int
+    """The passes of the fullest rank in a step."""
     micro_batch: int
+    """The samples of such a pass."""
     first_rate: float
+    """The learning rate of its first step."""
     last_rate: float
+    """The learning rate of its last step."""
     weight_decay: float
+    """The weight decay of its first step."""
     updates: int = 0
+    """The steps in it."""
 
 
 def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
-    """The run's stretches in order."""
+    """Yields the stretches of a run in order."""
     batches = recipe.batches(data)
     course = Course(recipe.schedule, batches.plan.n_samples, batches.global_batch)
     plan, global_batch, factor = batches.plan, batches.global_batch, 1.0
@@ -87,19 +93,23 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
 
 
 def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
-    """Prints the plan of a recipe for this many ranks.
+    """Prints the plan of a recipe.
+
+    Args:
+        recipe: The recipe.
+        n_ranks: The ranks that will train.
+        measure: True to time passes here, for hours and memory.
 
     Raises:
-        InputError: the recipe does not fit its data, or the number of ranks is not positive.
+        InputError: The recipe does not fit its data, or the number of ranks is not positive.
     """
     require(n_ranks >= 1, "ranks", n_ranks, "1 or more", "--ranks 4")
-    console = Console(soft_wrap=True, highlight=False)
     recipe.task.fetch()
     data = recipe.task.load()
     recipe.batches(data).check_ranks(n_ranks)
     model = recipe.task.model(recipe.model_name, data)
     if not recipe.policy.foreseeable:
-        console.print(f"{recipe.chosen['policy']} follows the gradients: its batches cannot be known before the run")
+        display(f"{recipe.chosen['policy']} follows the gradients: its batches cannot be known before the run")
         return
     rows = list(phases(recipe, data, n_ranks))
     seconds = (
@@ -122,29 +132,24 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
         columns["weight\ndecay"] = lambda row: f"{row.weight_decay:.4g}"
     if measure:
         columns["hours"] = lambda row: f"{hours(row):.3f}"
-    table = Table()
-    for heading in columns:
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(*(cell(row) for cell in columns.values()))
-    console.print(table)
+    display(table(columns, ([cell(row) for cell in columns.values()] for row in rows)))
     n_samples, updates = recipe.batches(data).plan.n_samples, sum(row.updates for row in rows)
     fixed = -(-n_samples // recipe.global_batch) * recipe.options.epochs
     parameters = sum(parameter.numel() for parameter in model.parameters())
     instead = f"{fixed} with the batch fixed at {recipe.global_batch}"
-    console.print(f"{updates} updates over {recipe.options.epochs} epochs of {n_samples} samples; {instead}")
+    display(f"{updates} updates over {recipe.options.epochs} epochs of {n_samples} samples; {instead}")
     megabytes = parameters * BYTES_PER_PARAMETER / 1e6
-    console.print(f"{parameters:,} parameters: {megabytes:.0f} MB of weights, gradients and momentum on each rank")
+    display(f"{parameters:,} parameters: {megabytes:.0f} MB of weights, gradients and momentum on each rank")
     if measure:
         total = f"{sum(map(hours, rows)):.3f} hours of passes as measured here"
-        console.print(f"{total}; communication, data and evaluation come on top")
-        console.print(f"{_peak_bytes() / 1e6:.0f} MB at most in this process, with the largest micro-batch")
+        display(f"{total}; communication, data and evaluation come on top")
+        display(f"{_peak_bytes() / 1e6:.0f} MB at most in this process, with the largest micro-batch")
     else:
-        console.print("--measure true times the passes here, for hours and memory")
+        display("--measure true times the passes here, for hours and memory")
 
 
 def seconds_per_pass(recipe: Recipe, model: torch.nn.Module, data: TaskData, micro_batch: int) -> float:
-    """The quickest of three passes of this size."""
+    """Returns the seconds of the quickest of three passes of this size."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
     inputs, targets = (tensor.to(device) for tensor in data.example(micro_batch))

@@ -1,11 +1,7 @@
-"""What a person sees of a run: a bar in a terminal, plain lines in a log file; on rank 0 only.
-
-Not here: what tools read (journal.py).
-"""
+"""The progress of a run for the person who watches: a bar in a terminal, plain lines in a log file; on rank 0 only."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,41 +9,38 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..terminal import console as standard_output
+
 SECONDS_BETWEEN_LINES = 30.0
-WIDTH = 110  # of tables in log files
 
 
-class Display:
-    """Rank 0's voice; silent on the others.
+class ProgressDisplay:
+    """A display of epochs and steps, silent on ranks that do not speak.
 
     Args:
-        speaks: whether this rank prints.
-        console: where; the standard output when not given.
+        speaks: True on the rank that prints.
+        console: The console to print to; the standard output when not given.
     """
 
     def __init__(self, speaks: bool, console: Console | None = None) -> None:
         self.speaks = speaks
-        # mpirun gives each rank a terminal as standard output, whatever its own output is, but not as standard error
-        terminal = sys.stdout.isatty() and sys.stderr.isatty()
-        self.console = console or Console(soft_wrap=True, highlight=False, force_terminal=terminal, file=sys.stdout)
-        if console is None and not terminal:
-            self.console.width = WIDTH
+        self.console = console or standard_output()
         self._bar: Progress | None = None
         self._title = ""
         self._total = self._done = 0
-        self._line_s = self._started_s = 0.0
+        self._line_s = 0.0
 
     def line(self, text: str) -> None:
-        """One line, at once."""
+        """Prints one line, at once."""
         if self.speaks:
             self.console.print(text, markup=False)
             self.console.file.flush()
 
     @contextmanager
     def epoch(self, title: str, done: int, total: int) -> Iterator[None]:
-        """Shows the samples of one epoch; ``done`` of ``total`` lie behind already."""
+        """Shows the samples of one epoch, of which ``done`` of ``total`` lie behind already."""
         self._title, self._done, self._total = title, done, total
-        self._line_s = self._started_s = time.monotonic()
+        self._line_s = time.monotonic()
         if not (self.speaks and self.console.is_terminal):
             yield
             return
@@ -63,7 +56,7 @@ class Display:
         self._bar = None
 
     def step(self, samples: int, loss: float, global_batch: int) -> None:
-        """One step of the epoch is done."""
+        """Takes note of a step of the epoch."""
         self._done += samples
         if not self.speaks:
             return

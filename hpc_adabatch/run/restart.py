@@ -1,9 +1,8 @@
 """The state of all ranks at a step boundary, and going on from it.
 
-Shared by all ranks: weights, optimizer, plan, batch, decisions (``AdaptiveTraining.state_dict``). Each rank's own: the
-generators that dropout draws from and, inside an epoch, the running statistics of normalisation layers.
-
-Not here: files (checkpoint.py), when to save (run.py).
+shared by all ranks    weights, optimizer, plan, batch, decisions (AdaptiveTraining.state_dict)
+of each rank           the generators that dropout draws from; inside an epoch, the running statistics of
+                       normalisation layers
 """
 
 from __future__ import annotations
@@ -15,13 +14,14 @@ import yaml
 
 from ..cluster import Cluster
 from ..errors import InputError
-from ..training.adaptive import AdaptiveTraining
+from ..training import AdaptiveTraining
 
-MAY_CHANGE = ("epochs", "workers", "evaluation_batch", "journal_every")  # between a checkpoint and its resumption
+MAY_CHANGE = ("epochs", "workers", "evaluation_batch", "journal_every")
+"""The fields of a recipe that may differ between a checkpoint and the run that goes on from it."""
 
 
 def collect(training: AdaptiveTraining, cluster: Cluster) -> dict[str, Any]:
-    """The state of all ranks, on every rank."""
+    """Returns the state of all ranks, on every rank."""
     own: dict[str, Any] = {"rng": torch.get_rng_state()}
     if cluster.device.type == "cuda":
         own["cuda_rng"] = torch.cuda.get_rng_state()
@@ -31,7 +31,7 @@ def collect(training: AdaptiveTraining, cluster: Cluster) -> dict[str, Any]:
 
 
 def restore(training: AdaptiveTraining, cluster: Cluster, state: dict[str, Any]) -> None:
-    """Goes on from ``collect``'s state, on any number of ranks: new ones keep the generators they have."""
+    """Goes on from the state that ``collect`` returned, on any number of ranks: new ones keep their generators."""
     training.load_state_dict(state["training"])
     if cluster.rank < len(state["ranks"]):
         own = state["ranks"][cluster.rank]
@@ -42,10 +42,14 @@ def restore(training: AdaptiveTraining, cluster: Cluster, state: dict[str, Any])
 
 
 def check_same(saved: str, now: str) -> None:
-    """Sees that a checkpoint belongs to this recipe; both are resolved recipes as YAML.
+    """Sees that a checkpoint belongs to this recipe.
+
+    Args:
+        saved: The resolved recipe of the checkpoint, as YAML.
+        now: The resolved recipe of this run, as YAML.
 
     Raises:
-        InputError: naming the first field that differs and must not.
+        InputError: A field differs that must not; the first one is named.
     """
     before, after = (_flatten(yaml.safe_load(text)) for text in (saved, now))
     for field in sorted(before.keys() | after.keys()):

@@ -1,7 +1,4 @@
-"""A whole run of a recipe: data, model, epochs, evaluation, checkpoints, result.
-
-Not here: one epoch (adaptive.py), one step (step.py), how recipes are read (command_line.py).
-"""
+"""A whole run of a recipe: data, model, epochs, evaluation, checkpoints, result."""
 
 from __future__ import annotations
 
@@ -12,33 +9,36 @@ import torch
 
 from ..cluster import Cluster, Watchdog
 from ..recipe import Recipe
-from ..training.adaptive import AdaptiveTraining
+from ..terminal import display
+from ..training import AdaptiveTraining
 from ..training.journal import Journal
 from ..training.signals import EXIT_CODES, StopFlag
 from . import checkpoint, restart
 from .build import Forward, build_model, load_data, loss_scaler
 from .evaluation import evaluate
 from .folder import RunFolder
-from .progress import Display
-from .result import report, write_picture, write_result
+from .loop import train
+from .picture import write_picture
+from .progress import ProgressDisplay
+from .result import report, write_result
 from .target import parse_target
 
 
 class Run:
-    """One run in its folder.
+    """A run in its folder.
 
     Args:
-        recipe: what to do.
-        resolved: the recipe as YAML, for the folder and for telling whether a checkpoint belongs to it.
-        folder: where everything goes.
-        resume: go on from the checkpoint in the folder, if there is one.
-        cluster: the ranks.
-        until: ``METRIC=VALUE``: the first evaluation as good as that ends the run; None for the whole recipe.
-        stop_flag: what tells this rank to stop.
-        watchdog: is told of all that moves.
+        recipe: The recipe.
+        resolved: The recipe as YAML, for the folder and for telling whether a checkpoint belongs to it.
+        folder: The folder of the run's files.
+        resume: True to go on from the checkpoint in the folder, if there is one.
+        cluster: The ranks.
+        until: ``METRIC=VALUE``: the first evaluation at least as good ends the run; None for the whole recipe.
+        stop_flag: The flag that tells this rank to stop.
+        watchdog: The watchdog, which is told of everything that moves.
 
     Raises:
-        InputError: data, model, sizes or folder cannot be used; the same on every rank.
+        InputError: Data, model, sizes or folder cannot be used; every rank raises the same error.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Run:
         self.stop_flag = stop_flag or StopFlag()
         self.watchdog = watchdog or Watchdog(None, cluster.rank)
         self.folder = RunFolder(folder)
-        self.display = Display(cluster.leads)
+        self.progress = ProgressDisplay(cluster.leads)
         with cluster.together():
             self.target = parse_target(until, recipe.task)
             if cluster.leads:
@@ -80,14 +80,14 @@ class Run:
             self._epoch(epoch)
         if training.stopped:
             go_on = f"--out {self.folder.path} --resume auto"
-            self.display.line(f"{training.stopped}: left after update {training.steps}; to go on: {go_on}")
+            self.progress.line(f"{training.stopped}: left after update {training.steps}; to go on: {go_on}")
             return EXIT_CODES[training.stopped]
         if self.cluster.leads and not self.folder.result.exists():
             self._finish()
         return 0
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The model's outputs, with the precision of the run."""
+        """Returns the model's outputs, in the precision of the run."""
         self.watchdog.beat()
         return self._forward(inputs)
 
@@ -100,14 +100,11 @@ class Run:
         batch_before, began = training.global_batch, time.monotonic()
         loss_sum, samples = 0.0, 0
         training.model.train()
-        with self.display.epoch(f"epoch {epoch + 1}", plan.cursor % plan.n_samples, plan.n_samples):
-            for step in training.epoch(epoch):
-                for inputs, targets in step:
-                    step.backward(task.loss(self.forward(inputs), targets))
-                step.update()
+        with self.progress.epoch(f"epoch {epoch + 1}", plan.cursor % plan.n_samples, plan.n_samples):
+            for step in train(training, [epoch], lambda inputs, targets: task.loss(self.forward(inputs), targets)):
                 self.watchdog.beat()
                 loss_sum, samples = loss_sum + step.loss * len(step.batch), samples + len(step.batch)
-                self.display.step(len(step.batch), step.loss, len(step.batch))
+                self.progress.step(len(step.batch), step.loss, len(step.batch))
         seconds = time.monotonic() - began
         self.training_s += seconds
         if not plan.epoch_finished:
@@ -118,7 +115,7 @@ class Run:
         scores = evaluate(training.model, self.forward, task, self.data, self.cluster, batch=batch, workers=workers)
         self.metric = scores[task.metric]
         training.record("evaluation", loss=scores["loss"], metric=self.metric, samples_per_s=samples / seconds)
-        self.display.line(
+        self.progress.line(
             f"epoch {epoch + 1:3d}  batch {batch_before:6d}  learning rate {training.last_rate:<8.4g}"
             f"  loss {loss_sum / samples:.4f}  test loss {scores['loss']:.4f}  test {task.metric} {self.metric:.4f}"
             f"  {samples / seconds:.0f} samples/s"
@@ -176,7 +173,7 @@ class Run:
             max_global_batch=training.batches.max_global_batch,
             **training.holding(),
         )
-        self.display.line(
+        self.progress.line(
             f"{recipe.name}: {recipe.chosen['task']}, {recipe.model_name}, {recipe.chosen['policy']} with "
             f"{recipe.chosen['optimizer']}; {cluster.size} rank(s) on {cluster.n_nodes} node(s), "
             f"{cluster.device.type}, {torch.get_num_threads()} thread(s) each; in {self.folder.path}"
@@ -204,14 +201,14 @@ class Run:
         self.metric, self.training_s = state["metric"], state["training_s"]
         over = self._reached or self.training.next_epoch >= self.recipe.options.epochs
         if over and self.folder.result.exists():
-            self.display.line(f"{self.folder.path} holds this run, complete")
+            self.progress.line(f"{self.folder.path} holds this run, complete")
             return True
         self.journal.go_back(state["journal_bytes"], state["elapsed_s"])
         if self.cluster.leads:
             self.folder.result.unlink(missing_ok=True)
             self.folder.config.write_text(self.resolved, encoding="utf-8")
         self.training.record("resume", world_size=self.cluster.size, **self.training.holding())
-        self.display.line(f"resumed {self.folder.path} after update {self.training.steps}")
+        self.progress.line(f"resumed {self.folder.path} after update {self.training.steps}")
         return True
 
     def _finish(self) -> None:
@@ -227,5 +224,4 @@ class Run:
             target=self.target,
         )
         write_picture(self.folder.picture, records)
-        for part in report(self.folder.path):
-            self.display.console.print(part)
+        display(*report(self.folder.path))

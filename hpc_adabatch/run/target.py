@@ -1,9 +1,4 @@
-"""Training until a metric is reached: what was wanted, and when it was there.
-
-    --until accuracy=0.92     ->  the first evaluation at or above 0.92 (perplexity: at or below) ends the run
-
-Not here: evaluations (evaluation.py), the file that tells of it (result.py).
-"""
+"""A metric to train to: ``--until accuracy=0.92`` ends the run at the first evaluation that is at least as good."""
 
 from __future__ import annotations
 
@@ -18,24 +13,27 @@ from ..training.journal import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A value of a task's metric."""
+    """A value of a task's metric that ends the run."""
 
     metric: str
+    """The name of the metric."""
     value: float
+    """The value to be reached."""
     larger_is_better: bool
+    """True for accuracy, False for perplexity."""
 
     def reached(self, value: float | None) -> bool:
-        """Whether a value of the metric is as good."""
+        """Reports whether a value of the metric is at least as good; None, before the first evaluation, is not."""
         if value is None:
             return False
         return value >= self.value if self.larger_is_better else value <= self.value
 
 
 def parse_target(text: str | None, task: Task) -> Target | None:
-    """Reads ``METRIC=VALUE``; None of None.
+    """Returns the target that ``METRIC=VALUE`` stands for; None where nothing was given.
 
     Raises:
-        InputError: it is not of this form, or the task has another metric.
+        InputError: The text is not of this form, or the task has another metric.
     """
     if text is None:
         return None
@@ -51,10 +49,11 @@ def parse_target(text: str | None, task: Task) -> Target | None:
 
 
 def first_reached(target: Target | None, records: list[Record]) -> dict[str, Any] | None:
-    """Where the journal's first evaluation as good as the target stands; None where there is none.
+    """Returns where the journal's first evaluation at least as good as the target stands; None where there is none.
 
     Returns:
-        metric, target, epoch (passes that were over), step (updates), samples, wall_s (seconds since the start).
+        ``metric``, ``target``, ``epoch`` (passes that were over), ``step`` (updates), ``samples``, and ``wall_s``
+        (seconds since the start).
     """
     for record in records:
         if target is not None and record["kind"] == "evaluation" and target.reached(record["metric"]):

@@ -9,8 +9,8 @@ import pytest
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
+from hpc_adabatch.run.growth import growth
 from hpc_adabatch.run.preview import phases, preview
-from hpc_adabatch.run.result import growth
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 

@@ -11,7 +11,9 @@ from rich.console import Console
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run.result import growth, report, write_picture, write_result
+from hpc_adabatch.run.growth import growth
+from hpc_adabatch.run.picture import write_picture
+from hpc_adabatch.run.result import report, write_result
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 
