@@ -1,7 +1,4 @@
-"""A run as it is written down: what to learn, with which rule, optimizer and schedule.
-
-Not here: files and flags (command_line.py), carrying it out (run/run.py).
-"""
+"""A run as it is written down: its task, rule for the batch, optimizer and schedule."""
 
 from __future__ import annotations
 
@@ -19,30 +16,30 @@ from .training.options import LoopOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Options(LoopOptions):
-    """Size, length and loop of the run."""
+    """Options of a run: its size and length, and those of the loop."""
 
     global_batch: int | None = None
-    """Samples per optimizer step over all ranks, at the start; a schedule brings its own."""
+    """The samples of an optimizer step over all ranks, at the start; a schedule brings its own."""
     max_global_batch: int | None = None
-    """The largest it may become; the whole training set when not given."""
+    """The largest global batch allowed; the whole training set when not given."""
     min_global_batch: int | None = None
-    """The smallest that rules which measure may shrink it to; global_batch when not given."""
+    """The smallest global batch to which rules that measure may shrink; global_batch when not given."""
     max_micro_batch: int | None = None
-    """The most samples one rank passes through its device at once; global_batch when not given."""
+    """The most samples that one rank passes through its device at once; global_batch when not given."""
     epochs: int = 10
-    """Passes over the training set."""
+    """The number of passes over the training set."""
     seed: int = 0
-    """Of weights, order of samples, and augmentation."""
+    """The seed of weights, order of samples, and augmentation."""
     model: str | None = None
-    """Network by name; the task's own when not given."""
+    """The network by name; the task's own when not given."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of activations, by autocast; weights and statistics stay float32. float16 scales the loss."""
+    """The precision of activations, by autocast; weights and statistics stay float32. float16 scales the loss."""
     channels_last: bool = False
-    """Memory layout of activations; weights stay contiguous, because Horovod takes no others."""
+    """True for the memory layout channels last, of activations only: Horovod takes no other weights than contiguous."""
     workers: int = 0
-    """Processes that read samples ahead, per rank, when they are not in memory."""
+    """The processes of each rank that read samples ahead, when these are not in memory."""
     evaluation_batch: int = 500
-    """Test samples per pass of one rank."""
+    """The test samples of one pass of one rank."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,17 +55,22 @@ class Options(LoopOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A run, checked as far as it can be without its data."""
+    """A recipe, checked as far as it can be without its data."""
 
     name: str
-    """Of the run, for people."""
+    """The name of the run, for people."""
     chosen: dict[str, str]
-    """Names of task, policy and optimizer, as in the recipe."""
+    """The names of task, policy and optimizer, as in the recipe."""
     task: Task
+    """The data, its networks, loss and metric."""
     policy: Policy
+    """The rule for the global batch."""
     optimizer: OptimizerOptions
+    """The optimizer with its options."""
     learning_rate: LearningRate
+    """The schedule over the base learning rate, as the recipe gives it."""
     options: Options
+    """The size and length of the run, and the options of its loop."""
 
     def __post_init__(self) -> None:
         given, own = self.options.global_batch, self.policy.initial_batch
@@ -92,27 +94,27 @@ class Recipe:
 
     @property
     def global_batch(self) -> int:
-        """Samples per step at the start."""
+        """Returns the samples of a step at the start."""
         batch = self.options.global_batch or self.policy.initial_batch
         assert batch is not None  # checked at construction
         return batch
 
     @property
     def model_name(self) -> str:
-        """Network by name."""
+        """Returns the name of the network."""
         return self.options.model or self.task.default_model
 
     @property
     def schedule(self) -> LearningRate:
-        """The learning-rate schedule, ending with the run where the recipe does not say when."""
+        """Returns the learning-rate schedule, which ends with the run where the recipe does not say when."""
         rule = self.learning_rate
         return rule if rule.epochs is not None else replace(rule, epochs=float(self.options.epochs))
 
     def batches(self, data: TaskData) -> AdaptiveBatches:
-        """The task's training set with the recipe's batch.
+        """Returns the task's training set with the recipe's batch.
 
         Raises:
-            InputError: the sizes do not fit the data, or the schedule does not fit the epochs.
+            InputError: The sizes do not fit the data, or the schedule does not fit the epochs.
         """
         batches = AdaptiveBatches(
             data.train,

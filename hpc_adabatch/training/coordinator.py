@@ -10,15 +10,7 @@
     pace of measuring          it comes from rank 0's clock
     variance, signal           AdaScale's learning rate; NCCL does not promise equal sums on all ranks
 
-What an announcement takes, until the slowest rank has it (``benchmarks/decision_latency.py``; medians and quartiles in
-microseconds on 2 cores of an AMD EPYC, which 4 and 8 ranks share; a cluster gives each rank a core of its own):
-
-    ranks   MPI                  Horovod's broadcast
-    2          6 (5 to 11)       1076 (1071 to 3998)      Gloo: 1104 (1056 to 1455)
-    4         19 (9 to 32)       1084 (1064 to 1134)
-    8        110 (90 to 124)     2123 (1136 to 2206)
-
-Not here: the rules (policies/), what the learning rate makes of it (learning_rate/).
+An announcement takes microseconds by MPI, a cycle of Horovod's without (docs/results/decision-latency.md).
 """
 
 from __future__ import annotations
@@ -36,28 +28,28 @@ UNKNOWN = (math.nan, math.nan)
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What every rank does from a cursor on."""
+    """A decision of rank 0, which holds on every rank from a cursor on."""
 
     global_batch: int
-    """Samples per optimizer step, over all ranks."""
+    """The samples of an optimizer step, over all ranks."""
     learning_rate_factor: float
-    """Multiplies the scheduled learning rate."""
+    """The factor of the scheduled learning rate."""
     samples_seen: int
-    """The cursor: samples trained on when it takes effect."""
+    """The cursor at which it takes effect: the samples trained on until then."""
     pace: int | None = None
     """Steps from one measurement to the next; None: the last decision's, and its noise."""
     noise: tuple[float, float] | None = None
-    """Variance and signal as AdaScale takes them; None until they are known."""
+    """The variance and signal for AdaScale; None until they are known."""
     reason: str = ""
-    """For people; on rank 0 only."""
+    """The reason, for people; on rank 0 only."""
 
 
 class Coordinator:
-    """Asks the policy on rank 0 and makes its answer known.
+    """A coordinator that asks the policy on rank 0 and makes its answer known to all ranks.
 
     Args:
-        cluster: the ranks.
-        policy: the rule; its state matters on rank 0 only.
+        cluster: The ranks.
+        policy: The rule, whose state matters on rank 0 only.
     """
 
     def __init__(self, cluster: Cluster, policy: Policy) -> None:
@@ -67,18 +59,18 @@ class Coordinator:
         self._measurements = 0
 
     def start(self, progress: Progress) -> None:
-        """Takes the initial batch as decided."""
+        """Takes the initial batch as decided, unless the rule wants another before any step."""
         self._phase, self._measurements = self.policy.first_phase(progress), progress.measurements
 
     def decide(self, progress: Progress, *, pace: int = 1) -> Decision | None:
-        """The decision that holds from here on; None when there is nothing to say at this point.
+        """Returns the decision that holds from here on; None when there is nothing to say at this point.
 
         Args:
-            progress: where training stands.
-            pace: steps between measurements that rank 0 can afford.
+            progress: Where training stands.
+            pace: The steps from one measurement to the next that rank 0 can afford.
 
         Raises:
-            RuntimeError: this rank stands at another sample than rank 0.
+            RuntimeError: This rank stands at another sample than rank 0.
         """
         phase = self.policy.phase(progress)
         if (phase, progress.measurements) == (self._phase, self._measurements):
@@ -135,9 +127,11 @@ class Coordinator:
         )
 
     def state_dict(self) -> dict[str, Any]:
+        """Returns the phase, and what the rule remembers."""
         return {"phase": self._phase, "measurements": self._measurements, "policy": self.policy.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up what ``state_dict`` returned."""
         self._phase, self._measurements = state["phase"], state["measurements"]
         self.policy.load_state_dict(state["policy"])
 

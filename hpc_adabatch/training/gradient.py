@@ -40,31 +40,36 @@ class NoScaler:
     """A stand-in for ``torch.amp.GradScaler`` that leaves losses as they are."""
 
     def is_enabled(self) -> bool:
+        """Returns False."""
         return False
 
     def get_scale(self) -> float:
+        """Returns 1."""
         return 1.0
 
     def get_backoff_factor(self) -> float:
+        """Returns 1."""
         return 1.0
 
     def scale(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Returns the outputs as they are."""
         return outputs
 
     def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
-        pass
+        """Leaves the gradients as they are."""
 
     def step(self, optimizer: torch.optim.Optimizer) -> object:
+        """Takes the optimizer's step."""
         return optimizer.step()
 
     def update(self, new_scale: float | None = None) -> None:
-        pass
+        """Leaves the scale at 1."""
 
     def state_dict(self) -> None:
-        return None
+        """Returns None, as there is nothing to remember."""
 
     def load_state_dict(self, state: object) -> None:
-        pass
+        """Takes up nothing."""
 
 
 class Gradient:

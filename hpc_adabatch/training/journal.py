@@ -1,9 +1,4 @@
-"""Every statistic and decision of a run, one JSON object a line.
-
-docs/run-folder.md describes the format for other tools.
-
-Not here: what is worth writing (adaptive.py, run.py).
-"""
+"""The journal of a run: every statistic and decision, one JSON object a line, as docs/run-folder.md describes it."""
 
 from __future__ import annotations
 
@@ -17,9 +12,10 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """Appends records to ``path``; None for ranks that do not write.
+    """A journal to which records are appended, each of which reaches the operating system at once.
 
-    Each line reaches the operating system when it is written, so a killed run keeps its journal.
+    Args:
+        path: The file; None on ranks that do not write.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -27,11 +23,11 @@ class Journal:
         self._began_s = time.monotonic()
 
     def elapsed_s(self) -> float:
-        """Seconds of this run, earlier parts of a resumed one counted in."""
+        """Returns the seconds of this run, earlier parts of a resumed one included."""
         return time.monotonic() - self._began_s
 
     def record(self, kind: str, *, step: int, cursor: int, epoch: int, **fields: Any) -> None:
-        """One line. Numbers that are not finite become null: JSON has none."""
+        """Appends a line. Numbers that are not finite become null: JSON has none."""
         if self.path is None:
             return
         line = {"kind": kind, "step": step, "cursor": cursor, "epoch": epoch, "time_s": round(self.elapsed_s(), 4)}
@@ -40,15 +36,20 @@ class Journal:
             file.write(json.dumps(line, allow_nan=False) + "\n")
 
     def read(self) -> list[Record]:
-        """All records so far; none on ranks that do not write."""
+        """Returns all records so far; none on ranks that do not write."""
         return read(self.path) if self.path is not None else []
 
     def position(self) -> int:
-        """Bytes written so far."""
+        """Returns the bytes written so far."""
         return self.path.stat().st_size if self.path is not None and self.path.exists() else 0
 
     def go_back(self, position: int, elapsed_s: float) -> None:
-        """Forgets what was written after a checkpoint that is being resumed: that work will be done again."""
+        """Forgets the records after a checkpoint that is being resumed: their work will be done again.
+
+        Args:
+            position: The bytes that were written at the checkpoint.
+            elapsed_s: The seconds of the run until then.
+        """
         self._began_s = time.monotonic() - elapsed_s
         if self.path is not None and self.path.exists():
             with self.path.open("r+b") as file:
@@ -56,7 +57,7 @@ class Journal:
 
 
 def read(path: Path) -> list[Record]:
-    """All complete records of a journal."""
+    """Returns all complete records of a journal."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
 

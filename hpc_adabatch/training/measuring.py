@@ -6,8 +6,6 @@
 
 A measurement reads the gradients once for each pass, in hooks, and once after the sum. Both are timed; a GPU's hooks
 only ask for work, so they count at least as much as readings after the sum, which wait for it.
-
-Not here: the formulas (gradients/), what is decided from them (policies/), the sums over ranks (averaging.py).
 """
 
 from __future__ import annotations
@@ -32,14 +30,23 @@ Sum = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Measuring:
-    """Measures one step in every few.
+    """Measurements of one step in every few, and their averages.
 
     Args:
-        groups: the trained parameters by the name of their group.
-        window_samples: how far back the averages reach.
-        every: steps between two measurements; None: as many as keep the cost below ``budget``.
-        budget: part of the time of a step that measuring may take.
-        keep: pieces a rank keeps for inner products; 0 when those are not wanted.
+        groups: The trained parameters by the name of their group.
+        window_samples: The samples that the averages reach back.
+        every: The steps from one measurement to the next; None for as many as keep the cost below ``budget``.
+        budget: The part of the training time that measuring may take.
+        keep: The pieces that a rank keeps for inner products; 0 when those are not wanted.
+        pieces: The passes of each rank on a measured step, at least.
+
+    Attributes:
+        active: True while the step in hand is measured.
+        last: The last measurement; None before the first, or where a step had one piece only.
+        estimate: The averages; None before the second measurement.
+        measurements: The number of measurements so far.
+        pace: The steps from one measurement to the next.
+        cost: The part of the training time that measuring takes at this pace; nan until it is known.
     """
 
     def __init__(
@@ -71,7 +78,7 @@ class Measuring:
         self.estimate: Estimate | None = None
 
     def begin_step(self, step: int) -> bool:
-        """Whether this step is to be measured."""
+        """Returns whether this step is to be measured."""
         self.active = step >= self._next
         if self.active:
             self._next = step + self.pace
@@ -79,18 +86,18 @@ class Measuring:
         return self.active
 
     def begin_passes(self, passes: int) -> None:
-        """Puts the hooks on for this many backward passes; again for those that a growing batch adds."""
+        """Puts the hooks on for so many backward passes; again for those that a growing batch adds."""
         if self.active:
             self._meter.start(passes=passes, keep=self._keep)
 
     def begin_pass(self, samples: int, weight: float) -> None:
-        """Before a backward pass of ``samples``, whose mean loss was multiplied by ``weight``."""
+        """Announces a backward pass of ``samples``, whose mean loss is multiplied by ``weight``."""
         if self.active:
             self._meter.piece(samples, weight)
             self._readings += 1
 
     def message(self) -> list[torch.Tensor]:
-        """After the last pass: the numbers to be summed over ranks; none on steps that are not measured."""
+        """Returns, after the last pass, the numbers to be summed over ranks; none on steps that are not measured."""
         if not self.active:
             return []
         self._meter.stop()
@@ -101,13 +108,13 @@ class Measuring:
         """Takes in the summed message of a measured step, whose gradients hold the mean over ``samples`` now.
 
         Args:
-            summed: this message, summed over ranks; those of the same step before it are added.
-            samples: B.
-            loss: mean over them.
-            add: sums a small tensor over ranks, in place.
+            summed: The message, summed over ranks; earlier ones of the same step are added.
+            samples: B, the samples of the batch.
+            loss: The mean loss over them.
+            add: Sums a small tensor over ranks, in place.
 
         Returns:
-            False when something is not finite: the step is to be skipped.
+            False where something is not finite: all ranks skip the step.
         """
         began_s = time.perf_counter()
         self._sums = [a + b for a, b in zip(self._sums or [0.0] * len(summed), summed, strict=True)]
@@ -134,7 +141,7 @@ class Measuring:
         return True
 
     def end_step(self, samples: int, *, finite: bool) -> bool:
-        """The step of this many samples is done. True when it was measured and is in the averages now."""
+        """Ends a step of so many samples. Returns True when it was measured and is in the averages now."""
         self._samples_since += samples
         measured = self.active and finite and self.last is not None
         self.active = False
@@ -148,10 +155,10 @@ class Measuring:
         return measured
 
     def affordable(self, step_s: float | None) -> int:
-        """Steps between two measurements that keep their cost below the budget; for rank 0, whose clock decides.
+        """Returns the steps from one measurement to the next that the budget allows, by this rank's clock.
 
         Args:
-            step_s: seconds of a step; None when not known yet.
+            step_s: The seconds of a step; None when not known yet.
         """
         if step_s is None:
             return self.pace
@@ -167,17 +174,17 @@ class Measuring:
         return {"measure_every": pace, "statistics_cost": self.cost}
 
     def set_pace(self, pace: int) -> None:
-        """Measures again this many steps after the last time."""
+        """Lets the next measurement follow so many steps after the last one."""
         self._next += pace - self.pace
         self.pace = pace
 
     def group_estimates(self) -> dict[str, Estimate]:
-        """What is known about each group; empty for one group, and before the second measurement."""
+        """Returns the averages of each group; empty for one group, and before the second measurement."""
         found = {name: smoother.read() for name, smoother in self._smoothers.items()}
         return {name: estimate for name, estimate in found.items() if estimate is not None}
 
     def fields(self) -> dict[str, Any]:
-        """What is known now, for the journal."""
+        """Returns the averages as the journal records them; nothing before the second measurement."""
         estimate = self.estimate
         if estimate is None:
             return {}
@@ -191,6 +198,7 @@ class Measuring:
         return {name: getattr(estimate, name) for name in names} | groups
 
     def state_dict(self) -> dict[str, Any]:
+        """Returns the averages, and when to measure next."""
         return {
             "smoother": self._smoother.state_dict(),
             "groups": [smoother.state_dict() for smoother in self._smoothers.values()],
@@ -201,6 +209,7 @@ class Measuring:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up what ``state_dict`` returned."""
         self._smoother.load_state_dict(state["smoother"])
         for smoother, saved in zip(self._smoothers.values(), state["groups"], strict=True):
             smoother.load_state_dict(saved)

@@ -10,8 +10,6 @@ flag; the flags ride in the sum of every step, and all ranks see the same total:
 
 The file is for ranks that no signal reaches: Slurm tells the batch script, which mpirun and horovodrun did not start.
 Rank 0 looks for it, once a second.
-
-Not here: what is saved on the way out (run.py), ranks whose peers are gone (cluster/watchdog.py).
 """
 
 from __future__ import annotations
@@ -31,10 +29,10 @@ LOOK_EVERY_S = 1.0  # a shared file system answers in milliseconds, a step may b
 
 
 class StopFlag:
-    """What this rank was told.
+    """A flag that a signal or a stop file sets on this rank.
 
     Args:
-        file: stands for a signal once it exists; None where there is none to look for.
+        file: The stop file, which counts as a signal once it exists; None where there is none to look for.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -43,12 +41,12 @@ class StopFlag:
         self._looked_s = float("-inf")
 
     def numbers(self) -> list[float]:
-        """One number for each way of being told, to be summed over ranks."""
+        """Returns a number for each way of being told to stop, to be summed over ranks."""
         self._look()
         return [float(name in self._heard) for name in _NAMES]
 
     def agreed(self, summed: list[float]) -> str | None:
-        """What any rank has heard, from the summed numbers; the same on every rank."""
+        """Returns the name of what any rank has heard, from the summed numbers, so that all ranks agree; else None."""
         return next((name for name, total in zip(_NAMES, summed, strict=True) if total > 0), None)
 
     def _look(self) -> None:
@@ -65,7 +63,7 @@ class StopFlag:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hears signals within the block."""
+        """Listens to signals within the block, and gives them back to their handlers afterwards."""
         before = {name: signal.signal(signal.Signals[name], self._hear) for name in _SIGNALS}
         try:
             yield
