@@ -40,20 +40,6 @@ def test_nothing_of_one_machine_or_registry_is_tracked() -> None:
     assert [str(path) for path, text in texts.items() if forbidden.search(text)] == []
 
 
-def test_horovod_and_the_environment_are_each_reached_from_one_module() -> None:
-    modules = {
-        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-        for path in ROOT.glob("hpc_adabatch/**/*.py")
-    }
-    importing = [
-        name for name, text in modules.items() if re.search(r"^\s*(?:import|from) horovod", text, re.MULTILINE)
-    ]
-    assert importing == ["hpc_adabatch/cluster/horovod.py"]
-    assert [name for name, text in modules.items() if re.search(r"os\.environ\b(?!:)", text)] == [
-        "hpc_adabatch/cluster/environment.py"
-    ]
-
-
 def test_setup_and_environment_agree() -> None:
     """environment.yml has every requirement of setup.py, at a version it allows; launch/install adds Horovod."""
     setup = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")

@@ -1,0 +1,246 @@
+"""Promises about how the package is built: which way imports go, what headings name, how its docstrings read."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests/ has no packages
+from drawing import PACKAGE, ROOT, House, circles, layers
+
+PENDING = (  # not yet rebuilt; nothing is asked of these
+    "__init__.py",
+    "__main__.py",
+    "all_ranks.py",
+    "cli.py",
+    "cluster/",
+    "command_line.py",
+    "coordinator.py",
+    "doctor.py",
+    "errors.py",
+    "files.py",
+    "probe/",
+    "recipe.py",
+    "run/",
+    "study/",
+    "terminal.py",
+    "training/",
+    "CONTRIBUTING.md",
+    "batches/",
+    "gradients/",
+    "learning_rate/",
+    "optim/",
+    "policies/",
+    "tasks/",
+)
+MAP = """\
+    commands    cli.py __main__.py all_ranks.py doctor.py
+    studies     study/
+    runs        run/ probe/ recipe.py command_line.py replay.py tasks/
+    loop        training/ coordinator.py batches/
+    machine     cluster/ files.py terminal.py
+    formulas    policies/ learning_rate/ gradients/ optim/ study/scaling/
+                batches/plan.py batches/micro_batch.py batches/keys.py
+    errors      errors.py
+"""
+WORLD = {  # what formulas know nothing of
+    *("io", "os", "pathlib", "shutil", "tempfile", "glob", "fcntl", "json", "csv", "yaml", "pickle"),  # files
+    *("time", "datetime", "sched", "signal"),  # clocks
+    *("horovod", "mpi4py", "socket", "threading", "multiprocessing", "subprocess"),  # other processes
+    *("sys", "curses", "argparse", "jsonargparse", "matplotlib", "logging"),  # terminals
+}
+FRAGMENTS = r"(?:Of|By|Likewise|The same|Those|What|Whether|Where|To)\b"
+# A sentence begins with a verb in the third person, which ends in s as these do.
+NOUNS = re.compile(
+    "(?:Samples|Steps|Epochs|Batches|Passes|Parameters|Groups|Ranks|Nodes|Seconds|Bytes|Layers|Losses|Gradients|Weights"
+    "|Numbers|Lines|Files|Names|Values|Fields|Records|Rows|Columns|Words|Images|Positions|Tensors|Lengths|Times|Jobs"
+    "|Runs|Tasks|Points|Pieces|Units|Keys|Flags|Settings|Results|Statistics|Constants|Costs|Draws|Cells|Bounds"
+    "|Decisions|This|Its|Is|Was|Thus|Always|Plus|Sometimes|Across)"
+)
+
+
+@cache
+def house() -> House:
+    return House()
+
+
+def ready(path: str) -> bool:
+    return not path.startswith(PENDING)
+
+
+def map_of_layers() -> list[tuple[str, list[str]]]:
+    """The layers from the bottom up, each with its paths."""
+    found: list[tuple[str, list[str]]] = []
+    for line in MAP.splitlines():
+        if line[4] != " ":
+            found.append((line.split()[0], line.split()[1:]))
+        else:
+            found[-1][1].extend(line.split())
+    return found[::-1]
+
+
+def height_of(path: str) -> int:
+    """The layer of a module: that of the longest path of the map which it begins with."""
+    heights = {place: height for height, (_, places) in enumerate(map_of_layers()) for place in places}
+    return heights[max((place for place in heights if path.startswith(place)), key=len)]
+
+
+FORMULAS = [path for path in house().modules if path != "__init__.py" and height_of(path) == 1]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    found = circles(house().arrows)
+    assert [circle for circle in found if all(map(ready, circle))] == []
+
+
+def test_a_circle_is_found_behind_type_checking_and_through_a_room(tmp_path: Path) -> None:
+    files = {
+        "__init__.py": "from .one import One",
+        "one.py": "from .room import Two\nfrom typing import TYPE_CHECKING\nimport time",
+        "room/__init__.py": "from .two import Two",
+        "room/two.py": "if TYPE_CHECKING:\n    from ..one import One\ndef f():\n    from pkg.three import x",
+        "three.py": "from . import one",
+    }
+    for name, text in files.items():
+        path = tmp_path / "pkg" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    drawn = House(tmp_path / "pkg")
+    assert circles(drawn.arrows) == [["one.py", "room/two.py", "three.py"]]
+    assert drawn.arrows["__init__.py"] == drawn.arrows["room/__init__.py"] == set()
+    assert drawn.modules["one.py"].outside == {"typing", "time"}
+    assert layers({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == [["a"], ["b", "c", "d"]]
+
+
+def test_imports_go_down_the_map_of_layers() -> None:
+    modules = [path for path in house().modules if path != "__init__.py" and ready(path)]
+    wrong = {
+        path: above
+        for path in modules
+        if (above := [other for other in house().arrows[path] if height_of(other) > height_of(path)])
+    }
+    assert wrong == {}
+
+
+def test_the_map_has_every_module_and_nothing_else() -> None:
+    places = [place for _, paths in map_of_layers() for place in paths]
+    assert [path for path in house().modules if path != "__init__.py" and not path.startswith(tuple(places))] == []
+    assert [p for p in places if ready(p) and not any(path.startswith(p) for path in house().modules)] == []
+
+
+@pytest.mark.skipif(not ready("CONTRIBUTING.md"), reason="CONTRIBUTING.md is not yet rebuilt")
+def test_contributing_shows_the_map() -> None:
+    assert f"\n\n{MAP}\n" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_the_drawing_is_a_command() -> None:
+    command = [sys.executable, "tests/drawing.py", "batches"]
+    drawn = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^ +sampler.py +-> plan.py$", drawn, re.MULTILINE)
+    assert re.search(rf"^{len(house().modules)} files, \d+ arrows, \d+ circles$", drawn, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", list(filter(ready, FORMULAS)))
+def test_formulas_know_no_files_clocks_processes_or_terminals(path: str) -> None:
+    module = house().modules[path]
+    assert module.outside & WORLD == set()
+    calls = {
+        node.func.id for node in ast.walk(module.tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert calls & {"open", "print", "input"} == set()
+
+
+def test_horovod_and_the_environment_are_each_reached_from_one_module() -> None:
+    assert [path for path, module in house().modules.items() if "horovod" in module.outside] == ["cluster/horovod.py"]
+    texts = {path: (ROOT / PACKAGE / path).read_text(encoding="utf-8") for path in house().modules}
+    assert [path for path, text in texts.items() if re.search(r"os\.environ\b(?!:)", text)] == [
+        "cluster/environment.py"
+    ]
+
+
+@pytest.mark.parametrize("path", list(filter(ready, house().modules)))
+def test_every_path_named_in_a_heading_exists(path: str) -> None:
+    heading = re.sub(r"https?://\S+", "", ast.get_docstring(house().modules[path].tree) or "")
+    named = re.findall(r"(?<![\w/.{])[\w/]+\.(?:py|md)\b|(?<![\w/.{])(?:[a-z_]{2,}/)+(?![\w{])", heading)
+    roots = [(ROOT / PACKAGE / path).parent, ROOT / PACKAGE, ROOT]
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+
+
+Documented = tuple[str, str, str | None, list[str]]  # kind, dotted name, docstring, bases of the class
+
+
+def public(tree: ast.Module) -> Iterator[Documented]:
+    """Yields what is public in a module."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name[0] != "_":
+            yield "function", node.name, ast.get_docstring(node), []
+        elif isinstance(node, ast.ClassDef) and node.name[0] != "_":
+            yield "class", node.name, ast.get_docstring(node), []
+            yield from members(node)
+
+
+def members(node: ast.ClassDef) -> Iterator[Documented]:
+    """Yields the functions of a class, and the fields of a dataclass that its Args do not explain."""
+    explained = (ast.get_docstring(node) or "").partition("Args:")[2]
+    fields = any("dataclass" in ast.dump(decorator) for decorator in node.decorator_list)
+    for inner, after in zip(node.body, [*node.body[1:], ast.Pass()], strict=True):
+        if isinstance(inner, ast.FunctionDef) and inner.name[0] != "_":
+            yield "function", f"{node.name}.{inner.name}", ast.get_docstring(inner), bases_of(node)
+        elif fields and isinstance(inner, ast.AnnAssign) and "ClassVar" not in ast.dump(inner.annotation):
+            name = ast.unparse(inner.target)
+            if name[0] != "_" and not re.search(rf"^ +(?:\w+, )*{name}\b.*:", explained, re.MULTILINE):
+                yield "field", f"{node.name}.{name}", ast.get_docstring(ast.Module([after], [])), []
+
+
+def bases_of(node: ast.ClassDef) -> list[str]:
+    """The names of a class's bases, without their modules."""
+    return [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases]
+
+
+@cache
+def classes() -> dict[str, tuple[set[str], list[str]]]:
+    """Each class of the package: its documented functions, and its bases."""
+    nodes = [node for module in house().modules.values() for node in ast.walk(module.tree)]
+    return {
+        node.name: (
+            {f.name for f in node.body if isinstance(f, ast.FunctionDef) and ast.get_docstring(f)},
+            bases_of(node),
+        )
+        for node in nodes
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def inherits(bases: list[str], function: str) -> bool:
+    """Whether ``help`` shows the docstring of a class further up; torch's and Python's own document all they have."""
+    return any(
+        base not in classes() or function in classes()[base][0] or inherits(classes()[base][1], function)
+        for base in bases
+        if base not in ("ABC", "Protocol", "NamedTuple", "Enum")
+    )
+
+
+@pytest.mark.parametrize("path", list(filter(ready, house().modules)))
+def test_docstrings_are_sentences_that_stand_alone(path: str) -> None:
+    wrong = []
+    for kind, name, text, bases in public(house().modules[path].tree):
+        if not text:
+            if kind != "function" or not inherits(bases, name.partition(".")[2]):
+                wrong.append(f"{name}: no docstring")
+            continue
+        first = text.split()[0]
+        if re.match(FRAGMENTS, text):
+            wrong.append(f"{name}: begins with a fragment: {first}")
+        elif kind == "function" and (not re.fullmatch(r"[A-Z][a-z-]*s", first) or NOUNS.fullmatch(first)):
+            wrong.append(f"{name}: does not begin with a verb: {first}")
+        for entry in re.findall(r"^    \w[\w, *]*: (.*)", re.sub(r"(?s)^.*?\n(?=Args:|Attributes:|$)", "", text), re.M):
+            if re.match(FRAGMENTS, entry, re.IGNORECASE):
+                wrong.append(f"{name}: an entry begins with a fragment: {entry}")
+    assert wrong == []
