@@ -3,6 +3,9 @@
 Not here: faults of the program itself; those keep their traceback.
 """
 
+import math
+from numbers import Integral, Real
+
 
 class InputError(ValueError):
     """One field of a recipe, a flag or an argument that cannot be used.
@@ -33,3 +36,13 @@ def require(condition: bool, field: str, given: object, allowed: str, hint: str 
     """Raises InputError unless the condition holds."""
     if not condition:
         raise InputError(field, given, allowed, hint)
+
+
+def real(value: object) -> float:
+    """Returns the value if it is a number, else nan, for which no comparison holds: ``1 <= real(value) < 10``."""
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+
+
+def whole(value: object) -> float:
+    """Returns the value if it is an integer, else nan, for which no comparison holds."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else math.nan

@@ -21,21 +21,24 @@ from __future__ import annotations
 
 import math
 
-from ..errors import require
+from ..errors import real, require, whole
 from .growth import grow
 from .policy import Policy, Progress, Proposal
 
 
 class AdaBatch(Policy):
-    """Batch times ``factor`` and learning rate times ``lr_factor`` every ``interval`` epochs.
+    """AdaBatch: a rule that multiplies batch and learning rate by two factors every few epochs.
 
     Args:
-        factor: growth of the batch per change (beta), rounded down to whole samples as in the authors' code; 1 keeps
-            the batch and makes this a step schedule.
-        interval: epochs between changes.
-        lr_factor: of the learning rate per change, when the batch can grow in full (d).
-        warmup_epochs: the learning rate is at its warm-up target when this many epochs less one are done; 0: none.
-        baseline_batch: batch for which the base learning rate was tuned (r_base); needed by the warm-up.
+        factor: Growth of the batch per change (beta), rounded down to whole samples as in the authors' code; 1 keeps
+            the batch, which leaves a step schedule of the learning rate.
+        interval: Epochs between two changes.
+        lr_factor: Factor of the learning rate per change if the batch can grow in full (d).
+        warmup_epochs: Epochs of the linear warm-up, whose target is reached one epoch before their end; 0: no warm-up.
+        baseline_batch: Global batch for which the base learning rate was tuned (r_base); needed by the warm-up.
+
+    Raises:
+        InputError: An argument is out of range.
     """
 
     def __init__(
@@ -47,18 +50,21 @@ class AdaBatch(Policy):
         warmup_epochs: int = 0,
         baseline_batch: int | None = None,
     ) -> None:
-        require(1 <= factor < math.inf, "policy.factor", factor, "1 or more", "--policy.factor 2")
-        require(0 < interval < math.inf, "policy.interval", interval, "more than 0 epochs", "--policy.interval 20")
-        require(0 < lr_factor < math.inf, "policy.lr_factor", lr_factor, "more than 0", "--policy.lr_factor 0.75")
+        require(1 <= real(factor) < math.inf, "policy.factor", factor, "1 or more", "--policy.factor 2")
         require(
-            warmup_epochs == 0 or 2 <= warmup_epochs <= interval,
+            0 < real(interval) < math.inf, "policy.interval", interval, "more than 0 epochs", "--policy.interval 20"
+        )
+        require(0 < real(lr_factor) < math.inf, "policy.lr_factor", lr_factor, "more than 0", "--policy.lr_factor 0.75")
+        require(
+            whole(warmup_epochs) == 0 or 2 <= whole(warmup_epochs) <= interval,
             "policy.warmup_epochs",
             warmup_epochs,
             f"0, or 2 to the interval ({interval:g})",
             "--policy.warmup_epochs 5",
         )
         require(
-            (baseline_batch is not None) == (warmup_epochs > 0) and (baseline_batch is None or baseline_batch >= 1),
+            (baseline_batch is not None) == (warmup_epochs > 0)
+            and (baseline_batch is None or whole(baseline_batch) >= 1),
             "policy.baseline_batch",
             baseline_batch,
             "1 or more together with warmup_epochs, absent without",
@@ -71,19 +77,19 @@ class AdaBatch(Policy):
         self.baseline_batch = baseline_batch
 
     def changes(self, progress: Progress) -> int:
-        """How many changes lie behind: one whenever another interval is complete."""
+        """Returns the number of changes so far: one for each complete interval."""
         between = max(1.0, self.interval * progress.samples_per_epoch)
         return int(progress.samples_seen / between + 1e-9)  # half an interval of 1797 samples is not a whole number
 
     def warmup_factor(self, epochs_completed: int, start_batch: int) -> float:
-        """Learning rate over base during and after the warm-up; ends at start_batch / baseline_batch."""
+        """Returns learning rate / base learning rate in and after the warm-up, which ends at start / baseline batch."""
         if self.baseline_batch is None:
             return 1.0
         done = min(epochs_completed, self.warmup_epochs - 1) / (self.warmup_epochs - 1)
         return 1.0 + (start_batch / self.baseline_batch - 1.0) * done
 
     def trajectory(self, n_changes: int, start_batch: int, max_global_batch: int) -> tuple[int, float]:
-        """Global batch and learning-rate factor after so many changes, without warm-up."""
+        """Returns global batch and learning-rate factor after ``n_changes`` changes, without the warm-up."""
         batch, learning_rate = start_batch, 1.0
         for _ in range(n_changes):
             batch, learning_rate = grow(

@@ -13,40 +13,43 @@ De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, Algorithm 
     |g_B|^2      mean_square (raw), or signal (debiased)
     theta        theta; 1 in the experiments
 
-A variance of few pieces is itself noise, so a rank's share is cut into ``pieces`` parts. Where an epoch ends before the
-test passes, the step is taken with the samples there are, and K grows for the next one.
+A variance of few pieces is itself noisy, so a rank's share is cut into ``pieces`` parts. If an epoch ends before the
+test passes, the step is taken with the samples there are, and K grows for the next step.
 
-When to use it: you want no schedule and no window, a decision on each step's own evidence; with armijo or
+When to use it: you want no schedule and no window, but a decision on the evidence of each step; with armijo or
 barzilai_borwein no learning rate either. Every step pays for the measurement (docs/statistics.md).
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..errors import require
+from ..errors import real, require, whole
 from ..gradients import Measurement
 from .policy import Policy, Progress, Proposal
 
 
 @dataclass(kw_only=True, eq=False)
 class BigBatch(Policy):
-    """Grows each batch by a tenth at a time until it passes the norm test."""
+    """Big Batch SGD: a rule that lengthens each batch, by a tenth at a time, until it passes the norm test."""
 
     measures: ClassVar[bool] = True
     extends: ClassVar[bool] = True
     theta: float = 1.0
-    """Noise over signal that is allowed, as lengths."""
+    """Largest noise / signal that passes the test, a ratio of lengths; 1 in the paper's experiments."""
     growth: float = 0.1
-    """Part of the batch that is added while the test fails."""
+    """Part of the batch that is added whenever the test fails."""
     pieces: int = 8
-    """Parts of a rank's share whose gradients are told apart, at least."""
+    """Least number of parts of a rank's share whose gradients are measured one by one."""
     signal: Literal["debiased", "raw"] = "raw"
-    """raw as in the paper, or debiased."""
+    """Signal of the test: the mean gradient's squared length (raw, as in the paper), or that minus its noise."""
 
     def __post_init__(self) -> None:
-        require(self.theta > 0, "policy.theta", self.theta, "more than 0", "--policy.theta 1")
-        require(0 < self.growth <= 1, "policy.growth", self.growth, "more than 0, at most 1", "--policy.growth 0.1")
-        require(self.pieces >= 1, "policy.pieces", self.pieces, "1 or more", "--policy.pieces 8")
+        require(0 < real(self.theta) < math.inf, "policy.theta", self.theta, "more than 0", "--policy.theta 1")
+        require(
+            0 < real(self.growth) <= 1, "policy.growth", self.growth, "more than 0, at most 1", "--policy.growth 0.1"
+        )
+        require(whole(self.pieces) >= 1, "policy.pieces", self.pieces, "1 or more", "--policy.pieces 8")
         known = self.signal in ("debiased", "raw")
         require(known, "policy.signal", self.signal, "debiased, raw", "--policy.signal raw")
 

@@ -1,7 +1,7 @@
 """CABS: the batch couples to the learning rate, the noise and the loss.
 
-Balles, Romero & Hennig 2017, https://arxiv.org/abs/1612.05086, the practical rule: for SGD with a loss whose infimum is
-near 0,
+Balles, Romero & Hennig 2017, https://arxiv.org/abs/1612.05086, the practical rule for SGD and a loss whose infimum
+is near 0:
 
     paper               here
     alpha               learning_rate, of the first parameter group
@@ -10,12 +10,13 @@ near 0,
 
 A learning rate that falls makes the batch fall with it: with a decaying schedule use ``shrink: false``.
 
-When to use it: plain SGD, a loss that goes to about 0 (no label smoothing), and a learning rate that you trust.
+When to use it: plain SGD, a loss that goes to about 0 (no label smoothing), and a learning rate that suits the task.
 """
 
+import math
 from dataclasses import dataclass
 
-from ..errors import require
+from ..errors import real, require
 from ..gradients import Estimate
 from .measured import Measured
 from .policy import Progress
@@ -23,17 +24,19 @@ from .policy import Progress
 
 @dataclass(kw_only=True, eq=False)
 class Cabs(Measured):
-    """Batch proportional to learning rate times variance over loss."""
+    """CABS: a rule that keeps the batch proportional to learning rate * variance / loss."""
 
     constant: float = 1.0
-    """Multiplies the batch; 1 in the paper."""
+    """Factor of the batch; 1 in the paper."""
     infimum: float = 0.0
-    """Smallest loss there can be; 0 in the paper."""
+    """Smallest loss that is possible; 0 in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.constant > 0, "policy.constant", self.constant, "more than 0", "--policy.constant 1")
-        require(self.infimum >= 0, "policy.infimum", self.infimum, "0 or more", "--policy.infimum 0")
+        require(
+            0 < real(self.constant) < math.inf, "policy.constant", self.constant, "more than 0", "--policy.constant 1"
+        )
+        require(0 <= real(self.infimum) < math.inf, "policy.infimum", self.infimum, "0 or more", "--policy.infimum 0")
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         assert estimate.loss is not None  # the loop gives it with every measurement

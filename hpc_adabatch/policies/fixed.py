@@ -1,13 +1,13 @@
 """The same batch throughout: the baseline of every comparison.
 
-When to use it: to know what the other rules are worth.
+When to use it: to know what the other rules gain.
 """
 
 from .policy import Policy, Progress, Proposal
 
 
 class Fixed(Policy):
-    """Never changes the batch."""
+    """A rule that never changes the batch."""
 
     def phase(self, progress: Progress) -> int:
         return 0

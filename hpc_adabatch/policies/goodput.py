@@ -4,15 +4,14 @@ Qiao et al. 2021 (Pollux, OSDI), https://arxiv.org/abs/2008.12260, equations 4 t
 
     paper                                 here
     GOODPUT(m) = THROUGHPUT(m) * EFFICIENCY(m)
-    THROUGHPUT(M) = M / T_iter(M)         samples a second: measured where steps of this batch were timed, else modelled
-    EFFICIENCY(M) = (phi + M0)/(phi + M)  phi the noise scale; what a sample is worth in a batch of M, against M0
+    THROUGHPUT(M) = M / T_iter(M)         samples a second: measured if steps of this batch were timed, else modelled
+    EFFICIENCY(M) = (phi + M0)/(phi + M)  phi is the noise scale; progress of a sample in a batch of M, relative to M0
     T_iter                                seconds = a + b * passes + c * samples of a rank, a, b, c >= 0
 
-The model of a step's time has what one job on a fixed allocation can tell apart: what every step costs (sum over ranks,
-update), what every pass costs, and what every sample costs. It is fitted to the medians of the batches timed so far.
-Where only one batch was timed, half of its time is taken to be fixed, just to try a larger one; what is measured then
-decides. A batch that was timed and is slower than the present one in samples a second is never chosen, nor is one
-beyond it.
+The model of a step's time has three costs, which one job on a fixed allocation can tell apart: of a step (sum over
+ranks, update), of a pass and of a sample. It is fitted to the medians of the batches timed so far. If only one batch
+was timed, half of its time is taken to be fixed, so that a larger batch is tried; its measured time then decides. A
+batch whose measured throughput is below that of the present batch is never chosen, nor is a batch beyond it.
 
 When to use it: you want the run to end soonest on this machine, whatever the noise would allow.
 """
@@ -36,10 +35,10 @@ CANDIDATES = 25  # batches between half and twice the present one, evenly spaced
 
 @dataclass(kw_only=True, eq=False)
 class Goodput(Measured):
-    """Moves to the batch of the highest goodput within one change's reach."""
+    """Goodput: a rule that moves to the batch of the highest goodput within reach of one change."""
 
     shrink: bool = True
-    """Whether the batch may become smaller again, as when the one tried turns out to be slower."""
+    """Allows the batch to become smaller, for example if a larger one turns out to be slower."""
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         now, timed = progress.global_batch, progress.step_seconds
@@ -67,17 +66,17 @@ class Goodput(Measured):
 
 
 def efficiency(batch: float, noise_scale: float, start_batch: float) -> float:
-    """What a sample is worth in this batch, against one in ``start_batch``: (phi + M0) / (phi + M), equation 7."""
+    """Returns a sample's progress in this batch relative to ``start_batch``: (phi + M0) / (phi + M), equation 7."""
     return 1.0 if np.isinf(noise_scale) else (noise_scale + start_batch) / (noise_scale + batch)
 
 
 class StepTime:
-    """Seconds of a step by its global batch: as measured, else by the model.
+    """A function from global batch to seconds of a step: the measured median, or else the model's value.
 
     Args:
-        timed: median seconds by global batch; at least one.
-        n_ranks: ranks that share a batch.
-        max_micro_batch: samples of a pass, at most; None: any number.
+        timed: Median seconds of a step by global batch; at least one entry.
+        n_ranks: Number of ranks that share a batch.
+        max_micro_batch: Largest micro-batch, in samples; None if there is no limit.
     """
 
     def __init__(self, timed: Mapping[int, float], n_ranks: int, max_micro_batch: int | None) -> None:

@@ -10,17 +10,17 @@ of orthogonality that completes it, equation 3.3.
 
 The norm test (norm_test.py) bounds the noise in all directions alike, so it asks for more samples than a descent needs.
 As there, the published tests take the raw |g|^2; ``signal: debiased`` takes the noise out of it. The variance along g
-still holds the noise of g itself, tr(Sigma^2) / B: in a small batch the test asks for more than in a large one.
+still holds the noise of g itself, tr(Sigma^2) / B, so a small batch is asked to grow more than a large one.
 
-When to use it: norm_test's case with as few samples as a descent needs. It keeps a copy of the gradient on measured
-steps (two on one rank).
+When to use it: as norm_test, if the batch should be no larger than a descent needs. Measured steps keep a copy of the
+gradient (two copies on one rank).
 """
 
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..errors import require
+from ..errors import real, require
 from ..gradients import Estimate
 from .measured import Measured
 from .policy import Progress
@@ -28,20 +28,20 @@ from .policy import Progress
 
 @dataclass(kw_only=True, eq=False)
 class InnerProduct(Measured):
-    """Jumps to the batch that passes the inner product test and the test of orthogonality."""
+    """Inner product test: a rule that jumps to the batch that passes it and the test of orthogonality."""
 
     inner_products: ClassVar[bool] = True
     theta: float = 0.9
-    """Noise along the gradient over its length that is allowed."""
+    """Largest noise along the gradient that passes, relative to the gradient's length."""
     nu: float = 5.84
-    """Noise across the gradient over its length that is allowed: the tangent of about 80 degrees."""
+    """Largest noise across the gradient that passes, relative to its length; 5.84 is the tangent of 80 degrees."""
     signal: Literal["debiased", "raw"] = "debiased"
-    """debiased, or raw as in the paper."""
+    """Signal of the tests: the mean gradient's squared length (raw, as in the paper), or that minus its noise."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.theta > 0, "policy.theta", self.theta, "more than 0", "--policy.theta 0.9")
-        require(self.nu > 0, "policy.nu", self.nu, "more than 0", "--policy.nu 5.84")
+        require(0 < real(self.theta) < math.inf, "policy.theta", self.theta, "more than 0", "--policy.theta 0.9")
+        require(0 < real(self.nu) < math.inf, "policy.nu", self.nu, "more than 0", "--policy.nu 5.84")
         known = self.signal in ("debiased", "raw")
         require(known, "policy.signal", self.signal, "debiased, raw", "--policy.signal debiased")
 

@@ -5,13 +5,11 @@
     growth     factor per change, at most; also where the signal cannot be told from zero
     interval   no change while the batches that the 95 % interval of the noise scale would want hold the present one
     tolerance  changes smaller than this part are not made
-    shrink     whether the batch may become smaller again
-    lower_lr   where the maximum cuts the batch, the learning rate takes the rest: maximum / batch wanted (Sievert &
-               Shah 2021, https://arxiv.org/abs/1910.08222); what one change may do is bounded as for the batch
+    shrink     the batch may become smaller
+    lower_lr   beyond the maximum the learning rate falls instead, by maximum / batch wanted (Sievert & Shah 2021,
+               https://arxiv.org/abs/1910.08222); growth bounds one change of it as it does one of the batch
 
-A batch is rounded to what ranks and micro-batches carry evenly (batches/micro_batch.py).
-
-Not here: what a rule wants (one file each), measuring (gradients/).
+Batches are rounded so that all ranks and passes get equally many samples (batches/micro_batch.py).
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from ..batches.micro_batch import even, next_even
-from ..errors import require
+from ..errors import real, require, whole
 from ..gradients import Estimate
 from .policy import Policy, Progress, Proposal
 
@@ -32,32 +30,39 @@ class Measured(Policy):
     """A rule that follows the measured noise of the gradient.
 
     Raises:
-        InputError: a parameter is out of range.
+        InputError: A field is out of range.
     """
 
     measures: ClassVar[bool] = True
     window: int | None = None
-    """Samples that the average reaches back; half an epoch when not given."""
+    """Window of the averages over measurements, in samples; half an epoch when not given."""
     dwell: int = 5
-    """Measurements between two changes, at least."""
+    """Least number of measurements between two changes."""
     growth: float = 2.0
-    """Factor per change, at most."""
+    """Largest factor of one change of the batch."""
     tolerance: float = 0.05
-    """Relative change of the batch below which it stays."""
+    """Smallest relative change of the batch that is made."""
     shrink: bool = False
-    """Whether the batch may become smaller again."""
+    """Allows the batch to become smaller."""
     lower_lr: bool = False
-    """Where the batch wanted is above the maximum, the learning rate falls instead."""
+    """Lowers the learning rate instead of growing the batch beyond its maximum."""
     _changed_at: int = field(default=0, init=False, repr=False)  # measurements made when the batch was changed last
 
     def __post_init__(self) -> None:
         require(
-            self.window is None or self.window >= 1, "policy.window", self.window, "1 or more", "--policy.window 20000"
+            self.window is None or whole(self.window) >= 1,
+            "policy.window",
+            self.window,
+            "1 or more",
+            "--policy.window 20000",
         )
-        require(self.dwell >= 1, "policy.dwell", self.dwell, "1 or more", "--policy.dwell 5")
-        require(1 < self.growth < math.inf, "policy.growth", self.growth, "more than 1", "--policy.growth 2")
-        small = 0 <= self.tolerance < min(1.0, self.growth - 1 - 1e-9)  # 1.05 - 1 is above 0.05 in binary
+        require(whole(self.dwell) >= 1, "policy.dwell", self.dwell, "1 or more", "--policy.dwell 5")
+        require(1 < real(self.growth) < math.inf, "policy.growth", self.growth, "more than 1", "--policy.growth 2")
+        small = 0 <= real(self.tolerance) < min(1.0, self.growth - 1 - 1e-9)  # 1.05 - 1 is above 0.05 in binary
         allowed = f"0 to below 1, and below growth - 1 ({self.growth - 1:g})"
+        for name in ("shrink", "lower_lr"):
+            value = getattr(self, name)
+            require(isinstance(value, bool), f"policy.{name}", value, "true or false", f"--policy.{name} true")
         require(small, "policy.tolerance", self.tolerance, allowed, "--policy.tolerance 0.05")
 
     @property
@@ -65,10 +70,10 @@ class Measured(Policy):
         return False
 
     def window_samples(self, samples_per_epoch: int, start_batch: int) -> float:
-        """Samples that the average reaches back.
+        """Returns the window of the averages over measurements, in samples.
 
         Raises:
-            InputError: the window is shorter than a batch.
+            InputError: The window is shorter than a batch.
         """
         window = self.window if self.window is not None else max(samples_per_epoch / 2, start_batch)
         require(
@@ -82,7 +87,7 @@ class Measured(Policy):
 
     @abstractmethod
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
-        """The batch that the rule wants, in samples, unbounded; infinite where the signal is lost in the noise."""
+        """Returns the batch that the rule wants, in samples, before all bounds; infinite if noise hides the signal."""
 
     def phase(self, progress: Progress) -> int:
         return progress.measurements
@@ -110,7 +115,7 @@ class Measured(Policy):
         return Proposal(global_batch=batch, learning_rate_factor=factor, reason=found)
 
     def _bounded(self, target: float, standing: float, progress: Progress) -> tuple[int, float]:
-        """Batch and learning-rate factor, no further from now than one change may go."""
+        """Returns batch and learning-rate factor, no further from the present ones than one change may go."""
         now, ranks, micro = progress.global_batch, progress.n_ranks, progress.max_micro_batch
         maximum = progress.max_global_batch
         least = min(progress.min_global_batch, maximum)
@@ -139,7 +144,7 @@ class Measured(Policy):
 
 
 def _with(estimate: Estimate, noise_scale: float) -> Estimate:
-    """The estimate as it would be with this noise scale: the variance is known far better than the signal."""
+    """Returns the estimate with another noise scale; the variance stays, as it is known far better than the signal."""
     if noise_scale == estimate.noise_scale:
         return estimate
     return replace(estimate, signal=estimate.variance / noise_scale if noise_scale > 0 else math.inf)

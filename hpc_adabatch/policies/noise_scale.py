@@ -11,9 +11,10 @@ When to use it: you want each update to be worth its samples, and have no schedu
 training, so the batch grows by itself.
 """
 
+import math
 from dataclasses import dataclass
 
-from ..errors import require
+from ..errors import real, require
 from ..gradients import Estimate
 from .measured import Measured
 from .policy import Progress
@@ -21,14 +22,16 @@ from .policy import Progress
 
 @dataclass(kw_only=True, eq=False)
 class NoiseScale(Measured):
-    """Keeps the batch at ``fraction`` of the noise scale."""
+    """Noise scale: a rule that keeps the batch at a fraction of the gradient's noise scale."""
 
     fraction: float = 1.0
-    """Of the noise scale: 1 is the paper's balance, less favours fewer samples, more favours fewer updates."""
+    """Batch / noise scale; 1 is the paper's balance, smaller favours fewer samples, larger favours fewer updates."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.fraction > 0, "policy.fraction", self.fraction, "more than 0", "--policy.fraction 1")
+        require(
+            0 < real(self.fraction) < math.inf, "policy.fraction", self.fraction, "more than 0", "--policy.fraction 1"
+        )
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         return self.fraction * estimate.noise_scale

@@ -8,8 +8,8 @@ in DDP-Norm (Lau et al. 2024, https://arxiv.org/abs/2402.11215).
     |S| = |Var g|_1 / (theta^2 |g_S|^2)    wanted
 
 The test of Big Batch SGD (1610.05792) is the same, with growth in steps of a tenth. The published tests take |g_S|^2
-as it is; its expectation holds the noise itself, variance / B, so at theta = 1 they pass about half of the time where
-there is no gradient at all. ``signal: debiased`` takes that part away, ``raw`` is the paper's.
+as it is; its expectation contains the noise itself, variance / B, so that at theta = 1 they pass about half of the time
+even if the true gradient is 0. ``signal: debiased`` takes that part out, ``raw`` is the paper's.
 
 When to use it: you want descent directions with a stated certainty and as few samples as that allows.
 """
@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import require
+from ..errors import real, require
 from ..gradients import Estimate
 from .measured import Measured
 from .policy import Progress
@@ -26,16 +26,16 @@ from .policy import Progress
 
 @dataclass(kw_only=True, eq=False)
 class NormTest(Measured):
-    """Jumps to the batch that passes the norm test."""
+    """Norm test: a rule that jumps to the batch that passes it."""
 
     theta: float = 1.0
-    """Noise over signal that is allowed, as lengths."""
+    """Largest noise / signal that passes the test, a ratio of lengths."""
     signal: Literal["debiased", "raw"] = "debiased"
-    """debiased, or raw as in the papers."""
+    """Signal of the test: the mean gradient's squared length (raw, as in the papers), or that minus its noise."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.theta > 0, "policy.theta", self.theta, "more than 0", "--policy.theta 1")
+        require(0 < real(self.theta) < math.inf, "policy.theta", self.theta, "more than 0", "--policy.theta 1")
         known = self.signal in ("debiased", "raw")
         require(known, "policy.signal", self.signal, "debiased, raw", "--policy.signal debiased")
 

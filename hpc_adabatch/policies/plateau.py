@@ -1,9 +1,9 @@
 """The batch grows when the training loss stops to fall.
 
-What AdaBatch's authors announce in a help text and left out of their code (Devarakonda, Naumov & Garland 2017,
-https://arxiv.org/abs/1712.02029): the trigger of a learning rate that is lowered on a plateau, with the batch growing
-instead (Smith et al. 2018, https://arxiv.org/abs/1711.00489). At its maximum the batch stays and the learning rate
-takes the rest.
+The trigger is that of a learning rate that is lowered on a plateau, but the batch grows instead (Smith et al. 2018,
+https://arxiv.org/abs/1711.00489). AdaBatch's authors announce such a rule in a help text, but their code has none
+(Devarakonda, Naumov & Garland 2017, https://arxiv.org/abs/1712.02029). At its maximum the batch stays, and the learning
+rate falls by what the batch could not grow.
 
 When to use it: you lower the learning rate on plateaus today, and measure nothing.
 """
@@ -14,28 +14,28 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import require
+from ..errors import real, require, whole
 from .growth import grow
 from .policy import Policy, Progress, Proposal
 
 
 @dataclass(kw_only=True, eq=False)
 class Plateau(Policy):
-    """Batch times ``factor`` after ``patience`` epochs without a better training loss."""
+    """Plateau: a rule that grows the batch after some epochs without a better training loss."""
 
     factor: float = 2.0
-    """Of the batch at a plateau."""
+    """Growth of the batch at a plateau."""
     patience: int = 2
-    """Epochs without improvement before it grows."""
+    """Number of epochs without improvement that make a plateau."""
     threshold: float = 0.01
-    """Part of the best loss that counts as an improvement."""
+    """Smallest decrease of the loss that counts as an improvement, as a part of the best loss so far."""
     _best: float = field(default=math.inf, init=False, repr=False)
     _waited: int = field(default=0, init=False, repr=False)  # epochs without improvement
 
     def __post_init__(self) -> None:
-        require(1 < self.factor < math.inf, "policy.factor", self.factor, "more than 1", "--policy.factor 2")
-        require(self.patience >= 1, "policy.patience", self.patience, "1 or more", "--policy.patience 2")
-        small = 0 <= self.threshold < 1
+        require(1 < real(self.factor) < math.inf, "policy.factor", self.factor, "more than 1", "--policy.factor 2")
+        require(whole(self.patience) >= 1, "policy.patience", self.patience, "1 or more", "--policy.patience 2")
+        small = 0 <= real(self.threshold) < 1
         require(small, "policy.threshold", self.threshold, "0 to below 1", "--policy.threshold 0.01")
 
     @property

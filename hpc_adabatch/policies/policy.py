@@ -1,10 +1,8 @@
-"""What a rule for the batch size is.
+"""The interface of a rule for the batch size.
 
-A rule is a function from how far training has come, and how noisy its gradients are, to the batch that it wants. Every
-rank computes ``phase``; when it changes, rank 0 alone asks ``propose``, bounds the answer and broadcasts it
-(coordinator.py). A rule may also lengthen the batch in hand before it is applied: then rank 0 asks ``extension``.
-
-Not here: the rules (one file each), bounds and broadcast (coordinator.py), learning-rate schedules (learning_rate/).
+A rule maps the progress of training and the noise of its gradients to the global batch that it wants. Every rank
+computes ``phase``; when the phase changes, rank 0 asks ``propose``, bounds the answer and broadcasts it
+(coordinator.py). A rule may also lengthen the batch in hand before the update: for that, rank 0 asks ``extension``.
 """
 
 from abc import ABC, abstractmethod
@@ -17,65 +15,66 @@ from ..gradients import Estimate, Measurement
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where training stands, as a rule sees it."""
+    """The state of training that a rule decides from."""
 
     samples_seen: int
-    """Samples trained on since the start of training, over all ranks."""
+    """Samples trained on since the start, over all ranks."""
     samples_per_epoch: int
-    """Length of the training set."""
+    """Length of the training set, in samples."""
     start_batch: int
     """Global batch at step 0, in samples."""
     global_batch: int
-    """Global batch now, in samples."""
+    """Present global batch, in samples."""
     max_global_batch: int
-    """The largest global batch allowed, in samples."""
+    """Largest global batch allowed, in samples."""
     min_global_batch: int = 1
-    """The smallest global batch that rules which measure may shrink to, in samples."""
+    """Smallest global batch to which a rule that measures may shrink, in samples."""
     n_ranks: int = 1
-    """Ranks that share the batch."""
+    """Number of ranks that share the global batch."""
     max_micro_batch: int | None = None
-    """Samples that one rank passes through its device at once, at most; None: any number."""
+    """Largest micro-batch of a rank, in samples; None if there is no limit."""
     learning_rate: float = 0.0
-    """Of the first parameter group, at the last step."""
+    """Learning rate of the first parameter group at the last step."""
     learning_rate_factor: float = 1.0
-    """The policy's own factor of it, now."""
+    """Present factor that the rule itself has put on the learning rate."""
     epoch_loss: float | None = None
-    """Mean training loss over the last whole epoch."""
+    """Mean training loss of the last complete epoch; None before the first is complete."""
     step_seconds: Mapping[int, float] = field(default_factory=dict)
-    """Median seconds of a step, by global batch, for batches that took enough steps. On rank 0's clock."""
+    """Median seconds of a step by global batch, on rank 0's clock, for each batch that took enough steps."""
     measurements: int = 0
-    """Steps whose gradients were measured so far."""
+    """Number of steps so far whose gradients were measured."""
     estimate: Estimate | None = None
-    """What is known about the gradient's noise; None before the second measurement."""
+    """Estimate of the gradient's noise; None before the second measurement."""
 
     @property
     def epochs_completed(self) -> int:
+        """Returns the number of complete epochs."""
         return self.samples_seen // self.samples_per_epoch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What a rule wants from here on."""
+    """The batch and the learning-rate factor that a rule wants from the next step on."""
 
     global_batch: int
-    """Samples per optimizer step, over all ranks."""
+    """Global batch, in samples."""
     learning_rate_factor: float = 1.0
-    """Multiplies the scheduled learning rate; 1 for rules that leave it alone."""
+    """Factor of the scheduled learning rate; 1 for rules that leave the learning rate alone."""
     noise: tuple[float, float] | None = None
-    """Variance and signal for AdaScale, where the rule repeats those of another run."""
+    """Variance and signal for AdaScale, from a rule that repeats those of another run."""
     reason: str
-    """For people, in the journal."""
+    """The reason, for people who read the journal."""
 
 
 class Policy(ABC):
     """A rule for the global batch.
 
     Attributes:
-        measures: whether it needs the gradient's noise measured.
-        inner_products: whether it needs inner products of the pieces with the mean.
-        extends: whether it lengthens batches before they are applied; then every step is measured.
-        brings_noise: whether it brings the variance and signal that AdaScale needs.
-        pieces: passes of each rank on measured steps, at least; 1 where ranks are pieces enough.
+        measures: True if the rule needs measurements of the gradient's noise.
+        inner_products: True if the rule needs the inner products of the pieces' gradients with the mean gradient.
+        extends: True if the rule may lengthen a batch before the update; every step is then measured.
+        brings_noise: True if the rule itself brings the variance and signal that AdaScale needs.
+        pieces: Least number of passes of each rank on a measured step; 1 if the ranks are pieces enough.
     """
 
     measures: ClassVar[bool] = False
@@ -86,46 +85,46 @@ class Policy(ABC):
 
     @property
     def initial_batch(self) -> int | None:
-        """The batch that the rule itself starts with; None when the recipe's ``global_batch`` says it."""
+        """Returns the global batch that the rule itself starts with; None if the recipe's ``global_batch`` sets it."""
         return None
 
     @property
     def foreseeable(self) -> bool:
-        """True when the clock alone determines the batches, so that a plan can be printed before the run."""
+        """Reports whether samples seen alone determine the batches, so that they can be printed before the run."""
         return True
 
     @property
     def largest_batch(self) -> int | None:
-        """The largest batch that the rule will ask for, where it knows."""
+        """Returns the largest global batch that the rule will ever propose; None if that is not known beforehand."""
         return None
 
     @abstractmethod
     def phase(self, progress: Progress) -> int:
-        """A number that changes exactly when a proposal is due. It must not depend on the rank."""
+        """Returns a number that changes exactly when a proposal is due; it is equal on all ranks."""
 
     def first_phase(self, progress: Progress) -> int:
-        """The phase that the initial batch stands for; where ``phase`` differs, a proposal is due before any step."""
+        """Returns the phase of the initial batch; if ``phase`` differs, a proposal is due before the first step."""
         return self.phase(progress)
 
     @abstractmethod
     def propose(self, progress: Progress) -> Proposal:
-        """The batch wanted now. Asked on rank 0 only."""
+        """Returns the batch and learning-rate factor wanted now; called on rank 0 only."""
 
     def window_samples(self, samples_per_epoch: int, start_batch: int) -> float:
-        """Samples that averages of measurements reach back.
+        """Returns the window of the averages over measurements, in samples.
 
         Raises:
-            InputError: the rule's window is shorter than a batch.
+            InputError: The rule's window is shorter than a batch.
         """
         return float(max(samples_per_epoch / 2, start_batch))
 
     def extension(self, measurement: Measurement, progress: Progress) -> int:
-        """Samples to add to the batch in hand before it is applied; 0 when it is good. Asked on rank 0 only."""
+        """Returns the samples to add to the batch in hand; 0 if it is large enough; called on rank 0 only."""
         return 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What the rule must remember over a restart."""
+        """Returns what the rule must remember over a restart."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (most rules remember nothing)
-        """Takes up what ``state_dict`` gave."""
+        """Restores what ``state_dict`` returned."""

@@ -40,12 +40,12 @@ class Recorded(Policy):
 
     @property
     def initial_batch(self) -> int:
-        """The global batch of the first decision."""
+        """Returns the global batch of the first decision."""
         return self.sizes[0]
 
     @property
     def largest_batch(self) -> int:
-        """The largest global batch of all decisions."""
+        """Returns the largest global batch of all decisions."""
         return max(self.sizes)
 
     def phase(self, progress: Progress) -> int:

@@ -1,7 +1,7 @@
 """Batch sizes written down beforehand: ``0:128 20ep:256 40ep:512``.
 
-Each entry is ``WHEN:BATCH``. WHEN counts epochs (``20ep``, ``2.5ep``) or samples (``60000sa``), never steps: a step is
-as long as the batch, so a schedule in steps would change its own meaning.
+Each entry is ``WHEN:BATCH``. WHEN counts epochs (``20ep``, ``2.5ep``) or samples (``60000sa``), never steps: a step
+takes as many samples as the batch has, so a change of the batch would move all later entries of a schedule in steps.
 
 When to use it: to write a growth by hand (recorded.py repeats one that a run has found).
 """
@@ -20,16 +20,17 @@ _EXAMPLE = '--policy.text "0:128 20ep:256 40ep:512"'
 
 
 class Schedule(Policy):
-    """Follows a schedule text.
+    """Schedule: a rule that takes each batch from a text, such as ``0:128 20ep:256 40ep:512``.
 
     Args:
-        text: entries ``WHEN:BATCH`` separated by blanks, the first at 0, all others in one unit and increasing.
+        text: Entries ``WHEN:BATCH`` separated by blanks, the first at 0, all others in one unit and increasing.
 
     Raises:
-        InputError: the text as a whole is not such a schedule.
+        InputError: The text is not such a schedule.
     """
 
     def __init__(self, *, text: str) -> None:
+        require(isinstance(text, str), "policy.text", repr(text), _ALLOWED, _EXAMPLE)
         self.text = text
         matches = [_ENTRY.fullmatch(entry) for entry in text.split()]
         if not matches or None in matches:

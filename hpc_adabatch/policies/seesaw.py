@@ -1,9 +1,9 @@
-"""Seesaw: where the learning rate would halve, it falls by sqrt(2) and the batch doubles.
+"""Seesaw: instead of halving, the learning rate falls by sqrt(2) and the batch doubles.
 
 Meterez et al. 2025, https://arxiv.org/abs/2510.14717: for normalised updates (Adam, LAMB) the schedules are equivalent
 when learning rate / sqrt(batch) is. A decay by d becomes a learning rate times sqrt(d) and a batch divided by d.
 
-When to use it: smith.py's case with an optimizer that normalises its updates.
+When to use it: as smith (smith.py), with an optimizer that normalises its updates.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .smith import Smith
 
 @dataclass(kw_only=True, eq=False)
 class Seesaw(Smith):
-    """Learning rate times sqrt(``decay``) and batch divided by ``decay`` at each milestone."""
+    """Seesaw: a rule that multiplies learning rate by sqrt(d) and batch by 1/d instead of decaying the rate by d."""
 
     decay: float = 0.5
-    """Factor by which the learning rate would decay."""
+    """Decay d of the learning rate at a milestone of the schedule that is replaced; the batch grows by 1/d."""
     keeps: ClassVar[float] = 0.5
 
     @property

@@ -8,13 +8,13 @@ gradients of two halves of the batch; below its target the batch grows by a tent
                        on average, estimated from all pieces instead of two
     target             similarity; met at the batch 2 noise_scale similarity / (1 - similarity)
 
-When to use it: as noise_scale, with a target that reads as an angle; it follows more nervously, in steps of a tenth.
+When to use it: as noise_scale, if you prefer an angle as the target; the batch changes more often, by a tenth a time.
 """
 
 import math
 from dataclasses import dataclass
 
-from ..errors import require
+from ..errors import real, require
 from ..gradients import Estimate
 from .measured import Measured
 from .policy import Progress
@@ -22,20 +22,20 @@ from .policy import Progress
 
 @dataclass(kw_only=True, eq=False)
 class SimiGrad(Measured):
-    """Grows or shrinks by a tenth towards a cosine of the halves' gradients."""
+    """SimiGrad: a rule that keeps the cosine between the gradients of the batch's halves, in steps of a tenth."""
 
     similarity: float = 0.5
-    """Cosine of the two halves' gradients that is kept; higher asks for larger batches."""
+    """Cosine to keep between the gradients of the batch's halves; a higher one asks for larger batches."""
     dwell: int = 1
-    """Measurements between two changes, at least."""
+    """Least number of measurements between two changes."""
     growth: float = 1.1
-    """Factor per change, at most."""
+    """Largest factor of one change of the batch."""
     shrink: bool = True
-    """Whether the batch may become smaller again."""
+    """Allows the batch to become smaller."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        inside = 0 < self.similarity < 1
+        inside = 0 < real(self.similarity) < 1
         example = "--policy.similarity 0.5"
         require(inside, "policy.similarity", self.similarity, "more than 0, less than 1", example)
 
