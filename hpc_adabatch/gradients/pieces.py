@@ -1,18 +1,18 @@
-"""Lengths of each piece's gradient, read before anything is summed over passes or ranks.
+"""Squared lengths of each piece's gradient, read before anything is summed over passes or ranks.
 
 A hook on each parameter sees the gradient of one backward pass alone: before it is added to ``p.grad``, and before
-Horovod's allreduce, which works in place and in the background. The hooks hang on measured steps only, so other steps
-do no work at all.
+Horovod's allreduce, which works in place and in the background. The hooks are there on measured steps only, so other
+steps do no extra work.
 
     backward of pass i  ->  hook: h = weight_i * g_i,  weight_i = scale * b_i / B   ->  |h|^2 in float64
     after the last pass ->  sum over i of b_i |g_i|^2, one number a parameter group, ready for the step's message
 
-Inner products with the mean gradient need the pieces until the mean is known. Then a piece is kept: the sum of the
-passes of a rank, or of each half of them where there is one rank. It costs one or two copies of the gradient.
+Inner products with the mean gradient need the pieces until the mean is known. A rank then keeps one piece, the sum of
+all its passes, or two, one for each half of its passes, if there is one rank only. Each costs a copy of the gradient.
 
     after the sum over ranks  ->  sum over kept pieces of b_i (g_i . g)^2
 
-Not here: what the sums mean (noise.py), the messages (training/measuring.py).
+The formulas for which these sums are taken stand in noise.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHUNK = 2**20  # elements summed in float32 before float64 takes over: 30 millio
 
 
 def inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Inner product of two tensors of one shape, float64, shape (), without waiting for the device."""
+    """Returns the inner product of two tensors of one shape: float64, shape (), without waiting for the device."""
     kind = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)  # half precision overflows
     flat, other = (tensor.detach().reshape(-1).to(kind) for tensor in (a, b))
     if flat.numel() <= CHUNK:
@@ -36,12 +36,12 @@ def inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def square(tensor: torch.Tensor) -> torch.Tensor:
-    """Squared Euclidean length, float64, shape (), without waiting for the device."""
+    """Returns the squared Euclidean length of a tensor: float64, shape (), without waiting for the device."""
     return inner(tensor, tensor)
 
 
 class _Kept:
-    """One piece that is kept: the weighted sum of its passes."""
+    """A piece that is kept: the weighted sum of the gradients of its passes."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -50,20 +50,19 @@ class _Kept:
 
     @property
     def factor(self) -> float:
-        """Of the squared length of the weighted sum, to make it b |g|^2."""
+        """Returns the factor that makes b |g|^2 of the weighted sum's squared length."""
         return self.samples / self.weight**2
 
 
 class PieceMeter:
-    """Measures the pieces of one step on this rank.
+    """A meter of the pieces of one step on this rank.
 
     Args:
-        groups: the parameters whose squares are summed together, in this order; parameters that need no gradient are
-            passed over.
-        clock: returns seconds, to time the hooks by; without one they are not timed.
+        groups: The groups of parameters whose squares are summed together; parameters without gradient are left out.
+        clock: A function that returns the time in seconds, with which the hooks are timed; not timed when not given.
 
     Attributes:
-        seconds: spent in the hooks so far; on a GPU only what it took to ask for their work.
+        seconds: Seconds spent in the hooks so far; on a GPU only the time to launch their work.
     """
 
     def __init__(
@@ -80,11 +79,11 @@ class PieceMeter:
         self.seconds = 0.0
 
     def start(self, *, passes: int, keep: int = 0) -> None:
-        """Before the first backward pass of a measured step.
+        """Puts the hooks on, before the first backward pass of a measured step.
 
         Args:
-            passes: how many there will be.
-            keep: pieces to keep for inner products; 0 when every pass is a piece.
+            passes: Number of backward passes to come.
+            keep: Number of pieces to keep for inner products; with 0 nothing is kept and every pass is a piece.
         """
         self.stop()
         self._passes, self._passes_done = passes, 0
@@ -99,7 +98,12 @@ class PieceMeter:
                 place += 1
 
     def piece(self, samples: int, weight: float) -> None:
-        """Before each backward pass: its samples, and the factor that its mean loss was multiplied by."""
+        """Announces the next backward pass.
+
+        Args:
+            samples: Samples of the pass.
+            weight: Factor with which the mean loss of the pass is multiplied.
+        """
         if self._keep:
             if self._passes_done * self._keep >= len(self._kept) * self._passes:
                 self._kept.append(_Kept())
@@ -110,11 +114,11 @@ class PieceMeter:
 
     @property
     def pieces(self) -> int:
-        """Pieces of this rank so far."""
+        """Returns the number of pieces of this rank so far."""
         return len(self._kept) if self._keep else self._passes_done
 
     def square_sums(self) -> torch.Tensor:
-        """After the last pass: sum of b_i |g_i|^2 over this rank's pieces. Shape (groups,), float64."""
+        """Returns the sum of b_i |g_i|^2 over this rank's pieces, after the last pass. Shape (groups,), float64."""
         sums, place = list(self._sums), 0
         for number, group in enumerate(self._groups):
             for _ in group:
@@ -125,7 +129,7 @@ class PieceMeter:
         return torch.stack(sums)
 
     def mean_squares(self) -> torch.Tensor:
-        """After the sum over ranks: |g|^2, the scale taken off already. Shape (groups,), float64."""
+        """Returns |g|^2 of the unscaled mean gradient, after the sum over ranks. Shape (groups,), float64."""
         sums = []
         for group in self._groups:
             squares = [square(parameter.grad) for parameter in group if parameter.grad is not None]
@@ -133,7 +137,7 @@ class PieceMeter:
         return torch.stack(sums)
 
     def inner_square_sum(self) -> torch.Tensor:
-        """After the sum over ranks: sum of b_i (g_i . g)^2 over this rank's kept pieces. Shape (), float64."""
+        """Returns the sum of b_i (g_i . g)^2 over the kept pieces, after the sum over ranks. Shape (), float64."""
         total = torch.zeros_like(self._sums[0])
         parameters = [parameter for group in self._groups for parameter in group]
         for kept in self._kept:
@@ -143,7 +147,7 @@ class PieceMeter:
         return total
 
     def stop(self) -> None:
-        """Takes the hooks off."""
+        """Takes the hooks off the parameters."""
         for handle in self._handles:
             handle.remove()
         self._handles = []

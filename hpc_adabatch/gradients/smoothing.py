@@ -1,14 +1,12 @@
 """Variance and signal averaged over steps, with an interval for their ratio.
 
-    weight of a step that lies s samples back     exp(-s / window), window in samples, never less than ten measurements
-    average                                       numerator and denominator apart, divided only when read
+    weight of a step that lies s samples back     exp(-s / window), window in samples, at least ten measurements long
+    average                                       numerator and denominator separately; divided only when read
     interval                                      Fieller's, from the scatter of the steps, at 95 %
 
-Clipping each step before averaging is wrong by far (a true signal of 1 at variance 1000 and two pieces then reads 28),
-so nothing is clipped before it is read. Where the signal cannot be told from zero, the interval has no upper end:
-Fieller 1954, https://doi.org/10.1111/j.2517-6161.1954.tb00159.x.
-
-Not here: one step's estimates (noise.py), decisions (policies/).
+Clipping the signal of each step at 0 before averaging would be far off (a true signal of 1 at variance 1000 and two
+pieces would read 28), so nothing is clipped before it is read. If the signal cannot be distinguished from zero, the
+interval has no upper end: Fieller 1954, https://doi.org/10.1111/j.2517-6161.1954.tb00159.x.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit  # not scipy.stats, whose import takes every rank a second
 
-from ..errors import require
+from ..errors import real, require
 from .noise import Measurement
 
 CONFIDENCE = 0.95
@@ -29,46 +27,55 @@ LEAST_MEASUREMENTS = 10  # that a window spans: a batch may grow until few of th
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What is known about the noise of the gradient now."""
+    """An estimate of the gradient's noise, averaged over steps."""
 
     variance: float
-    """One sample's gradient variance, summed over parameters."""
+    """Variance of one sample's gradient, summed over parameters."""
     signal: float
-    """Squared length of the true gradient, unbiased; may be negative while it is small."""
+    """Squared length of the true gradient, unbiased; may be negative if it is small."""
     mean_square: float
-    """Squared length of the last mean gradient: the raw signal of the published tests."""
+    """Squared length of the last step's mean gradient: the raw signal of the published tests."""
     inner_variance: float | None = None
-    """One sample's variance along the mean gradient, where it is measured."""
+    """Variance of one sample's gradient along the mean gradient; None if it is not measured."""
     orthogonal_variance: float | None = None
-    """One sample's variance across it, where it is measured."""
+    """Variance of one sample's gradient across the mean gradient; None if it is not measured."""
     loss: float | None = None
-    """Mean loss, averaged as the others."""
+    """Mean loss, averaged over the same window; None if it is not known."""
     low: float
-    """Lower end of the interval of the noise scale, in samples."""
+    """Lower end of the noise scale's 95 % interval, in samples."""
     high: float
-    """Upper end; infinite where the signal cannot be told from zero."""
+    """Upper end of that interval, in samples; infinite if the signal cannot be distinguished from zero."""
     steps: float
-    """How many independent steps the average is worth."""
+    """Number of independent steps that would give an average as exact as this one."""
     samples: int
-    """Samples measured so far."""
+    """Samples that the measurements have covered so far."""
     full: bool
-    """Whether a whole window has been measured."""
+    """True once a whole window has been covered."""
 
     @property
     def noise_scale(self) -> float:
-        """variance / signal, in samples; infinite where the signal is not positive."""
+        """Returns variance / signal, in samples; infinite if the signal is not positive."""
         return self.variance / self.signal if self.signal > 0 else math.inf
 
 
 class Smoother:
-    """The average over a window of samples.
+    """An average of measurements over a window of samples.
 
     Args:
-        window_samples: how far back the average reaches.
+        window_samples: Length of the window, in samples.
+
+    Raises:
+        InputError: The window is not longer than 0.
     """
 
     def __init__(self, window_samples: float) -> None:
-        require(window_samples > 0, "policy.window", window_samples, "more than 0 samples", "--policy.window 20000")
+        require(
+            real(window_samples) > 0,
+            "policy.window",
+            window_samples,
+            "more than 0 samples",
+            "--policy.window 20000",
+        )
         self.window_samples = window_samples
         self._weight = self._weight_squares = 0.0
         self._sums = np.zeros(2)  # of variance, signal
@@ -78,10 +85,14 @@ class Smoother:
         self._samples = 0
 
     def add(self, measurement: Measurement, samples_since: int) -> None:
-        """Takes in one step. ``samples_since`` the last one, measured or not, the average fades.
+        """Takes in the measurement of one step.
+
+        Args:
+            measurement: The step's sums over ranks and passes.
+            samples_since: Samples since the last measurement, those of this step included; older steps fade by them.
 
         Raises:
-            ValueError: the measurement is not finite; such a step is skipped by all ranks.
+            ValueError: The measurement is not finite; all ranks skip such a step.
         """
         if not measurement.finite:
             raise ValueError("a measurement that is not finite")
@@ -100,7 +111,7 @@ class Smoother:
         self._samples += samples_since
 
     def read(self) -> Estimate | None:
-        """What is known now; None before the second step."""
+        """Returns the present estimate; None before the second measurement."""
         steps = self._weight**2 / self._weight_squares if self._weight else 0.0
         if steps <= 1.5:
             return None
@@ -123,6 +134,7 @@ class Smoother:
         )
 
     def state_dict(self) -> dict[str, Any]:
+        """Returns the sums behind the average, for a checkpoint."""
         return {
             "sums": self._sums.tolist(),
             "products": self._products.tolist(),
@@ -133,6 +145,7 @@ class Smoother:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores the sums that ``state_dict`` returned."""
         self._sums, self._products = np.array(state["sums"]), np.array(state["products"])
         self._others = np.array([math.nan if x is None else x for x in state["others"]])
         self._weight, self._weight_squares = state["weights"]
@@ -140,9 +153,14 @@ class Smoother:
 
 
 def fieller(mean: np.ndarray, covariance: np.ndarray, quantile: float) -> tuple[float, float]:
-    """Interval of mean[0] / mean[1], cut at 0 from below.
+    """Returns Fieller's interval of mean[0] / mean[1], with its lower end cut at 0.
 
-    The ratios r for which mean[0] - r mean[1] lies within ``quantile`` standard errors of 0: a quadratic in r.
+    It holds the ratios r for which mean[0] - r mean[1] lies within ``quantile`` standard errors of 0, a quadratic in r.
+
+    Args:
+        mean: Two means, shape (2,).
+        covariance: Covariance of the two means, shape (2, 2).
+        quantile: Number of standard errors.
     """
     squared = quantile**2
     a = mean[1] ** 2 - squared * covariance[1, 1]

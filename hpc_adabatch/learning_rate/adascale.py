@@ -1,4 +1,4 @@
-"""AdaScale: the learning rate grows by what the larger batch is worth, and the schedule's clock runs by the same.
+"""AdaScale: learning rate and the schedule's clock are scaled by the measured gain of a larger batch.
 
 Johnson, Agrawal, Gu & Guestrin 2020, https://arxiv.org/abs/2007.05105, sections 3 and 4: at S times the reference batch
 B0 one step makes the progress of r steps at B0, 1 <= r <= S, where
@@ -7,24 +7,22 @@ B0 one step makes the progress of r steps at B0, 1 <= r <= S, where
 
     paper        here
     S, B0        scale, reference batch
-    r_t          gain: factor of the learning rate; S where all is noise, 1 where there is none
+    r_t          gain: factor of the learning rate; S if the gradient is noise only, 1 if there is no noise
     tau          the clock: sum of r_t, in steps of B0 samples; schedules read it instead of the samples seen
-
-Not here: measuring variance and signal (gradients/), the schedule (rule.py).
 """
 
 
 def gain(variance: float, signal: float, *, scale: float, reference_batch: float) -> float:
-    """r of a batch ``scale`` times the reference.
+    """Returns the gain r of a batch of ``scale`` times the reference batch.
 
     Args:
-        variance: of one sample's gradient, summed over parameters; may be estimated as negative, then taken as 0.
-        signal: squared length of the true gradient; may be estimated as negative, then taken as 0.
-        scale: S, more than 0.
-        reference_batch: B0, samples.
+        variance: Variance of one sample's gradient, summed over parameters; a negative estimate counts as 0.
+        signal: Squared length of the true gradient; a negative estimate counts as 0.
+        scale: Batch / reference batch (S), more than 0.
+        reference_batch: Reference batch (B0), in samples.
 
     Returns:
-        Between 1 and ``scale``; ``scale`` where both are 0 (as of a signal that is lost in the noise).
+        A number between 1 and ``scale``; ``scale`` if variance and signal are both 0.
     """
     noise, signal = max(variance, 0.0) / reference_batch, max(signal, 0.0)
     if noise + signal == 0.0:

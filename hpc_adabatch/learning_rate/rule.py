@@ -24,14 +24,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
-from ..errors import require
+from ..errors import real, require, whole
 from .adascale import gain
 from .warmup import LENGTHS, Climb, ramp
 
 SCALINGS: dict[str, Callable[[float], float]] = {"none": lambda _: 1.0, "linear": lambda k: k, "sqrt": math.sqrt}
-PRESETS: dict[str, dict[str, Any]] = {  # what fields become that were left at their defaults
+PRESETS: dict[str, dict[str, Any]] = {  # values of the fields that were left at their defaults
     "none": {},
     "legw": {"scaling": "sqrt", "warmup": "legw", "warmup_epochs": 10 / 64},  # w0 of the paper's ResNet-50 at batch 512
     "goyal": {"scaling": "linear", "warmup": "fixed", "warmup_epochs": 5.0},
@@ -40,43 +41,44 @@ PRESETS: dict[str, dict[str, Any]] = {  # what fields become that were left at t
 
 @dataclass(frozen=True)
 class LearningRate:
-    """The learning rate over its base, as a function of samples and batches.
+    """A learning-rate schedule: learning rate / base learning rate as a function of samples and batches.
 
     Raises:
-        InputError: a field is out of range, or misses a partner.
+        InputError: A field is out of range, or another field that it needs is missing.
     """
 
     scaling: Literal["none", "linear", "sqrt", "adascale"] = "none"
-    """With the batch: none, linear (Goyal), sqrt (LEGW), adascale (the measured gain; schedules run on its clock)."""
+    """Growth with the batch: none, linear (Goyal), sqrt (LEGW) or adascale (measured gain; scales the clock too)."""
     warmup: Literal["none", "fixed", "legw"] = "none"
-    """Length of the warm-up: none, warmup_epochs, or warmup_epochs times the start batch over the reference (LEGW)."""
+    """Length of the warm-up: none, warmup_epochs (fixed), or warmup_epochs * start batch / reference batch (legw)."""
     warmup_epochs: float = 0.0
-    """Epochs; for legw at the reference batch."""
+    """Length of the warm-up in epochs; with legw, its length at the reference batch."""
     warmup_start: float = 0.0
-    """Where the warm-up starts, as a part of its end: 0 for LEGW and MLPerf, 1/k for Goyal."""
+    """Learning rate at the start of the warm-up, as a part of that at its end; LEGW and MLPerf: 0, Goyal: 1/k."""
     decay: Literal["constant", "step", "poly", "cosine"] = "constant"
-    """Over the epochs: constant, step (milestones, gamma), poly (power, final) or cosine (final)."""
+    """Decay over the epochs: constant, step (milestones, gamma), poly (power, final) or cosine (final)."""
     milestones: tuple[float, ...] = ()
-    """Epochs at which step decays."""
+    """Epochs at which the step decay multiplies the learning rate by gamma."""
     gamma: float = 0.1
-    """Factor of each step of the step decay."""
+    """Factor of the learning rate at each milestone of the step decay."""
     power: float = 2.0
     """Exponent of the poly decay; 2 in the LARS paper."""
     final: float = 0.0
-    """Where poly and cosine end, as a part of the peak."""
+    """Learning rate at the end of the poly and cosine decay, as a part of the peak."""
     epochs: float | None = None
-    """Where poly and cosine end, in epochs; the recipe's epochs when not given."""
+    """End of the poly and cosine decay, in epochs; the recipe's epochs when not given."""
     reference_batch: int | None = None
     """Global batch for which the base learning rate was tuned, in samples; the batch at step 0 when not given."""
     preset: Literal["none", "legw", "goyal"] = "none"
-    """legw (1901.08256): scaling sqrt, warmup legw; goyal (1706.02677): linear, fixed over 5 epochs. Fields given here
-    besides hold, so legw usually comes with reference_batch and the warmup_epochs tuned for it."""
+    """A published set of values: legw (1901.08256) is scaling sqrt, warmup legw; goyal (1706.02677) is scaling linear,
+    warmup fixed over 5 epochs. Other values given besides are kept; legw usually needs reference_batch, and the
+    warmup_epochs tuned for it."""
     weight_decay: Literal["per_step", "per_epoch"] = "per_step"
-    """What weight decay keeps at other batches than the reference: lambda of each step, or what an epoch takes away."""
+    """Quantity that stays the same at any batch: weight decay of a step (lambda), or weight decay of an epoch."""
 
     def __post_init__(self) -> None:
         known, example = ", ".join(PRESETS), "--learning_rate.preset legw"
-        require(self.preset in PRESETS, "learning_rate.preset", self.preset, known, example)
+        require(self.preset in tuple(PRESETS), "learning_rate.preset", self.preset, known, example)
         for field, value in PRESETS[self.preset].items():
             if getattr(self, field) == getattr(type(self), field):
                 object.__setattr__(self, field, value)
@@ -87,38 +89,40 @@ class LearningRate:
 
         scalings = (*SCALINGS, "adascale")
         check(self.scaling in scalings, "scaling", ", ".join(scalings), "sqrt")
-        check(self.warmup in LENGTHS, "warmup", ", ".join(LENGTHS), "legw")
+        check(self.warmup in tuple(LENGTHS), "warmup", ", ".join(LENGTHS), "legw")
         check(self.decay in ("constant", "step", "poly", "cosine"), "decay", "constant, step, poly, cosine", "poly")
         check(
-            self.warmup_epochs > 0 if self.warmup != "none" else self.warmup_epochs == 0,
+            0 < real(self.warmup_epochs) < math.inf if self.warmup != "none" else real(self.warmup_epochs) == 0,
             "warmup_epochs",
             f"0 without warm-up, more with (warmup is {self.warmup})",
             "5",
         )
-        check(0 <= self.warmup_start <= 1, "warmup_start", "0 to 1", "0")
-        rising = all(a < b for a, b in zip(self.milestones, self.milestones[1:], strict=False))
-        wanted = (len(self.milestones) > 0) == (self.decay == "step")
+        check(0 <= real(self.warmup_start) <= 1, "warmup_start", "0 to 1", "0")
+        rising = isinstance(self.milestones, (tuple, list)) and all(
+            real(a) < real(b) for a, b in pairwise((-math.inf, *self.milestones, math.inf))
+        )
+        wanted = bool(self.milestones) == (self.decay == "step")
         check(rising and wanted, "milestones", "increasing epochs with decay step, none with others", "[30,60,80]")
-        check(self.gamma > 0, "gamma", "more than 0", "0.1")
-        check(self.power > 0, "power", "more than 0", "2")
-        check(0 <= self.final <= 1, "final", "0 to 1", "0")
-        check(self.epochs is None or self.epochs > 0, "epochs", "more than 0", "90")
-        check(self.reference_batch is None or self.reference_batch > 0, "reference_batch", "1 or more", "256")
+        check(0 < real(self.gamma) < math.inf, "gamma", "more than 0", "0.1")
+        check(0 < real(self.power) < math.inf, "power", "more than 0", "2")
+        check(0 <= real(self.final) <= 1, "final", "0 to 1", "0")
+        check(self.epochs is None or 0 < real(self.epochs) < math.inf, "epochs", "more than 0", "90")
+        check(self.reference_batch is None or whole(self.reference_batch) >= 1, "reference_batch", "1 or more", "256")
         kept = ("per_step",) if self.measures else ("per_step", "per_epoch")
         clock = " with adascale, whose clock counts no epochs" if self.measures else ""
         check(self.weight_decay in kept, "weight_decay", ", ".join(kept) + clock, "per_step")
 
     def warmup_length(self, start_batch: int) -> float:
-        """Epochs of warm-up of a run that starts with this batch."""
+        """Returns the epochs of warm-up in a run that starts with this global batch."""
         return LENGTHS[self.warmup](self.warmup_epochs, start_batch / (self.reference_batch or start_batch))
 
     @property
     def measures(self) -> bool:
-        """Whether the gradient's noise must be measured for it."""
+        """Reports whether the gradient's noise must be measured for this schedule."""
         return self.scaling == "adascale"
 
     def gain(self, variance: float, signal: float, start_batch: int, global_batch: int) -> float:
-        """AdaScale's gain of the batch over the reference."""
+        """Returns AdaScale's gain of the global batch over the reference batch (adascale.py)."""
         reference = self.reference_batch or start_batch
         return gain(variance, signal, scale=global_batch / reference, reference_batch=reference)
 
@@ -132,36 +136,36 @@ class LearningRate:
         gain: float = 1.0,
         climb: Climb | None = None,
     ) -> float:
-        """Learning rate over base before the step that follows ``samples_seen`` samples.
+        """Returns learning rate / base learning rate of the step after ``samples_seen`` samples.
 
         Args:
-            samples_seen: since the start of training, over all ranks; with AdaScale those of its clock.
-            samples_per_epoch: length of the training set.
-            start_batch: global batch at step 0.
-            global_batch: global batch now.
-            gain: AdaScale's, the last that is known.
-            climb: of the last growth inside the warm-up, where there was one.
+            samples_seen: Samples since the start of training, over all ranks; with AdaScale on its clock.
+            samples_per_epoch: Length of the training set, in samples.
+            start_batch: Global batch at step 0, in samples.
+            global_batch: Global batch of the step, in samples.
+            gain: AdaScale's gain of this batch; not used with other scalings.
+            climb: The climb since the last growth of the batch inside the warm-up; None if there is none.
 
         Raises:
-            InputError: poly or cosine without ``epochs``.
+            InputError: The decay is poly or cosine, and ``epochs`` is missing or no longer than the warm-up.
         """
         epoch = samples_seen / samples_per_epoch
         warmup = self.warmup_length(start_batch)
         return self._height(epoch, start_batch, global_batch, gain, climb) * self._decay(epoch, warmup)
 
     def weight_decay_multiplier(self, start_batch: int, global_batch: int) -> float:
-        """Weight decay over that of the optimizer.
+        """Returns weight decay / the optimizer's own weight decay for a step of this global batch.
 
-        A step takes lr lambda of the weights away, and k times the batch makes 1/k of the steps: an epoch's decay falls
-        to scale(k) / k. ``per_epoch`` multiplies lambda by k / scale(k), which is sqrt(k) with the scaling sqrt, so
-        that the timescale B / (lr lambda D) stays, for a data set of D samples: Bergsma et al. 2025,
-        https://arxiv.org/abs/2505.13738, who find that the best lambda goes with B where lr stays (scaling none).
-        Warm-up and decay of the rate, the policy's factor among them, are left out: they change the timescale at the
-        reference batch as well. So is the trust ratio of LARS and LAMB, by which lr is multiplied there.
+        A step takes the part lr * lambda of the weights away. With k times the batch an epoch has 1/k of the steps, so
+        its decay falls to scale(k) / k. ``per_epoch`` multiplies lambda by k / scale(k), so that the timescale
+        B / (lr lambda D) stays the same, for a data set of D samples (Bergsma et al. 2025,
+        https://arxiv.org/abs/2505.13738: the best lambda is proportional to B at a fixed lr, which is scaling none).
+        Warm-up, decay and the policy's factor are not compensated, because they change the timescale at the reference
+        batch as well; nor is the trust ratio with which LARS and LAMB multiply lr.
 
         Args:
-            start_batch: global batch at step 0.
-            global_batch: global batch now.
+            start_batch: Global batch at step 0, in samples.
+            global_batch: Global batch of the step, in samples.
         """
         if self.weight_decay == "per_step":
             return 1.0
@@ -169,12 +173,14 @@ class LearningRate:
         return ratio / SCALINGS[self.scaling](ratio)
 
     def climb(self, epoch: float, start_batch: int, before: int, after: int, known: Climb | None) -> Climb | None:
-        """The climb that begins where the batch changes at this epoch; None where the rate jumps.
+        """Returns the climb that begins with a change of the batch; None if the learning rate jumps instead.
 
         Args:
-            epoch: now.
-            start_batch, before, after: global batch at step 0, up to here and from here on.
-            known: the climb up to here, where there was one.
+            epoch: Epochs since the start of training.
+            start_batch: Global batch at step 0, in samples.
+            before: Global batch before the change, in samples.
+            after: Global batch after the change, in samples.
+            known: The climb before the change; None if there was none.
         """
         reference = self.reference_batch or start_batch
         open_until = known.end if known is not None else self.warmup_length(start_batch)
@@ -185,7 +191,7 @@ class LearningRate:
         return Climb(epoch, height, end, SCALINGS[self.scaling](after / reference))
 
     def _height(self, epoch: float, start_batch: int, global_batch: int, gain: float, climb: Climb | None) -> float:
-        """Learning rate over base, decay left out."""
+        """Returns learning rate / base learning rate, without decay."""
         if climb is not None:
             return climb.at(epoch)
         ratio = global_batch / (self.reference_batch or start_batch)

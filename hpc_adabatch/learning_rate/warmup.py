@@ -1,14 +1,15 @@
-"""The first epochs of the learning rate.
+"""The warm-up: the first epochs of the learning rate.
 
     none     no warm-up
-    fixed    linear over ``warmup_epochs`` (Goyal et al. 2017, 1706.02677, section 2.2)
-    legw     linear over ``warmup_epochs`` times k (You et al. 2019, LEGW, 1901.08256): as many steps at any batch
+    fixed    linear over ``warmup_epochs``              Goyal et al. 2017, 1706.02677, section 2.2
+    legw     linear over ``warmup_epochs`` times k      You et al. 2019 (LEGW), 1901.08256: as many steps at any batch
 
-The k of legw is that of the batch at step 0. A batch that grows after the warm-up does not reopen it: with the k of the
-current batch, growth late in training would cut the learning rate below what it was.
+The k of legw is batch / reference batch at step 0. Growth of the batch after the warm-up does not reopen it: with the
+present batch's k, growth late in training would make the learning rate fall.
 
-What a batch that grows inside the warm-up should do, no paper says. Ours, a climb: from the rate it had, straight to
-the rate at which the warm-up of the larger batch ends, when that ends. With legw at k1, growing to k2 at epoch e:
+For a batch that grows inside the warm-up, the papers have no rule. Here the learning rate then follows a climb: a line
+from its present height to the peak of the larger batch, reached at the end of the larger batch's warm-up. With legw at
+k1, growing to k2 at epoch e:
 
     sqrt(k2) |                 .--------        LEGW with k2 from the start would arrive there too
              |            .  '                  continuous, never falling; the slope stays below that of
@@ -29,25 +30,31 @@ LENGTHS: dict[str, Callable[[float, float], float]] = {  # (warmup_epochs, k) ->
 
 
 def ramp(epoch: float, length: float, start: float) -> float:
-    """Linear from ``start`` at epoch 0 to 1 at ``length`` epochs, then 1."""
+    """Returns the height of a warm-up: linear from ``start`` at epoch 0 to 1 at ``length`` epochs, then 1.
+
+    Args:
+        epoch: Epochs since the start of training.
+        length: Epochs of the warm-up.
+        start: Height at epoch 0, as a part of the peak.
+    """
     return 1.0 if epoch >= length else start + (1.0 - start) * epoch / length
 
 
 @dataclass(frozen=True)
 class Climb:
-    """A warm-up that goes on with a larger batch: linear from where it was to where it must end."""
+    """A warm-up that goes on with a larger batch: a line from its present height to the larger batch's peak."""
 
     epoch: float
-    """Where it begins."""
+    """Epoch at which the climb begins."""
     height: float
-    """Learning rate over base there, decay left out."""
+    """Learning rate / base learning rate at the beginning, without decay."""
     end: float
-    """Epoch at which it is over."""
+    """Epoch at which the climb ends."""
     peak: float
-    """Learning rate over base from there on."""
+    """Learning rate / base learning rate from the end on, without decay."""
 
     def at(self, epoch: float) -> float:
-        """Learning rate over base, decay left out, at an epoch from its beginning on."""
+        """Returns learning rate / base learning rate, without decay, at an epoch after the beginning."""
         if epoch >= self.end:
             return self.peak
         return self.height + (self.peak - self.height) * (epoch - self.epoch) / (self.end - self.epoch)
