@@ -1,4 +1,4 @@
-"""Step sizes by backtracking: as long as possible, while the loss of the same batch falls enough.
+"""Step sizes by backtracking: the first tried that lowers the loss of the same batch enough.
 
 De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, Algorithm 2:
 
@@ -9,14 +9,14 @@ De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, Algorithm 
     alpha    alpha
     c        decrease; 0.1 in the paper, at most 1/2
 
-A step that one bad batch has shortened stays short there until the batch grows. Vaswani et al. 2019,
-https://arxiv.org/abs/1905.09997, Algorithm 2 (option 2), lets the first try rise instead: the last accepted step times
-gamma^(K / N), so gamma in an epoch however large its batches.
+With this rule, a step that one bad batch has shortened stays short until the batch grows. Vaswani et al. 2019,
+https://arxiv.org/abs/1905.09997, Algorithm 2 (option 2), let the first try rise instead: the last accepted step times
+gamma^(K / N), which is a factor of gamma in an epoch, however large its batches.
 
-    gamma    rise; 2 in the paper, 1 leaves it to the doubling
+    gamma    rise; 2 in the paper, 1 leaves the doubling
     K / N    part
 
-Not here: evaluating the losses (training/line_search.py).
+The losses are evaluated by training/line_search.py.
 """
 
 from __future__ import annotations
@@ -25,47 +25,57 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-HALVINGS = 40  # in one search; then the direction is no descent that floating point could show
+from ..errors import real, require
+
+HALVINGS = 40  # most in one search; beyond, floating point shows no descent in this direction
 
 
 @dataclass
 class Armijo:
-    """The rule and the step size it has come to.
+    """A rule that searches the step size on each batch by halving, and the step size that it accepted last.
 
     Args:
-        alpha: first step size, more than 0.
-        decrease: c, the part of the predicted decrease that is asked for, more than 0, at most 1/2.
-        rise: gamma, by which the first try rises over an epoch's samples, 1 or more; above 1 in place of the doubling.
+        alpha: First step size to try, more than 0; later the one accepted last.
+        decrease: Part of the predicted decrease of the loss that a step must reach (c), more than 0, at most 1/2.
+        rise: Growth of the first try over the samples of an epoch (gamma), 1 or more; above 1 it replaces the doubling.
+
+    Raises:
+        InputError: An argument is out of range.
     """
 
     alpha: float
     decrease: float = 0.1
     rise: float = 1.0
     needs_variance: ClassVar[bool] = False
-    needs_gradient: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        allowed = "more than 0, at most 0.5"
+        require(0 < real(self.alpha) < math.inf, "alpha", self.alpha, "more than 0", "alpha=1.0")
+        require(0 < real(self.decrease) <= 0.5, "decrease", self.decrease, allowed, "decrease=0.1")
+        require(1 <= real(self.rise) < math.inf, "rise", self.rise, "1 or more", "rise=2.0")
 
     def first(self, *, grew: bool, part: float) -> float:
-        """The step size to try first.
+        """Returns the step size to try first.
 
         Args:
-            grew: whether the batch has grown since the last search.
-            part: the batch over the samples of an epoch.
+            grew: True if the batch has grown since the last search.
+            part: Samples of the batch / samples of an epoch.
         """
         if self.rise > 1:
             return self.alpha * self.rise**part
         return 2 * self.alpha if grew else self.alpha
 
     def accepts(self, alpha: float, loss: float, loss_there: float, square: float) -> bool:
-        """Whether the loss falls enough.
+        """Reports whether the loss falls enough.
 
         Args:
-            alpha: the step size tried.
-            loss: of the batch before the step.
-            loss_there: of the same batch after it; not finite counts as too large.
-            square: |g|^2.
+            alpha: Step size tried.
+            loss: Mean loss of the batch before the step.
+            loss_there: Mean loss of the same batch after the step; one that is not finite is never accepted.
+            square: Squared length of the gradient, |g|^2.
         """
         return math.isfinite(loss_there) and loss_there <= loss - self.decrease * alpha * square
 
     def after(self, alpha: float) -> None:
-        """Takes the accepted step size as the next first one."""
+        """Remembers the accepted step size, with which the next search begins."""
         self.alpha = alpha

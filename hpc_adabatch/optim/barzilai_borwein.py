@@ -4,17 +4,17 @@ De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, Algorithm 
 samples at both ends of the step,
 
     nu     = <x' - x, g(x') - g(x)> / |x' - x|^2
-    alpha~ = 1/nu * (1 - V / (K |g|^2))                   while K < N; 1/nu with all samples
-    alpha  = alpha (1 - K/N) + alpha~ K/N                 trusted as far as the batch is the whole set
+    alpha~ = 1/nu * (1 - V / (K |g|^2))                   if K < N; 1/nu with all samples
+    alpha  = alpha (1 - K/N) + alpha~ K/N                 alpha~ counts by the batch's part of the training set
 
-The factor of the noise is the best step on a quadratic (their section 4.2); it is not taken below 0. Where nu is not
-positive, alpha stays. Each step is safeguarded by backtracking (armijo.py) without the doubling.
+The factor of the noise gives the best step on a quadratic (section 4.2 of the paper); it is not taken below 0. If nu is
+not positive, alpha stays. Each step is safeguarded by backtracking (armijo.py) without the doubling.
 
     paper        here
     V_B          variance
     K, N         samples, samples_per_epoch
 
-Not here: the gradients (training/line_search.py).
+The gradients are evaluated by training/line_search.py.
 """
 
 from __future__ import annotations
@@ -28,10 +28,18 @@ from .armijo import Armijo
 
 @dataclass
 class BarzilaiBorwein(Armijo):
-    """Backtracking from a step size that follows the curvature."""
+    """A rule whose step size follows the curvature along the last step, safeguarded by backtracking.
+
+    Args:
+        alpha: First step size to try, more than 0; later the one that follows the curvature.
+        decrease: Part of the predicted decrease of the loss that a step must reach (c), more than 0, at most 1/2.
+        rise: Not used.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     needs_variance: ClassVar[bool] = True
-    needs_gradient: ClassVar[bool] = True
 
     def first(self, *, grew: bool, part: float) -> float:
         return self.alpha
@@ -39,15 +47,15 @@ class BarzilaiBorwein(Armijo):
     def learn(
         self, *, change: float, moved: float, variance: float, mean_square: float, samples: int, samples_per_epoch: int
     ) -> None:
-        """Takes in the curvature along a step.
+        """Adapts the step size to the curvature along a step from x to x'.
 
         Args:
-            change: <x' - x, g(x') - g(x)>.
-            moved: |x' - x|^2.
-            variance: V, one sample's.
-            mean_square: |g(x)|^2.
-            samples: K.
-            samples_per_epoch: N.
+            change: Inner product of the step with the change of the gradient, <x' - x, g(x') - g(x)>.
+            moved: Squared length of the step, |x' - x|^2.
+            variance: Variance of one sample's gradient (V).
+            mean_square: Squared length of the gradient before the step, |g(x)|^2.
+            samples: Samples of the batch (K).
+            samples_per_epoch: Samples of the training set (N).
         """
         if not (math.isfinite(change) and change > 0 and moved > 0 and mean_square > 0):
             return

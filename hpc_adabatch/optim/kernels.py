@@ -1,15 +1,13 @@
 """The two formulas that pass over all numbers of a model: velocities, and Adam's directions.
 
-Both are bound by memory: what counts is how often a tensor is read and written. torch's fused kernels do it once; they
-are used where torch has them, tensors are contiguous and the formula fits. Elsewhere the same formula is a few
-operations in place.
+Memory bounds their speed, so the number of times that a tensor is read and written counts. torch's fused kernels do so
+once; they are used if torch has them, the tensors are contiguous and the formula fits. Otherwise the same formula is
+computed by a few operations in place.
 
     velocities:  v <- m v + s (g + beta w);  w <- w - pull v
                  is SGD with learning rate ``pull`` and dampening 1 - s: the rate s enters the velocity itself
     directions:  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  d <- d + m^ / (sqrt(v^) + eps)
                  is Adam of a parameter d with learning rate -1
-
-Not here: rates, trust ratios (layerwise.py).
 """
 
 from __future__ import annotations
@@ -34,16 +32,16 @@ def momentum_step(
     decay: float,
     pull: float = 1.0,
 ) -> None:
-    """Moves velocities, then weights, in place.
+    """Updates velocities, then weights, in place.
 
     Args:
-        weights: float32 or float64, on one device.
-        gradients: alike; only read.
-        velocities: alike.
-        momentum: the part of the velocity that stays.
-        rate: s, 0 or more.
-        decay: beta.
-        pull: velocities that a weight moves by.
+        weights: Weights of the layers: float32 or float64, all on one device.
+        gradients: Gradients of the same shapes, type and device; only read.
+        velocities: Velocities of the same shapes, type and device.
+        momentum: Part of the velocity that stays (m).
+        rate: Factor of the gradient in the velocity (s), 0 or more.
+        decay: Weight decay (beta).
+        pull: Factor of the velocity in the step of the weights.
     """
     exact = rate == 0 or rate >= LEAST_RATE[weights[0].dtype]
     if exact and _fusible(weights, gradients, velocities):
@@ -83,16 +81,16 @@ def add_adam(
     eps: float,
     step: float,
 ) -> None:
-    """Takes the gradients into the moments, then adds Adam's directions, in place.
+    """Updates the moments, then adds Adam's directions to ``directions``, in place.
 
     Args:
-        directions: float32 or float64, on one device.
-        gradients: alike; only read.
-        means: first moments, alike.
-        squares: second moments, alike.
-        betas: b1, b2.
-        eps: more than 0.
-        step: number of this step, from 1 on; infinite for moments without bias correction.
+        directions: Tensors to add to: float32 or float64, all on one device.
+        gradients: Gradients of the same shapes, type and device; only read.
+        means: First moments (m) of the same shapes, type and device.
+        squares: Second moments (v) of the same shapes, type and device.
+        betas: Parts of the first and second moments that stay (b1, b2).
+        eps: Number added to the root of the second moment, more than 0.
+        step: Number of this step, from 1 on; infinite for moments without bias correction.
     """
     beta1, beta2 = betas
     if _fusible(directions, gradients, means, squares):
@@ -123,13 +121,13 @@ def add_adam(
 
 
 def _fusible(*lists: Tensors) -> bool:
-    """Whether the kernels can be used: they know no strides, and take the numbers in the order they are stored."""
+    """Reports whether torch has the kernels and all tensors are contiguous, since the kernels know no strides."""
     return has_fused(lists[0][0].device.type) and all(tensor.is_contiguous() for one in lists for tensor in one)
 
 
 @functools.cache
 def has_fused(device: str) -> bool:
-    """Whether torch has the fused kernels for this type of device; for CPUs it has, since 2.4."""
+    """Reports whether torch has the fused kernels for this type of device; for CPUs since torch 2.4."""
     weights, gradients, velocities = ([torch.zeros(1, device=device)] for _ in range(3))
     try:
         _fused_momentum_step(weights, gradients, velocities, 0.0, 0.0, 0.0, 0.0)

@@ -1,29 +1,27 @@
-"""LAMB: Adam's direction, and of each layer a step as long as its weights say.
+"""LAMB: Adam's direction, with a step for each layer that is proportional to the length of its weights.
 
 You, Li, Reddi, Hseu, Kumar, Bhojanapalli, Song, Demmel, Keutzer & Hsieh 2020, https://arxiv.org/abs/1904.00962,
 Algorithm 2.
 
     paper          here                     meaning
     eta            lr                       length of a layer's step over the length of its weights
-    beta_1, 2      betas                    what the moments keep
+    beta_1, 2      betas                    part of the moments that stays
     epsilon        eps
-    lambda         weight_decay             in the direction, not in the gradient
+    lambda         weight_decay             added to the direction, not to the gradient
     m, v           exp_avg, exp_avg_sq      b1 m + (1 - b1) g;  b2 v + (1 - b2) g^2
     r              Adam's direction         m^ / (sqrt(v^) + eps),  m^ = m / (1 - b1^t),  v^ = v / (1 - b2^t)
     phi(|x|)       |x|                      the identity; ``max_trust_ratio`` bounds phi(|x|) / |r + lambda x| instead
 
-    x <- x - eta phi(|x|) / |r + lambda x| (r + lambda x)            the ratio is 1 where one of the lengths is 0
+    x <- x - eta phi(|x|) / |r + lambda x| (r + lambda x)            the ratio is 1 if one of the lengths is 0
 
-A layer's step is eta |x| long, whatever its gradient. Where the gradient has always been 0, the direction is lambda x,
-and each step shrinks the weights by the part eta, whatever lambda is. Groups that do not adapt have ratio 1: that is
-AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), whose decay is lr lambda x as well.
+A layer's step has the length eta |x|, whatever its gradient. If the gradient has always been 0, the direction is
+lambda x, and each step shrinks the weights by the part eta, whatever lambda is. Groups that do not adapt have ratio 1:
+this is AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), whose decay is lr lambda x as well.
 
-The learning rate stands outside the moments, so that a jump of it applies to all of the direction at once: what
-LARS's ``momentum_correction`` is for, LAMB does by itself.
+The learning rate stands outside the moments, so a jump of it applies to the whole direction at once, and LAMB needs
+nothing like LARS's ``momentum_correction``.
 
 A checkpoint holds m and v, without bias correction, as ``exp_avg`` and ``exp_avg_sq``; groups hold t as ``step``.
-
-Not here: averaging gradients (cluster/), which parameters adapt (parameter_groups.py).
 """
 
 from __future__ import annotations
@@ -34,30 +32,32 @@ from typing import Any, ClassVar
 import torch
 from torch.optim.optimizer import ParamsT
 
-from ..errors import require
+from ..errors import real, require
 from .kernels import Tensors, add_adam
-from .layerwise import Group, Layerwise
+from .layerwise import Group, Layerwise, check_flags
 
 
 class LAMB(Layerwise):
-    """Adam with decoupled decay and a trust ratio per parameter. Wrap it in Horovod's optimizer, as LARS.
+    """LAMB: Adam with decoupled weight decay and a trust ratio for each parameter.
+
+    Horovod's optimizer wraps it, never the other way round.
 
     Args:
-        params: parameters, or groups of them; see ``parameter_groups`` for the usual two.
-        lr: learning rate; of an adapting layer the length of a step over the length of its weights.
-        betas: what first and second moments keep, each 0 to below 1.
-        eps: added to the root of the second moment; at 0 a weight that never had a gradient has direction 0.
-        weight_decay: lambda.
-        adapt: False for groups whose trust ratio is 1: AdamW.
-        bias_correction: divides the moments by 1 - beta^t, t the steps in which the group had gradients.
-        max_trust_ratio: what trust ratios are cut to; 0 or None: to nothing.
+        params: Parameters, or groups of them; ``parameter_groups`` makes the two usual groups.
+        lr: Learning rate (eta); for an adapting layer the length of a step / the length of its weights.
+        betas: Parts of the first and second moments that stay, each 0 to below 1.
+        eps: Number added to the root of the second moment; with 0, a weight that never had a gradient has direction 0.
+        weight_decay: Weight decay (lambda).
+        adapt: False for groups whose trust ratio is 1, which is AdamW.
+        bias_correction: Divides the moments by 1 - beta^t, t being the steps in which the group had gradients.
+        max_trust_ratio: Upper bound of trust ratios; no bound if 0 or None.
 
     Attributes:
-        trust_ratios: None; set to a dict, it holds each step's trust ratios by parameter (layerwise.py).
+        trust_ratios: None; if it is set to a dict, each step fills it with the trust ratio of each adapted parameter.
 
     Raises:
-        InputError: an option is out of range.
-        RuntimeError: a gradient is sparse or complex.
+        InputError: An option is out of range.
+        RuntimeError: A gradient is sparse or complex (in ``step``).
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
@@ -87,10 +87,15 @@ class LAMB(Layerwise):
         super().__init__(params, defaults)
 
     def check(self, group: Group) -> None:
-        for name in ("lr", "weight_decay", "eps", "max_trust_ratio"):
-            require(0 <= (group[name] or 0) < math.inf, f"optimizer.{name}", group[name], "0 or more")
-        good = len(group["betas"]) == 2 and all(0 <= beta < 1 for beta in group["betas"])
-        require(good, "optimizer.betas", group["betas"], "two, each 0 to below 1", "betas=(0.9, 0.999)")
+        for name in ("lr", "weight_decay", "eps"):
+            require(0 <= real(group[name]) < math.inf, f"optimizer.{name}", group[name], "0 or more")
+        largest = group["max_trust_ratio"]
+        good = largest is None or 0 <= real(largest) < math.inf
+        require(good, "optimizer.max_trust_ratio", largest, "0 or more, or None")
+        betas = group["betas"]
+        good = isinstance(betas, (tuple, list)) and len(betas) == 2 and all(0 <= real(beta) < 1 for beta in betas)
+        require(good, "optimizer.betas", betas, "two, each 0 to below 1", "betas=(0.9, 0.999)")
+        check_flags(group, "adapt", "bias_correction")
 
     def step_group(self, group: Group) -> None:
         group["step"] += any(parameter.grad is not None for parameter in group["params"])

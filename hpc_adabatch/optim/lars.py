@@ -1,28 +1,26 @@
-"""LARS: a learning rate for each layer, by the lengths of its weights and of its gradient.
+"""LARS: a learning rate for each layer, from the lengths of its weights and of its gradient.
 
 You, Gitman & Ginsburg 2017, https://arxiv.org/abs/1708.03888, Algorithm 1.
 
     paper      here                 meaning
     gamma      lr                   global learning rate
-    eta        trust_coefficient    how far a layer trusts its gradient, per step
+    eta        trust_coefficient    length of a layer's step / length of its weights, at lr 1
     beta       weight_decay
     m          momentum
-    lambda     trust ratio          eta |w| / (|g| + beta |w| + eps), 1 where |w| or |g| is 0
+    lambda     trust ratio          eta |w| / (|g| + beta |w| + eps), 1 if |w| or |g| is 0
     v          momentum_buffer      m v + gamma lambda (g + beta w);    w <- w - v
 
-The learning rate stands inside the momentum buffer, as in the paper and in MLPerf's reference; most PyTorch codes keep
-it outside. The two differ whenever the learning rate changes, and here it changes often: after a jump the old velocity
-fades over 1/(1-m) steps. ``momentum_correction`` rescales it at once (m times new over old learning rate, Goyal et al.
-2017, https://arxiv.org/abs/1706.02677, section 3), which is exactly the outside form while the rate is above 0.
-torch.optim.SGD keeps the rate outside, and needs no correction.
+The learning rate stands inside the momentum buffer, as in the paper and in MLPerf's reference; most PyTorch codes have
+it outside. The two differ whenever the learning rate changes, which is often with growing batches: after a jump the old
+velocity fades over 1/(1-m) steps. ``momentum_correction`` rescales it at once, by new / old learning rate (Goyal et al.
+2017, https://arxiv.org/abs/1706.02677, section 3); this equals the outside form exactly as long as the rate is above 0.
+torch.optim.SGD has the rate outside and needs no correction.
 
-Zero lengths take MLPerf's ratio 1, which is not harmless: a weight matrix initialised to zero makes a raw step of the
-global learning rate. A warm-up from 0 hides it.
+The ratio 1 for lengths of 0 is MLPerf's, and it is not harmless: a weight matrix initialised to zero makes a plain step
+of the global learning rate. A warm-up from 0 hides that.
 
 A checkpoint holds the velocity v of the last step as ``momentum_buffer``, in the parameter's unit, and nothing else of
 a parameter; groups hold ``previous_lr``, the learning rate of that step.
-
-Not here: averaging gradients (cluster/), which parameters adapt (parameter_groups.py).
 """
 
 from __future__ import annotations
@@ -33,31 +31,33 @@ from typing import Any, ClassVar
 import torch
 from torch.optim.optimizer import ParamsT
 
-from ..errors import require
+from ..errors import real, require
 from .kernels import Tensors, momentum_step
-from .layerwise import Group, Layerwise
+from .layerwise import Group, Layerwise, check_flags
 
 
 class LARS(Layerwise):
-    """SGD with momentum and a trust ratio per parameter. Wrap it in Horovod's optimizer, never the other way round.
+    """LARS: SGD with momentum and a trust ratio for each parameter.
+
+    Horovod's optimizer wraps it, never the other way round.
 
     Args:
-        params: parameters, or groups of them; see ``parameter_groups`` for the usual two.
-        lr: global learning rate. Its scale goes with trust_coefficient: 1 to 30 at 0.001.
-        momentum: 0 to below 1.
-        weight_decay: inside the trust ratio and the update.
-        trust_coefficient: length of a layer's step over the length of its weights, at lr 1.
-        eps: added to the denominator of the trust ratio.
+        params: Parameters, or groups of them; ``parameter_groups`` makes the two usual groups.
+        lr: Global learning rate; its usual range depends on ``trust_coefficient``: 1 to 30 at 0.001.
+        momentum: Part of the velocity that stays, 0 to below 1.
+        weight_decay: Weight decay, in the trust ratio and in the update.
+        trust_coefficient: Length of a layer's step / length of its weights, at lr 1.
+        eps: Number added to the denominator of the trust ratio.
         adapt: False for groups that take plain SGD steps.
-        momentum_correction: rescales the buffer when lr changes.
-        nesterov: looks ahead along the buffer.
+        momentum_correction: Rescales the momentum buffer whenever lr changes.
+        nesterov: Takes Nesterov's steps, which look ahead along the momentum buffer.
 
     Attributes:
-        trust_ratios: None; set to a dict, it holds each step's trust ratios by parameter (layerwise.py).
+        trust_ratios: None; if it is set to a dict, each step fills it with the trust ratio of each adapted parameter.
 
     Raises:
-        InputError: an option is out of range.
-        RuntimeError: a gradient is sparse or complex.
+        InputError: An option is out of range.
+        RuntimeError: A gradient is sparse or complex (in ``step``).
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
@@ -90,9 +90,10 @@ class LARS(Layerwise):
 
     def check(self, group: Group) -> None:
         for name in ("lr", "weight_decay", "trust_coefficient", "eps"):
-            require(0 <= group[name] < math.inf, f"optimizer.{name}", group[name], "0 or more")
+            require(0 <= real(group[name]) < math.inf, f"optimizer.{name}", group[name], "0 or more")
         momentum = group["momentum"]
-        require(0 <= momentum < 1, "optimizer.momentum", momentum, "0 to below 1", "--optimizer.momentum 0.9")
+        require(0 <= real(momentum) < 1, "optimizer.momentum", momentum, "0 to below 1", "--optimizer.momentum 0.9")
+        check_flags(group, "adapt", "momentum_correction", "nesterov")
 
     def step_group(self, group: Group) -> None:
         if correction(group) != 1:
@@ -125,15 +126,15 @@ class LARS(Layerwise):
 def _move_on_device(
     weights: Tensors, gradients: Tensors, buffers: Tensors, momentum: float, rates: torch.Tensor, group: Group
 ) -> None:
-    """v <- m v + s (g + beta w), w <- w - v, with another s for each layer, which only the device knows.
+    """Computes v <- m v + s (g + beta w), w <- w - v, with an s for each layer that only the device knows.
 
     Args:
-        weights: float32 or float64, on one device.
-        gradients: alike.
-        buffers: alike.
-        momentum: corrected.
-        rates: s, shape (layers,).
-        group: of the layers.
+        weights: Weights of the layers: float32 or float64, all on one device.
+        gradients: Gradients of the same shapes, type and device.
+        buffers: Velocities of the same shapes, type and device.
+        momentum: Part of the velocity that stays (m), corrected for a change of the learning rate.
+        rates: Learning rate times trust ratio of each layer (s), shape (layers,).
+        group: The layers' parameter group.
     """
     each, decays = rates.unbind(), (rates * group["weight_decay"]).unbind()
     torch._foreach_mul_(buffers, momentum)
@@ -150,6 +151,6 @@ def _move_on_device(
 
 
 def correction(group: Group) -> float:
-    """What a change of the learning rate multiplies old velocities by."""
+    """Returns the factor of old velocities after a change of the learning rate; 1 without ``momentum_correction``."""
     corrects = group["momentum_correction"] and group["previous_lr"] > 0
     return float(group["lr"] / group["previous_lr"]) if corrects else 1.0

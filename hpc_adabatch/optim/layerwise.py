@@ -1,16 +1,14 @@
-"""What LARS and LAMB share: each layer has its own rate, from the lengths of its weights and of their direction.
+"""The common part of LARS and LAMB: each layer has its own rate, from the lengths of its weights and its direction.
 
     rate of a layer = lr * trust ratio
-    trust ratio     = a formula of |w| and |d|; 1 where one of them is 0
-    d               = what the layer moves against: the gradient (LARS), Adam's direction with decay (LAMB)
+    trust ratio     = a formula of |w| and |d|; 1 if one of them is 0
+    d               = the direction that a step goes against: the gradient (LARS), Adam's direction with decay (LAMB)
 
-    on a CPU      a layer at a time, while the cache has it, and no copy is as large as the model; ratios are numbers
+    on a CPU      one layer after another, so that it stays in the cache and no copy is as large as the model
     elsewhere     all layers together; ratios stay on the device, and the host never waits for them
 
 Groups that do not adapt have one rate and move together everywhere. State is in float32 or better, whatever the
 parameters are; parameters in half precision move as float32 copies, which are rounded back once.
-
-Not here: the formulas (lars.py, lamb.py), which parameters adapt (parameter_groups.py).
 """
 
 from __future__ import annotations
@@ -22,25 +20,33 @@ from typing import Any, ClassVar
 import torch
 from torch.optim.optimizer import Optimizer
 
+from ..errors import require
 from .kernels import Tensors
 from .norms import norm, norms, on_host
 
 Group = dict[str, Any]
 
 
-class Layerwise(Optimizer, ABC):
-    """An optimizer with trust ratios. Wrap it in Horovod's optimizer, never the other way round.
+def check_flags(group: Group, *names: str) -> None:
+    """Raises InputError if one of these options is not True or False."""
+    for name in names:
+        require(isinstance(group[name], bool), f"optimizer.{name}", group[name], "True or False", f"{name}=True")
 
-    Every option lives in the parameter groups and has a default, and the state exists from the start: Horovod rebuilds
-    an optimizer from its groups alone, and takes a step with zero gradients on one whose state is empty.
+
+class Layerwise(Optimizer, ABC):
+    """An optimizer with a trust ratio for each layer.
+
+    Horovod's optimizer wraps it, never the other way round. Horovod rebuilds an optimizer from its groups alone, and
+    takes a step with zero gradients on one whose state is empty; so every option stands in the parameter groups and has
+    a default, and the state exists from the start.
 
     Attributes:
-        trust_ratios: None; where it is set to a dict, each step fills it anew with the trust ratios of the adapted
+        trust_ratios: None; if it is set to a dict, each step fills it anew with the trust ratios of the adapted
             parameters that had a gradient: floats on CPUs, elsewhere tensors of shape () on the parameter's device.
 
     Raises:
-        InputError: an option is out of range.
-        RuntimeError: a gradient is sparse or complex.
+        InputError: An option is out of range.
+        RuntimeError: A gradient is sparse or complex (in ``step``).
     """
 
     trust_ratios: dict[torch.Tensor, Any] | None = None
@@ -48,21 +54,27 @@ class Layerwise(Optimizer, ABC):
 
     @abstractmethod
     def check(self, group: Group) -> None:
-        """Raises InputError where an option is out of range."""
+        """Raises InputError if an option of the group is out of range."""
 
     @abstractmethod
     def ratio(self, weight_norm: Any, direction_norm: Any, group: Group) -> Any:
-        """The trust ratio of lengths: of two floats above 0, or of two tensors, shape (layers,)."""
+        """Returns the trust ratio of lengths above 0: floats, or tensors of shape (layers,).
+
+        Args:
+            weight_norm: Length of the weights.
+            direction_norm: Length of the direction.
+            group: The layers' parameter group.
+        """
 
     @abstractmethod
     def directions(self, layers: Tensors, weights: Tensors, gradients: Tensors, group: Group) -> Tensors:
-        """What layers move against, by the gradients; takes them into the state.
+        """Takes the gradients into the state, and returns the directions that the layers' steps go against.
 
         Args:
-            layers: parameters, whose state it is.
-            weights: their values, in float32 or better.
-            gradients: alike; only to be read.
-            group: of the parameters.
+            layers: Parameters, under which the state is kept.
+            weights: Values of the parameters, in float32 or better.
+            gradients: Gradients of the same shapes and type; only to be read.
+            group: The layers' parameter group.
         """
 
     @abstractmethod
@@ -70,11 +82,11 @@ class Layerwise(Optimizer, ABC):
         """Moves the weights in place.
 
         Args:
-            layers: parameters, whose state it is.
-            weights: their values, in float32 or better.
-            directions: alike; only to be read.
-            rate: learning rate times trust ratio: a float for all layers, or a tensor of shape (layers,).
-            group: of the parameters.
+            layers: Parameters, under which the state is kept.
+            weights: Values of the parameters, in float32 or better.
+            directions: Directions of the same shapes and type; only to be read.
+            rate: Learning rate times trust ratio: a float for all layers, or a tensor of shape (layers,).
+            group: The layers' parameter group.
         """
 
     def add_param_group(self, param_group: Group) -> None:
@@ -107,7 +119,7 @@ class Layerwise(Optimizer, ABC):
         return loss
 
     def step_group(self, group: Group) -> None:
-        """Steps the parameters of a group that have a gradient."""
+        """Moves the parameters of a group that have a gradient."""
         for layers in self._alike(group):
             if group["adapt"] and on_host(layers[0]):
                 for layer in layers:
@@ -116,7 +128,7 @@ class Layerwise(Optimizer, ABC):
                 self._step_layers(layers, group)
 
     def _alike(self, group: Group) -> list[Tensors]:
-        """The parameters that have a gradient, by device and precision."""
+        """Returns the parameters that have a gradient, in one list for each device and precision."""
         alike: dict[Any, Tensors] = {}
         for index, parameter in enumerate(group["params"]):
             gradient = parameter.grad
@@ -144,7 +156,7 @@ class Layerwise(Optimizer, ABC):
             torch._foreach_copy_(layers, weights)
 
     def _ratios(self, layers: Tensors, weights: Tensors, directions: Tensors, group: Group) -> Any:
-        """A float for the one layer on a CPU, elsewhere a tensor of shape (layers,)."""
+        """Returns the trust ratios: a float for the one layer on a CPU, elsewhere a tensor of shape (layers,)."""
         ratios: Any
         if on_host(layers[0]):
             weight_norm, direction_norm = norm(weights[0]), norm(directions[0])
@@ -159,5 +171,5 @@ class Layerwise(Optimizer, ABC):
 
 
 def wide(tensor: torch.Tensor) -> torch.dtype:
-    """Of what a parameter's state and step are computed in."""
+    """Returns the precision in which the state and step of a parameter are computed."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32

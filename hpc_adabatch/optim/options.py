@@ -1,7 +1,4 @@
-"""The optimizers of recipes, by name, with their options.
-
-Not here: the mathematics (lars.py, lamb.py, torch.optim).
-"""
+"""The optimizers of recipes, by name, with their options."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ..errors import require
+from ..errors import real, require
 from .armijo import Armijo
 from .barzilai_borwein import BarzilaiBorwein
 from .lamb import LAMB
@@ -23,19 +20,19 @@ from .parameter_groups import parameter_groups
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerOptions(ABC):
-    """Options of an optimizer."""
+    """Options of an optimizer in a recipe."""
 
     has_trust_ratios: ClassVar[bool] = False
 
     lr: float = 0.1
     """Base learning rate, which the schedule multiplies."""
     weight_decay: float = 5e-4
-    """Of weights; biases and normalisation parameters do not decay."""
+    """Weight decay of weights; biases and normalisation parameters do not decay."""
 
     def __post_init__(self) -> None:
-        require(self.lr > 0, "optimizer.lr", self.lr, "more than 0", "--optimizer.lr 0.1")
+        require(0 < real(self.lr) < math.inf, "optimizer.lr", self.lr, "more than 0", "--optimizer.lr 0.1")
         require(
-            self.weight_decay >= 0,
+            0 <= real(self.weight_decay) < math.inf,
             "optimizer.weight_decay",
             self.weight_decay,
             "0 or more",
@@ -43,12 +40,12 @@ class OptimizerOptions(ABC):
         )
 
     def step_size(self) -> Armijo | None:
-        """The rule that searches the step size of each batch; None where a learning rate says it."""
+        """Returns the rule that searches the step size of each batch; None if the learning rate sets it."""
         return None
 
     @abstractmethod
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer of this model's parameters."""
+        """Returns the optimizer of this model's parameters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +53,14 @@ class MomentumOptions(OptimizerOptions):
     """Options of an optimizer with momentum."""
 
     momentum: float = 0.9
-    """0 to below 1."""
+    """Part of the velocity that stays, 0 to below 1."""
     nesterov: bool = False
-    """Looks ahead along the momentum."""
+    """Takes Nesterov's steps, which look ahead along the momentum."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "0 to below 1", "--optimizer.momentum 0.9")
+        momentum = self.momentum
+        require(0 <= real(momentum) < 1, "optimizer.momentum", momentum, "0 to below 1", "--optimizer.momentum 0.9")
         require(
             self.momentum > 0 or not self.nesterov,
             "optimizer.nesterov",
@@ -79,10 +77,10 @@ class LayerwiseOptions(OptimizerOptions):
     has_trust_ratios: ClassVar[bool] = True
 
     adapt_all: bool = False
-    """Trust ratios and weight decay for biases and normalisation parameters too."""
+    """Gives trust ratios and weight decay to biases and normalisation parameters too."""
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """The model's parameters, by what decays and adapts."""
+        """Returns the model's parameter groups, each with its weight decay and whether it adapts."""
         groups = parameter_groups(model, self.weight_decay)
         if self.adapt_all:
             groups = [{**group, "adapt": True, "weight_decay": self.weight_decay} for group in groups]
@@ -91,7 +89,7 @@ class LayerwiseOptions(OptimizerOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SgdOptions(MomentumOptions):
-    """Stochastic gradient descent with momentum (torch.optim.SGD)."""
+    """Options of stochastic gradient descent with momentum (torch.optim.SGD)."""
 
     # its learning rate stands outside the momentum buffer: no correction is needed where it jumps (lars.py)
 
@@ -102,30 +100,25 @@ class SgdOptions(MomentumOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LarsOptions(MomentumOptions, LayerwiseOptions):
-    """LARS (1708.03888): a trust ratio for each layer."""
+    """Options of LARS (1708.03888): a trust ratio for each layer."""
 
     lr: float = 1.0
-    """Base learning rate, which the schedule multiplies; its scale goes with trust_coefficient."""
+    """Base learning rate, which the schedule multiplies; usually 1 to 30 at a trust_coefficient of 0.001."""
     weight_decay: float = 1e-4
-    """Of weights; biases and normalisation parameters do not decay."""
+    """Weight decay of weights; biases and normalisation parameters do not decay."""
     trust_coefficient: float = 1e-3
-    """Length of a layer's step over the length of its weights, at lr 1."""
+    """Length of a layer's step / length of its weights, at lr 1."""
     eps: float = 0.0
-    """Added to the denominator of the trust ratio."""
+    """Number added to the denominator of the trust ratio."""
     momentum_correction: bool = False
-    """Rescales the momentum when the learning rate jumps."""
+    """Rescales the momentum whenever the learning rate changes."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("trust_coefficient", "eps"):
             value = getattr(self, name)
-            require(
-                value >= 0,
-                f"optimizer.{name}",
-                value,
-                "0 or more",
-                f"--optimizer.{name} {1e-3 if name[0] == 't' else 0}",
-            )
+            hint = f"--optimizer.{name} {1e-3 if name[0] == 't' else 0}"
+            require(0 <= real(value) < math.inf, f"optimizer.{name}", value, "0 or more", hint)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return LARS(
@@ -141,33 +134,34 @@ class LarsOptions(MomentumOptions, LayerwiseOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LambOptions(LayerwiseOptions):
-    """LAMB (1904.00962): Adam's direction and a trust ratio for each layer."""
+    """Options of LAMB (1904.00962): Adam's direction and a trust ratio for each layer."""
 
     # its learning rate stands outside the moments: no correction is needed where it jumps (lamb.py)
 
     lr: float = 5e-3
-    """Base learning rate, which the schedule multiplies: length of a layer's step over the length of its weights."""
+    """Base learning rate, which the schedule multiplies: length of a layer's step / length of its weights."""
     weight_decay: float = 1e-2
-    """Of weights, in the direction and not in the gradient; biases and normalisation parameters do not decay."""
+    """Weight decay of weights, added to the direction; biases and normalisation parameters do not decay."""
     beta1: float = 0.9
-    """What the first moment keeps, 0 to below 1."""
+    """Part of the first moment that stays, 0 to below 1."""
     beta2: float = 0.999
-    """What the second moment keeps, 0 to below 1."""
+    """Part of the second moment that stays, 0 to below 1."""
     eps: float = 1e-6
-    """Added to the root of the second moment."""
+    """Number added to the root of the second moment."""
     bias_correction: bool = True
-    """Divides the moments by 1 - beta^t."""
+    """Divides the moments by 1 - beta^t, t being the number of steps."""
     max_trust_ratio: float = 0.0
-    """What trust ratios are cut to; 0: to nothing."""
+    """Upper bound of trust ratios; no bound if 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("beta1", "beta2"):
-            good = 0 <= getattr(self, name) < 1
+            good = 0 <= real(getattr(self, name)) < 1
             require(good, f"optimizer.{name}", getattr(self, name), "0 to below 1", f"--optimizer.{name} 0.9")
         for name, example in (("eps", 1e-6), ("max_trust_ratio", 10)):
             value = getattr(self, name)
-            require(value >= 0, f"optimizer.{name}", value, "0 or more", f"--optimizer.{name} {example}")
+            good = 0 <= real(value) < math.inf
+            require(good, f"optimizer.{name}", value, "0 or more", f"--optimizer.{name} {example}")
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return LAMB(
@@ -185,14 +179,14 @@ class SearchOptions(OptimizerOptions):
     """Options of steps along the gradient that are searched on each batch."""
 
     lr: float = 1.0
-    """First step size to try; there is no schedule."""
+    """First step size to try; no schedule changes it."""
     decrease: float = 0.1
     """Part of the predicted decrease of the loss that a step must reach."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         allowed = "more than 0, at most 0.5"
-        good = 0 < self.decrease <= 0.5
+        good = 0 < real(self.decrease) <= 0.5
         require(good, "optimizer.decrease", self.decrease, allowed, "--optimizer.decrease 0.1")
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -206,14 +200,14 @@ class SearchOptions(OptimizerOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ArmijoOptions(SearchOptions):
-    """Steps as long as backtracking on the same batch allows (Big Batch SGD, 1610.05792)."""
+    """Options of steps found by backtracking on the same batch (Big Batch SGD, 1610.05792)."""
 
     rise: float = 1.0
-    """Growth of the first step tried over an epoch (1905.09997: 2); at 1 it is doubled where the batch grew."""
+    """Growth of the first step size to try over an epoch (1905.09997: 2); at 1 it doubles whenever the batch grows."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(1 <= self.rise < math.inf, "optimizer.rise", self.rise, "1 or more", "--optimizer.rise 2")
+        require(1 <= real(self.rise) < math.inf, "optimizer.rise", self.rise, "1 or more", "--optimizer.rise 2")
 
     def step_size(self) -> Armijo:
         return Armijo(self.lr, self.decrease, self.rise)
@@ -221,7 +215,7 @@ class ArmijoOptions(SearchOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class BarzilaiBorweinOptions(SearchOptions):
-    """Step sizes from the curvature along the last step, less the noise (Big Batch SGD, 1610.05792)."""
+    """Options of steps that follow the curvature along the last step (Big Batch SGD, 1610.05792)."""
 
     def step_size(self) -> Armijo:
         return BarzilaiBorwein(self.lr, self.decrease)

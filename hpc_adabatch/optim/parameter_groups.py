@@ -1,28 +1,34 @@
-"""Which parameters decay and adapt, and which take plain SGD steps.
+"""Parameter groups: weights, which decay and adapt, and the rest, which takes plain steps.
 
-Biases and the gains of normalisation layers have small norms and no use for either: excluded from weight decay and
-trust ratios, ResNet-50 at batch 8K gains almost two points (PaddlePaddle #26733). Said here once and explicitly,
-instead of guessed from ``weight_decay == 0`` or from the number of dimensions inside an optimizer.
-
-Not here: what the options do (lars.py).
+Biases and the gains of normalisation layers have small norms and need neither weight decay nor trust ratios: without
+them ResNet-50 at batch 8K gains almost two points (PaddlePaddle #26733). The groups say so explicitly; no optimizer
+guesses it from ``weight_decay == 0`` or from the number of dimensions.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
+
+from ..errors import real, require
 
 NORMALISATION = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weights with decay and adaptation; vectors, scalars and normalisation parameters with neither.
+    """Returns two groups: weights, with decay and adaptation; vectors and normalisation parameters, with neither.
 
     Args:
-        model: its trainable parameters are taken, in order.
-        weight_decay: of the first group.
+        model: Model whose trainable parameters are grouped, in order.
+        weight_decay: Weight decay of the first group.
+
+    Raises:
+        InputError: The weight decay is out of range, or the model is not a module.
     """
+    require(isinstance(model, nn.Module), "model", type(model).__name__, "a torch.nn.Module")
+    require(0 <= real(weight_decay) < math.inf, "weight_decay", weight_decay, "0 or more", "weight_decay=5e-4")
     normalising = {
         id(p) for module in model.modules() if isinstance(module, NORMALISATION) for p in module.parameters()
     }

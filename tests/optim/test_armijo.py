@@ -135,4 +135,4 @@ def test_gradient_descent_with_it_solves_a_badly_conditioned_problem() -> None:
 
 
 def test_what_it_needs_from_the_loop() -> None:
-    assert (Armijo.needs_variance, Armijo.needs_gradient) == (False, False)
+    assert not Armijo.needs_variance

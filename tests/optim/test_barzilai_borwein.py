@@ -143,7 +143,7 @@ def test_it_is_safeguarded_as_armijo_without_the_doubling() -> None:
 
 
 def test_what_it_needs_from_the_loop() -> None:
-    assert (BarzilaiBorwein.needs_variance, BarzilaiBorwein.needs_gradient) == (True, True)
+    assert BarzilaiBorwein.needs_variance
 
 
 def test_gradient_descent_with_it_is_faster_than_the_longest_safe_step() -> None:
