@@ -1,14 +1,12 @@
 """A rank's samples in order, any number at a time.
 
-Batch decisions never reach the workers. They read chunks of one fixed size in the order of the sampler; a micro-batch
-is cut from the chunks that have arrived:
+Batch decisions never reach the workers: they read chunks of one fixed size in the order of the sampler, and a
+micro-batch is cut from the chunks that have arrived.
 
     workers   [ chunk ][ chunk ][ chunk ][ chunk ]  ...read ahead
     taken     [ 24 ][ 24 ][    48    ][    48    ]  ...as the batch is now
 
-So the batch may change at every step, with any number of workers, and no loader is restarted for it.
-
-Not here: the order (sampler.py), how many to take (plan.py, micro_batch.py).
+So the batch may change at every step, with any number of workers, and no loader is ever restarted.
 """
 
 from __future__ import annotations
@@ -26,22 +24,26 @@ Columns = tuple[torch.Tensor, ...]  # one tensor a field of the sample, each (sa
 
 
 class Loader(ABC):
-    """Reads what a sampler orders."""
+    """A reader of a rank's samples, in the order of its sampler.
+
+    Args:
+        sampler: The order of the samples.
+    """
 
     def __init__(self, sampler: RankSampler) -> None:
         self._sampler = sampler
         self._taken = 0
 
     def enter_epoch(self) -> None:
-        """Follows the sampler into the plan's epoch, from the plan's cursor."""
+        """Begins to read the plan's present epoch, from the plan's cursor on."""
         self._sampler.enter_epoch()
         self._taken = 0
 
     def take(self, n_samples: int) -> tuple[Columns, torch.Tensor]:
-        """The next samples, and their dataset indices, shape (n_samples,).
+        """Returns the next samples, one tensor a field, and their dataset indices, shape (n_samples,).
 
         Raises:
-            IndexError: the epoch has fewer left.
+            IndexError: Fewer samples are left in this epoch.
         """
         indices = self._sampler.indices[self._taken : self._taken + n_samples]
         if len(indices) < n_samples:
@@ -51,11 +53,16 @@ class Loader(ABC):
 
     @abstractmethod
     def _read(self, indices: torch.Tensor) -> Columns:
-        """The samples of these indices, which continue those read before."""
+        """Returns the samples of these indices, which continue those read before."""
 
 
 class MemoryLoader(Loader):
-    """Samples that lie in memory as whole tensors: a micro-batch is one indexing operation."""
+    """A reader of samples that are in memory as whole tensors: a micro-batch is one indexing operation.
+
+    Args:
+        tensors: One tensor a field, each (all samples, ...).
+        sampler: The order of the samples.
+    """
 
     def __init__(self, tensors: Columns, sampler: RankSampler) -> None:
         super().__init__(sampler)
@@ -66,7 +73,14 @@ class MemoryLoader(Loader):
 
 
 class WorkerLoader(Loader):
-    """Samples of any map-style dataset, read ahead in chunks by worker processes that live as long as the loader."""
+    """A reader of any map-style dataset, read ahead in chunks by worker processes that live as long as the reader.
+
+    Args:
+        dataset: The dataset.
+        sampler: The order of the samples.
+        chunk: Samples that a worker reads at a time.
+        workers: Number of worker processes; with 0 this process reads.
+    """
 
     def __init__(self, dataset: Dataset[Any], sampler: RankSampler, *, chunk: int, workers: int) -> None:
         super().__init__(sampler)
@@ -97,7 +111,7 @@ class WorkerLoader(Loader):
 
 
 def open_loader(dataset: Dataset[Any], sampler: RankSampler, *, chunk: int, workers: int) -> Loader:
-    """The loader that suits the dataset: whole tensors are indexed, everything else is read sample by sample."""
+    """Returns the reader for a dataset: a TensorDataset is indexed, everything else is read sample by sample."""
     if isinstance(dataset, TensorDataset):
         return MemoryLoader(dataset.tensors, sampler)
     return WorkerLoader(dataset, sampler, chunk=chunk, workers=workers)

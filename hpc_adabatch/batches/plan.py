@@ -1,4 +1,4 @@
-"""One cursor over one permutation: which samples make which global batch.
+"""One cursor over one permutation an epoch cuts the global batches.
 
 Position p of an epoch belongs to rank p mod R, whatever the batch sizes are:
 
@@ -6,14 +6,10 @@ Position p of an epoch belongs to rank p mod R, whatever the batch sizes are:
     rank of R = 3         | 0 1 2 0 1 2 0 1 2 0 ...
     global batches        [ 0 1 2 3 )[ 4 5 6 7 8 9 10 )[ ...             cut by the cursor, any size, any time
 
-So a rank's samples arrive in an order that no batch decision changes. Loader workers may read ahead as far as they
-like, and a decision holds from the very next step on: nothing read ahead is lost. One integer, the cursor, describes
-the state for any number of ranks. No sample is padded, dropped or seen twice.
-
-    name     meaning                                            unit
-    cursor   positions of this epoch already trained on         samples
-
-Not here: reading samples (loader.py), splitting a rank's share for memory (micro_batch.py).
+So no batch decision changes the order in which a rank's samples arrive. Loader workers may read ahead as far as they
+like, and a decision holds from the very next step on: nothing read ahead is lost. One integer, the cursor, is the whole
+state for any number of ranks: the positions of this epoch already trained on. No sample is padded, dropped or seen
+twice.
 """
 
 from __future__ import annotations
@@ -22,46 +18,56 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import require
+from ..errors import require, whole
 
 
 def permutation(seed: int, epoch: int, n_samples: int) -> np.ndarray:
-    """The order of the samples in one epoch. Shape (n_samples,), int64; the same on every rank and machine."""
+    """Returns the order of the samples in one epoch, equal on all ranks and machines. Shape (n_samples,), int64."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch]))).permutation(n_samples)
 
 
 @dataclass(frozen=True)
 class GlobalBatch:
-    """Positions [start, stop) of an epoch: the samples of one optimizer step over all ranks."""
+    """The samples of one optimizer step over all ranks: positions [start, stop) of an epoch."""
 
     epoch: int
+    """Number of the epoch, from 0 on."""
     start: int
+    """First position."""
     stop: int
+    """Position after the last one."""
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def share(self, rank: int, n_ranks: int) -> range:
-        """The positions of one rank; shares differ by at most one sample and may be empty."""
+        """Returns the positions of one rank; the ranks' shares differ by at most one sample and may be empty."""
         return share(self.start, self.stop, rank, n_ranks)
 
 
 def share(start: int, stop: int, rank: int, n_ranks: int) -> range:
-    """Positions p in [start, stop) with p mod n_ranks == rank."""
+    """Returns the positions p in [start, stop) with p mod n_ranks == rank."""
     return range(start + (rank - start) % n_ranks, stop, n_ranks)
 
 
 class BatchPlan:
-    """Cuts each epoch into global batches whose size may change at every step.
+    """A cursor that cuts each epoch into global batches whose size may change at every step.
 
     Args:
-        n_samples: length of the training set.
-        seed: of the permutations; any integer >= 0.
+        n_samples: Length of the training set, in samples.
+        seed: Seed of the permutations, an integer of 0 or more.
+
+    Attributes:
+        epoch: Number of the present epoch, from 0 on.
+        cursor: Positions of this epoch already trained on.
+
+    Raises:
+        InputError: An argument is out of range.
     """
 
     def __init__(self, n_samples: int, seed: int) -> None:
         require(n_samples > 0, "training set", f"{n_samples} samples", "at least 1")
-        require(seed >= 0, "seed", seed, "an integer >= 0", "--seed 0")
+        require(whole(seed) >= 0, "seed", seed, "an integer >= 0", "--seed 0")
         self.n_samples = n_samples
         self.seed = seed
         self.epoch = 0
@@ -69,35 +75,42 @@ class BatchPlan:
 
     @property
     def samples_seen(self) -> int:
-        """Samples trained on since the start of training."""
+        """Returns the samples trained on since the start of training, over all ranks."""
         return self.epoch * self.n_samples + self.cursor
 
     @property
     def epoch_finished(self) -> bool:
+        """Reports whether all samples of this epoch are trained on."""
         return self.cursor == self.n_samples
 
     def cut(self, global_batch: int) -> GlobalBatch:
-        """The next global batch, ragged at the end of the epoch. The cursor stays until ``advance``."""
+        """Returns the next global batch, shorter at the end of the epoch; the cursor stays until ``advance``."""
         if global_batch < 1:
             raise ValueError(f"a global batch of {global_batch} samples")
         return GlobalBatch(self.epoch, self.cursor, min(self.cursor + global_batch, self.n_samples))
 
     def advance(self, batch: GlobalBatch) -> None:
-        """The optimizer has applied this batch."""
+        """Moves the cursor past a batch that the optimizer has applied."""
         if (batch.epoch, batch.start) != (self.epoch, self.cursor):
             raise RuntimeError(f"{batch} does not start at epoch {self.epoch}, cursor {self.cursor}")
         self.cursor = batch.stop
 
     def next_epoch(self) -> None:
-        """Turns to the next permutation."""
+        """Begins the next epoch, with a new permutation."""
         if not self.epoch_finished:
             raise RuntimeError(f"epoch {self.epoch} has {self.n_samples - self.cursor} samples left")
         self.epoch, self.cursor = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, int]:
+        """Returns the length of the training set, the seed, the epoch and the cursor."""
         return {"n_samples": self.n_samples, "seed": self.seed, "epoch": self.epoch, "cursor": self.cursor}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        """Restores epoch and cursor.
+
+        Raises:
+            InputError: The state is that of another training set or another seed.
+        """
         for field in ("n_samples", "seed"):
             require(
                 state[field] == getattr(self, field),
