@@ -37,7 +37,7 @@ def whole(path: Path, *, previous: Path | None = None, concurrent: bool = False)
 
     Args:
         path: the file.
-        previous: where to keep the old file; None to drop it.
+        previous: the path at which the old file is kept; None to drop it.
         concurrent: True where several processes may write the file at once: each then has a temporary file of its own,
             which stays behind when the process is killed.
     """
@@ -80,7 +80,7 @@ def make_writable(folder: Path, *, given: Path, allowed: str, example: str) -> N
     Args:
         folder: the folder.
         given: the path that the user gave with --out.
-        allowed: what --out may be, in words.
+        allowed: the kind of folder that --out may be, in words.
         example: a flag that would do.
 
     Raises:

@@ -66,7 +66,7 @@ class Coordinator:
         """Returns the decision that holds from here on; None when there is nothing to say at this point.
 
         Args:
-            progress: Where training stands.
+            progress: The progress of training.
             pace: The steps from one measurement to the next that rank 0 can afford.
 
         Raises:
@@ -108,7 +108,7 @@ class Coordinator:
 
         Args:
             measurement: The measurement of the batch in hand; None when it was too small to be measured.
-            progress: Where training stands.
+            progress: The progress of training.
             samples: The samples of the batch in hand.
         """
         wanted = 0

@@ -37,7 +37,7 @@ class Feed:
 
     @property
     def passes(self) -> int:
-        """The micro-batches of the step so far, where they are kept."""
+        """Returns the number of micro-batches of the step so far, where they are kept."""
         return len(self._kept)
 
     def take(self, n_samples: int) -> Micro:

@@ -26,7 +26,7 @@ GUARDED = 2**16  # elements of the largest tensors that are looked at in every s
 
 @dataclass(frozen=True, kw_only=True)
 class Summed:
-    """What every rank knows after a sum over ranks."""
+    """The outcome of a sum over ranks, which every rank knows."""
 
     loss: float
     """The loss summed over the samples of the passes that were summed."""

@@ -29,7 +29,7 @@ Again = Callable[[bool], Generator[Micro, None, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What is known of the batch in hand where a search starts."""
+    """The batch in hand, as a search finds it."""
 
     samples: int
     """The samples of the batch, over all ranks."""

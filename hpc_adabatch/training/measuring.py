@@ -97,7 +97,7 @@ class Measuring:
             self._readings += 1
 
     def message(self) -> list[torch.Tensor]:
-        """Returns, after the last pass, the numbers to be summed over ranks; none on steps that are not measured."""
+        """Returns after the last pass the numbers to be summed over ranks; none on steps that are not measured."""
         if not self.active:
             return []
         self._meter.stop()
