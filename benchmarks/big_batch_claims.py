@@ -1,4 +1,4 @@
-"""What the runs of big_batch_convex.py come to: numbers, and claims that hold or do not.
+"""Numbers and claims from the runs of big_batch_convex.py: which claims hold, and which do not.
 
     claim                                                                     of
     a   the batch never shrinks                                               each step of each run
@@ -9,8 +9,6 @@
     d   at least TIMES_FEWER times fewer updates than SGD                     each run of those rules
 
 Signal-to-noise is K |grad l|^2 / tr Var of the batch K in hand, from the gradients of all N samples.
-
-Not here: the runs (big_batch_convex.py), the document around the numbers (big_batch_report.py).
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ SETTING = {"pieces": 8, "theta": 1.0}  # of the table
 
 
 class Run:
-    """One finished run."""
+    """A finished run, read from its file."""
 
     def __init__(self, note: dict[str, Any]) -> None:
         self.note = note
@@ -43,30 +41,30 @@ class Run:
         self.n_samples: int = self.asked["samples"]
         self.updates: int = note["updates"]
         self.passes_touched: float = note["touched"] / self.n_samples
-        """Data passes whose losses were computed, with or without gradients."""
+        """Losses computed in the run, with or without gradients, in passes over the data."""
 
     @property
     def gap(self) -> float:
-        """At the end; infinite when the run diverged."""
+        """Returns the gap at the end; infinite when the run diverged."""
         return math.inf if self.note["diverged"] or self.note["gap"] is None else float(self.note["gap"])
 
     def gap_within(self, passes: float) -> float:
-        """The gap after as many data passes, those of the search counted."""
+        """Returns the gap after so many passes over the data, where losses computed by the search count too."""
         within = np.flatnonzero(self.steps["touched"] <= passes * self.n_samples)
         return self.gap if self.passes_touched <= passes or not math.isfinite(self.gap) else self._gap_at(within[-1])
 
     def at(self, column: str, passes: np.ndarray) -> np.ndarray:
-        """A column of the steps after so many passes of training. Shape as ``passes``."""
+        """Returns a column of the steps after so many passes of training, in the shape of ``passes``."""
         places = np.searchsorted(self.steps["samples"], passes * self.n_samples, side="right") - 1
         return self.steps[column][places]
 
     def snr(self, *, ends: bool = True) -> np.ndarray:
-        """Of the steps whose batch is not the whole set; ``ends``: those that end an epoch too."""
+        """Returns the signal-to-noise of each step with a batch below N; steps that end an epoch only with ``ends``."""
         ended = self.steps["samples"] % self.n_samples + self.steps["batch"] == self.n_samples
         return self.steps["snr"][(self.steps["batch"] < self.n_samples) & (ends | ~ended)]
 
     def passed(self, snr: float) -> np.ndarray:
-        """Of the batches with less signal-to-noise than that: whether the test let them pass without more samples."""
+        """Reports for each batch with less signal-to-noise than ``snr`` whether it passed the test as it was."""
         before = np.concatenate([self.steps["batch"][:1], self.steps["global_batch"][:-1]])  # K when the batch was cut
         batch = self.steps["batch"]
         low = self.steps["snr"] * before / batch < snr
@@ -74,12 +72,12 @@ class Run:
         return (batch == before)[chosen]
 
     def last_snr(self) -> float:
-        """Median over the last pass."""
+        """Returns the median signal-to-noise over the last pass."""
         last = self.steps["samples"] >= self.steps["samples"][-1] - self.n_samples
         return float(np.median(self.steps["snr"][last]))
 
     def shrinks(self) -> bool:
-        """Whether K ever does."""
+        """Reports whether K ever became smaller."""
         return bool((np.diff(self.steps["global_batch"]) < 0).any())
 
     def _gap_at(self, place: int) -> float:
@@ -91,7 +89,7 @@ def geometric(values: Sequence[float]) -> float:
 
 
 def select(runs: Sequence[Run], **asked: Any) -> list[Run]:
-    """The runs of which this was asked; with the table's setting where nothing else is said."""
+    """Returns the runs with these values of ``asked``; fields of SETTING that are not given have its values."""
     wanted = SETTING | asked
     return [run for run in runs if all(run.asked[name] == value for name, value in wanted.items())]
 
@@ -105,14 +103,14 @@ def problems(runs: Sequence[Run]) -> list[str]:
 
 
 def quantiles(runs: Sequence[Run], *, ends: bool = True) -> tuple[float, float, float]:
-    """10, 50 and 90 % of the signal-to-noise over all steps below N of all runs; ``ends``: of epochs too."""
+    """Returns the 10, 50 and 90 % quantiles of the signal-to-noise over all runs (``Run.snr``)."""
     values = np.concatenate([run.snr(ends=ends) for run in runs])
     low, middle, high = np.nanquantile(values, [0.1, 0.5, 0.9]) if len(values) else [math.nan] * 3
     return float(low), float(middle), float(high)
 
 
 def sgd_gaps(runs: Sequence[Run], problem: str) -> dict[float, float]:
-    """Geometric mean over seeds, by learning rate."""
+    """Returns SGD's gap for each learning rate, as a geometric mean over seeds."""
     return {
         rate: geometric([run.gap for run in select(runs, problem=problem, rule="sgd", rate=rate)])
         for rate in rates(runs, problem, "sgd")
@@ -120,7 +118,7 @@ def sgd_gaps(runs: Sequence[Run], problem: str) -> dict[float, float]:
 
 
 def row(runs: Sequence[Run], budget: float) -> dict[str, str]:
-    """The runs of one way, one a seed, as columns of the table."""
+    """Returns the columns of one row of the table, from its runs with one seed each."""
     whole = [float(run.steps["samples"][run.steps["batch"] == run.n_samples].min(initial=np.inf)) for run in runs]
     reached = [first / run.n_samples for first, run in zip(whole, runs, strict=True) if math.isfinite(first)]
     return {
@@ -161,7 +159,7 @@ def verdict(holds: bool) -> str:
 
 
 def claims(runs: Sequence[Run], budget: float) -> list[str]:
-    """A line a verdict; ``budget``: data passes within which gaps are compared with the search counted."""
+    """Returns a line for each claim; gaps at equal work are compared after ``budget`` passes over the data."""
     return [*claim_batches(runs), *claim_noise(runs), *claim_gaps(runs, budget), *claim_updates(runs)]
 
 
@@ -238,7 +236,7 @@ def claim_updates(runs: Sequence[Run]) -> list[str]:
 
 
 def setting_table(runs: Sequence[Run], ranks: int) -> list[str]:
-    """What another number of pieces or theta makes of the signal-to-noise, and of the gap."""
+    """Returns the table of other numbers of pieces and other theta: signal-to-noise, gap and updates."""
     heading = ["problem", "rule", "pieces of a batch", "theta", "SNR 10 / 50 / 90 %", "without epochs' ends"]
     heading += [f"passed below {LOW_SNR:g}", "final gap", "updates"]
     lines = [f"| {' | '.join(heading)} |", "|---" * len(heading) + "|"]

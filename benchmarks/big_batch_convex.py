@@ -1,4 +1,4 @@
-"""Big Batch SGD beside SGD with a fixed batch, on ridge and logistic regression: docs/results/big-batch-convex.md.
+"""Trains ridge and logistic regression with Big Batch SGD and with SGD, for docs/results/big-batch-convex.md.
 
     export HOROVOD_CYCLE_TIME=0.1 OMPI_MCA_mpi_yield_when_idle=1 OMP_NUM_THREADS=1
     mpirun -np 2 --oversubscribe python benchmarks/big_batch_convex.py [--write docs/results/big-batch-convex.md]
@@ -8,11 +8,9 @@ batch of 32 and sees each sample once a pass. Big Batch SGD takes its step sizes
 from Barzilai & Borwein's, whose first tries are 10^4 apart; SGD takes seven learning rates. Momentum and weight decay
 are 0: the penalty is in the loss. The truth about each step is computed from the gradients of all samples.
 
-A step of models so small is mostly waiting: for Horovod's next cycle, 1 ms if it is not told otherwise, and for the
-other rank, which needs the core where ranks share one. What is finished is kept in OUT, one file a run, so the command
-can be stopped at any time and goes on where it was.
-
-Not here: what is read from the runs (big_batch_claims.py, big_batch_report.py).
+A step of such small models is mostly waiting: for Horovod's next cycle, which takes 1 ms by default, and for the other
+rank where two share a core. Hence the variables above. Each finished run is kept in OUT as a file, so the command can
+be stopped at any time, and the next start continues with the missing runs.
 """
 
 from __future__ import annotations
@@ -49,15 +47,15 @@ HOPELESS = 1e3  # times the gap at the start: SGD that has come there is not fol
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way of training, of one problem."""
+    """A problem and a way to train it."""
 
     problem: str
     rule: Literal["sgd", "fixed", "armijo", "bb"]
-    """sgd: fixed batch and fixed step; the others are Big Batch SGD with that rule for the step."""
+    """The rule for the step size: sgd (fixed batch, fixed step), or Big Batch SGD with fixed, armijo or bb."""
     rate: float
-    """Of SGD and fixed the step size, else the first one."""
+    """The step size of sgd and fixed; the first step size of armijo and bb."""
     pieces: int = 8
-    """Of a rank's share."""
+    """The number of pieces of a rank's share whose gradients are told apart."""
     theta: float = 1.0
 
     def training(self, model: torch.nn.Module, batches: AdaptiveBatches, cluster: Cluster) -> AdaptiveTraining:
@@ -74,7 +72,7 @@ class Way:
 
 
 def main_ways() -> list[Way]:
-    """The rows of the table."""
+    """Returns the rows of the table."""
     rules: dict[Any, tuple[float, ...]] = {"fixed": FIXED_STEPS, "armijo": FIRST_STEPS, "bb": FIRST_STEPS, "sgd": GRID}
     return [
         Way(problem=problem, rule=rule, rate=rate)
@@ -85,7 +83,7 @@ def main_ways() -> list[Way]:
 
 
 def setting_ways() -> list[Way]:
-    """What pieces and theta change."""
+    """Returns the rows with other numbers of pieces and other theta."""
     settings: list[dict[str, Any]] = [{"pieces": 16}, {"pieces": 32}, {"theta": 0.7}]
     rules: tuple[Any, ...] = ("armijo", "bb")
     return [
@@ -97,7 +95,7 @@ def setting_ways() -> list[Way]:
 
 
 class Truth:
-    """Gap and gradient over all samples, at the weights that the model has now."""
+    """The gap and the gradient over all samples, at the present weights of the model."""
 
     def __init__(self, task: Convex, model: torch.nn.Module) -> None:
         self._task, self._model = task, model
@@ -105,7 +103,7 @@ class Truth:
         self._lengths = self._features.square().sum(dim=1)  # (samples,)
 
     def gradient(self) -> tuple[float, float]:
-        """|grad l|^2 and tr Var: of the gradient of sample i, slope_i x_i + penalty w."""
+        """Returns |grad l|^2 and tr Var over samples; the gradient of sample i is slope_i x_i + penalty w."""
         weight, penalty = next(self._model.parameters()).detach()[0], self._task.penalty
         predictions = self._features @ weight  # (samples,)
         expected = predictions if isinstance(self._task, Ridge) else predictions.sigmoid()
@@ -121,9 +119,9 @@ class Truth:
 
 
 def train(way: Way, seed: int, samples: int, passes: int, cluster: Cluster) -> dict[str, Any]:
-    """One run, as its file says it. ``seed`` is that of the data and of the order of the samples.
+    """Trains one run and returns the content of its file. ``seed`` draws the data and the order of the samples.
 
-    The columns of ``steps`` are of the moment before a step, ``batch`` is what the step came to.
+    The columns of ``steps`` hold values before each step; ``batch`` holds the samples that the step took in the end.
     """
     task = PROBLEMS[way.problem](samples=samples, features=50, condition=100, penalty=1e-3, data_seed=seed)
     data = task.load()
@@ -157,7 +155,7 @@ def train(way: Way, seed: int, samples: int, passes: int, cluster: Cluster) -> d
 
 
 def take(step: Step, training: AdaptiveTraining, way: Way, task: Convex) -> int:
-    """One step; samples whose loss was computed for it, with or without its gradient."""
+    """Takes one step. Returns the number of samples whose loss was computed for it, with or without its gradient."""
     before = training.line_search.evaluations
     for inputs, targets in step:
         step.backward(task.loss(training.model(inputs), targets))
@@ -167,12 +165,12 @@ def take(step: Step, training: AdaptiveTraining, way: Way, task: Convex) -> int:
 
 
 def clean(value: float) -> float | None:
-    """Six digits; what is not finite is no JSON."""
+    """Rounds to six digits; None for what is not finite, which JSON cannot hold."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def kept(way: Way, seed: int, flags: argparse.Namespace, cluster: Cluster) -> Run | None:
-    """The run from its file, trained before where there is none; on rank 0."""
+    """Returns the run on rank 0, None on others; trains it first where it has no file."""
     asked = asdict(way) | {"seed": seed, "samples": flags.samples, "passes": flags.passes, "ranks": cluster.size}
     name = f"{way.problem}-{way.rule}-{way.rate:g}-{way.pieces}-{way.theta:g}-s{seed}.json"
     path: Path = flags.out / name
@@ -194,9 +192,9 @@ def kept(way: Way, seed: int, flags: argparse.Namespace, cluster: Cluster) -> Ru
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="0 up to this, without it")
-    parser.add_argument("--passes", type=int, default=30, help="epochs")
-    parser.add_argument("--samples", type=int, default=8000, help="of the training set")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0 on")
+    parser.add_argument("--passes", type=int, default=30, help="number of epochs")
+    parser.add_argument("--samples", type=int, default=8000, help="number of samples of the training set")
     parser.add_argument("--out", type=Path, default=Path("runs/big-batch-convex"))
     parser.add_argument("--write", type=Path, help="the table's file; printed when not given")
     flags = parser.parse_args()

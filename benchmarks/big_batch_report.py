@@ -1,7 +1,4 @@
-"""The document and the picture about the runs of big_batch_convex.py.
-
-Not here: the numbers and the claims (big_batch_claims.py), the runs (big_batch_convex.py).
-"""
+"""Writes the page and the picture about the runs of big_batch_convex.py; big_batch_claims.py has the numbers."""
 
 from __future__ import annotations
 
@@ -54,7 +51,7 @@ above keeps 8 a rank, the cheapest. The ends of epochs, where a step takes what 
 
 
 def document(runs: Sequence[Run], flags: argparse.Namespace, hardware: str, ranks: int) -> str:
-    """The tables with all that their numbers depend on."""
+    """Returns the page: the tables, and everything that their numbers depend on."""
     began, codes = sorted(run.note["began"] for run in runs), sorted({run.note["code"] for run in runs})
     minutes = sum(run.note["wall_s"] for run in runs) / 60
     lines = [
@@ -91,7 +88,7 @@ def document(runs: Sequence[Run], flags: argparse.Namespace, hardware: str, rank
 
 
 def command(flags: argparse.Namespace, ranks: int) -> str:
-    """What repeats the table, without the folders of this machine."""
+    """Returns the command that repeats the table, without the folders of this machine."""
     write = flags.write if not flags.write.is_absolute() else flags.write.name
     sizes = "" if flags.samples == 8000 else f" --samples {flags.samples}"
     asked = f"--seeds {flags.seeds} --passes {flags.passes}{sizes} --write {write}"
@@ -99,7 +96,7 @@ def command(flags: argparse.Namespace, ranks: int) -> str:
 
 
 def lines_of(runs: Sequence[Run], problem: str) -> Iterator[tuple[str, dict[str, Any], list[Run]]]:
-    """Label, style and runs of each line in the picture: SGD at its best and at its median, Big Batch as it is."""
+    """Yields label, style and runs of each line in the picture: SGD at its best and median rate, and Big Batch."""
     gaps = sgd_gaps(runs, problem)
     ordered = sorted(gaps, key=lambda rate: gaps[rate])
     for text, rate, colour in (("best", ordered[0], "black"), ("median", ordered[len(ordered) // 2], "grey")):
@@ -111,7 +108,7 @@ def lines_of(runs: Sequence[Run], problem: str) -> Iterator[tuple[str, dict[str,
 
 
 def middle(runs: Sequence[Run], column: str, passes: np.ndarray) -> np.ndarray:
-    """Geometric mean over seeds after so many passes; of the signal-to-noise, over those with a batch below N."""
+    """Returns the geometric mean over seeds after each of ``passes``; for ``snr`` over seeds with a batch below N."""
     values = np.stack([run.at(column, passes) for run in runs])  # (seeds, passes)
     if column == "snr":
         values[np.stack([run.at("batch", passes) == run.n_samples for run in runs])] = np.nan
@@ -121,13 +118,13 @@ def middle(runs: Sequence[Run], column: str, passes: np.ndarray) -> np.ndarray:
 
 
 def smooth(values: np.ndarray, width: int) -> np.ndarray:
-    """Geometric mean over as many neighbours."""
+    """Returns the geometric mean over ``width`` neighbours."""
     padded = np.pad(np.log(values), width // 2, mode="edge")
     return np.exp(np.convolve(padded, np.ones(width) / width, mode="valid"))[: len(values)]
 
 
 def draw(runs: Sequence[Run], passes: int, path: Path) -> None:
-    """Left the gap, right batch and signal-to-noise, over the samples that training has seen; a column a problem."""
+    """Draws gap, batch and signal-to-noise over the samples seen, one row of pictures for each problem."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -156,7 +153,7 @@ def draw(runs: Sequence[Run], passes: int, path: Path) -> None:
 
 
 def write_report(runs: Sequence[Run], flags: argparse.Namespace, hardware: str, ranks: int) -> None:
-    """Prints table and claims; with ``--write``, writes the document and the picture beside it."""
+    """Prints tables and claims; with ``--write``, writes the page and the picture beside it."""
     print("\n".join([*table(runs, flags.passes), "", *claims(runs, flags.passes), "", *setting_table(runs, ranks)]))
     if flags.write is not None:
         flags.write.parent.mkdir(parents=True, exist_ok=True)

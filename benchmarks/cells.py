@@ -1,10 +1,8 @@
-"""One training run of a benchmark: launched once, kept with what it was asked for, never run again while that holds.
+"""A training run of a benchmark: launched once, then kept, and run again only when its recipe or flags change.
 
-    FOLDER/NAME-sSEED/        the run's folder (docs/run-folder.md); result.json is there when it is complete
-    FOLDER/NAME-sSEED.json    what was asked for, by which code, and how it ended
-    FOLDER/NAME-sSEED.err     what it wrote to stderr
-
-Not here: which cells there are (rules.py), what is read from them (table.py).
+FOLDER/NAME-sSEED/        the run's folder (docs/run-folder.md); result.json is there when it is complete
+FOLDER/NAME-sSEED.json    what was asked for, by which code, and how it ended
+FOLDER/NAME-sSEED.err     what it wrote to stderr
 """
 
 from __future__ import annotations
@@ -29,48 +27,50 @@ TOO_LONG = -1  # stands for an exit code
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One run, by name and seed."""
+    """A training run, by name and seed."""
 
     name: str
     seed: int
     flags: tuple[str, ...]
-    """Of ``train``, besides recipe, seed and folder."""
+    """The flags of ``adabatch train``, besides recipe, seed and folder."""
     recipe: Path
     ranks: int
     folder: Path
-    """Of all cells."""
+    """The folder of all runs of the benchmark."""
 
     @property
     def run(self) -> Path:
-        """The run's folder."""
+        """Returns the folder of the run."""
         return self.folder / f"{self.name}-s{self.seed}"
 
     @property
     def note(self) -> Path:
+        """Returns the file that says what was asked for and how the run ended."""
         return self.run.with_name(self.run.name + ".json")
 
     def with_seed(self, seed: int) -> Cell:
+        """Returns the same run with another seed."""
         return replace(self, seed=seed)
 
     def asked(self) -> dict[str, Any]:
-        """Everything that decides what the run does, the code aside; a comment in the recipe does not."""
+        """Returns all that decides what the run does, except the code; comments in the recipe do not count."""
         recipe = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
         return {"recipe": recipe, "flags": list(self.flags), "seed": self.seed, "ranks": self.ranks}
 
     def known(self) -> dict[str, Any]:
-        """What the note says; nothing where there is none, or where something else was asked for then."""
+        """Returns the content of the note; empty without a note, or where the note was about other flags."""
         if not self.note.exists():
             return {}
         note: dict[str, Any] = json.loads(self.note.read_text(encoding="utf-8"))
         return note if note["asked"] == self.asked() else {}
 
     def result(self) -> dict[str, Any] | None:
-        """result.json of the complete run."""
+        """Returns the content of result.json, or None while the run is not complete."""
         path = self.run / "result.json"
         return json.loads(path.read_text(encoding="utf-8")) if self.known() and path.exists() else None
 
     def failure(self) -> str | None:
-        """Why it failed, when it did."""
+        """Returns why the run failed, or None if it did not fail."""
         note = self.known()
         if self.result() is not None or note.get("exit_code") in (None, *STOPPED):
             return None
@@ -78,11 +78,11 @@ class Cell:
         return exit_code + note["last_line"]
 
     def records(self) -> list[dict[str, Any]]:
-        """The journal's lines."""
+        """Returns the lines of the journal."""
         return [json.loads(line) for line in (self.run / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
 
     def train(self, limit_s: float) -> None:
-        """Runs it from the start.
+        """Trains from the start.
 
         Raises:
             KeyboardInterrupt: the run was told to stop.
@@ -105,7 +105,7 @@ class Cell:
 
 
 def launch(line: list[str], errors: Path, limit_s: float) -> int | None:
-    """Runs the command; its exit code, None when it took longer than ``limit_s`` and was ended."""
+    """Runs the command. Returns its exit code, or None when it took longer than ``limit_s`` and was ended."""
     with errors.open("w", encoding="utf-8") as stderr:
         process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=stderr, env=environment())
         try:
@@ -122,13 +122,13 @@ def launch(line: list[str], errors: Path, limit_s: float) -> int | None:
 
 
 def environment() -> dict[str, str]:
-    """Of a launched run: one thread a rank, which lets others run while it waits; root may start ranks."""
+    """Returns the variables of a launched run: one thread per rank, idle ranks yield, root may start ranks."""
     root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if os.geteuid() == 0 else {}
     return os.environ | root | {"OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
 
 
 def last_line(stderr: str) -> str:
-    """The line that tells why, without folders: adabatch's own, else the last that is not mpirun's decoration."""
+    """Returns the line that tells why a run failed, without folders: adabatch's own, else the last error or line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip(" -")]
     own = [line for line in lines if line.startswith("adabatch:") and "ends because another rank did" not in line]
     faults = [line for line in lines if re.match(r"\w*(?:Error|Exception)\b", line)]
@@ -137,7 +137,7 @@ def last_line(stderr: str) -> str:
 
 
 def code() -> str:
-    """The commit, with a + where the package was changed since."""
+    """Returns the commit, with a + where the package was changed since."""
     git = ["git", "-C", str(ROOT)]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
@@ -148,7 +148,7 @@ def code() -> str:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """JSON, by rename."""
+    """Writes JSON to a temporary file, then renames it."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)

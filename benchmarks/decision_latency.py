@@ -1,10 +1,10 @@
-"""What it takes to make a decision known, by both roads: MPI on a communicator of its own, and Horovod's broadcast.
+"""Times how long a decision takes to reach all ranks, by MPI on a communicator of its own and by Horovod's broadcast.
 
     for n in 2 4 8; do mpirun -np $n --oversubscribe python benchmarks/decision_latency.py; done
     horovodrun -np 2 --gloo python benchmarks/decision_latency.py
 
-Under Gloo there is no MPI, and both rows are Horovod's. Each message is the six numbers of a decision; ranks meet at a
-barrier before each. What is printed is the slowest rank's median over the repeats, with its quartiles.
+Under Gloo there is no MPI, so both rows are Horovod's. Each message holds the six numbers of a decision, and ranks meet
+at a barrier before each. Printed is the median over the repeats on the slowest rank, with quartiles.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hpc_adabatch import Cluster
 
 
 def microseconds(send: Callable[[], object], cluster: Cluster, repeats: int) -> list[float]:
-    """Of each message, sorted; the first few are not counted."""
+    """Returns the microseconds of each message, sorted, without the first ten."""
     found = []
     for number in range(repeats + 10):
         cluster.barrier()

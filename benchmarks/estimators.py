@@ -1,9 +1,9 @@
-"""What four estimators of gradient variance and signal read where the truth is known: the table of docs/statistics.md.
+"""Compares four estimators of gradient variance and signal on gradients whose truth is known (docs/statistics.md).
 
     python benchmarks/estimators.py [--draws 4000] [--seeds 5]
 
-Gradients are Gaussian with 50 components; pieces, variance and signal as in each row. Each estimator sees the same
-draws: 4,000 steps, averaged as it averages (a plain mean). "ours" is hpc_adabatch.gradients.Measurement.
+Gradients are Gaussian with 50 components, and pieces, variance and signal are those of each row. All estimators see the
+same draws, and average them by a plain mean over the steps. "ours" is hpc_adabatch.gradients.Measurement.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def ours(steps: Steps) -> tuple[float, float]:
 
 
 def equal_weights(steps: Steps, clip: bool = False) -> tuple[float, float]:
-    """As if all pieces were of the mean size: adaptdl and fairscale; ``clip`` each step at 0 as fairscale does."""
+    """Estimates as if all pieces had the mean size, as adaptdl does; ``clip`` bounds steps at 0, as fairscale does."""
     found = []
     for sizes, pieces in steps:
         n, size, mean = len(sizes), float(np.mean(sizes)), pieces.mean(axis=0)
@@ -56,7 +56,7 @@ def clipped(steps: Steps) -> tuple[float, float]:
 
 
 def differences(steps: Steps) -> tuple[float, float]:
-    """From mean gradients of consecutive steps: adaptdl on one rank. Here the weights stand still, its best case."""
+    """Estimates from mean gradients of consecutive steps, as adaptdl on one rank; weights at rest are its best case."""
     means = [np.average(pieces, axis=0, weights=sizes) for sizes, pieces in steps]
     total = sum(steps[0][0])
     pairs = [(((a - b) ** 2).sum() / 2 * total, a @ b) for a, b in zip(means[::2], means[1::2], strict=True)]
@@ -74,7 +74,7 @@ ESTIMATORS: dict[str, Callable[[Steps], tuple[float, float]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=4000, help="steps a seed")
+    parser.add_argument("--draws", type=int, default=4000, help="number of steps for each seed")
     parser.add_argument("--seeds", type=int, default=5)
     flags = parser.parse_args()
     print("| pieces | true variance, signal | " + " | ".join(ESTIMATORS) + " |")

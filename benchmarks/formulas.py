@@ -1,10 +1,8 @@
-"""Where the formulas of LARS and LAMB lead, in float64, with a learning rate that changes.
+"""Computes in float64 where the formulas of LARS and LAMB lead, with a learning rate that changes.
 
-    LARS    1708.03888, Algorithm 1    form A, as in the paper: the learning rate inside the momentum
-                                       form C, as in most codes: outside
-    LAMB    1904.00962, Algorithm 2    with the bias of the moments corrected, or not
-
-Not here: the optimizers that are compared with them (optimizers.py).
+LARS    1708.03888, Algorithm 1    form A, as in the paper: the learning rate inside the momentum
+                                   form C, as in most codes: outside
+LAMB    1904.00962, Algorithm 2    with the bias of the moments corrected, or not
 """
 
 from __future__ import annotations
@@ -19,19 +17,19 @@ RATES = {"LARS": (1.0, 4.0, 0.5, 2.0, 0.25, 3.0), "LAMB": (0.01, 0.04, 0.005, 0.
 
 
 def draw(weights: Tensors, seed: int) -> Tensors:
-    """Gradients: the same for a seed, whoever steps."""
+    """Draws gradients in the shapes of the weights; a seed gives every optimizer the same ones."""
     source = torch.Generator().manual_seed(seed)
     return [(0.01 * torch.randn(weight.shape, generator=source)).to(weight) for weight in weights]
 
 
 def lars_steps(weights: Tensors, adapts: Sequence[bool], given: Callable[[int], Tensors], form: str) -> Tensors:
-    """Weights after Algorithm 1, in float64.
+    """Returns the weights after Algorithm 1 of LARS, in float64.
 
     Args:
-        weights: where they start.
-        adapts: those that decay and adapt.
-        given: the gradients of a step.
-        form: A, or C, whose learning rate stands outside the momentum.
+        weights: the first weights.
+        adapts: for each tensor, whether it decays and has a trust ratio.
+        given: returns the gradients of a step.
+        form: A, or C with the learning rate outside the momentum.
     """
     weights = [weight.double() for weight in weights]
     velocities = [torch.zeros_like(weight) for weight in weights]
@@ -49,7 +47,7 @@ def lars_steps(weights: Tensors, adapts: Sequence[bool], given: Callable[[int], 
 
 
 def lamb_steps(weights: Tensors, adapts: Sequence[bool], given: Callable[[int], Tensors], form: str) -> Tensors:
-    """Weights after Algorithm 2, in float64; form ``uncorrected`` leaves the bias of the moments."""
+    """Returns the weights after Algorithm 2 of LAMB, in float64; ``uncorrected`` keeps the bias of the moments."""
     weights = [weight.double() for weight in weights]
     means, squares = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
     for step, lr in enumerate(RATES["LAMB"]):
@@ -70,12 +68,12 @@ STEPS = {"LARS": lars_steps, "LAMB": lamb_steps}
 
 
 def ends(formula: str, weights: Tensors, adapts: Sequence[bool]) -> dict[str, Tensors]:
-    """Where each form of a formula leads, on a CPU.
+    """Returns the last weights of each form of a formula, on a CPU.
 
     Args:
-        formula: of RATES.
-        weights: where they start.
-        adapts: those that decay and adapt.
+        formula: a name in RATES.
+        weights: the first weights.
+        adapts: for each tensor, whether it decays and has a trust ratio.
     """
     weights = [weight.detach().cpu() for weight in weights]
     return {

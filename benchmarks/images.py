@@ -1,7 +1,4 @@
-"""A part of CIFAR-10 for studies on two cores, as a folder of links.
-
-Not here: what is trained on it (rules.py, reproduce/).
-"""
+"""Makes a folder of links to a part of CIFAR-10, for training on two cores (rules.py, reproduce/)."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ IMAGES = {"train": 2000, "test": 1000}  # of each class
 
 
 def few_images(source: Path, target: Path) -> None:
-    """A folder of links to the first images of each class."""
+    """Makes the folder ``target`` with links to the first images of each class in ``source``."""
     if target.exists():
         return
     building = target.with_name(target.name + ".building")

@@ -1,4 +1,4 @@
-"""The machine and the versions that a table's numbers hold for."""
+"""Names the machine and the versions for which the numbers of a table hold."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 
 def machine(ranks: int, cores: int | None = None) -> str:
-    """Processor, cores, ranks, threads.
+    """Returns processor, cores, ranks and threads as a text.
 
     Args:
-        ranks: that were started.
-        cores: of all ranks, where this process is itself one of them and may be bound to fewer.
+        ranks: number of ranks that were started.
+        cores: number of cores of all ranks, where this process is one rank and may be bound to fewer.
     """
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
@@ -26,7 +26,7 @@ def machine(ranks: int, cores: int | None = None) -> str:
 
 
 def gpus() -> str:
-    """How many GPUs there are, and which; nothing where there are none."""
+    """Returns number and name of the GPUs; an empty text without GPUs."""
     import torch
 
     count = torch.cuda.device_count()
@@ -34,7 +34,7 @@ def gpus() -> str:
 
 
 def versions() -> str:
-    """Of what computes and what sends."""
+    """Returns the versions of Python, torch, Horovod, numpy and mpirun."""
     found = [f"Python {platform.python_version()}"]
     for package in ("torch", "horovod", "numpy"):
         try:
@@ -50,11 +50,11 @@ def versions() -> str:
 
 
 def trained(notes: Sequence[Mapping[str, Any]], ranks: int) -> list[str]:
-    """When, by which code, with which versions and where the runs of a table were made.
+    """Returns lines that say when, by which code, with which versions and where the runs of a table were made.
 
     Args:
-        notes: of the runs (cells.py).
-        ranks: of each run.
+        notes: the notes of the runs (cells.py).
+        ranks: number of ranks of each run.
     """
     began, codes = sorted(note["began"] for note in notes), sorted({note["code"] for note in notes})
     loads = [note["load"] for note in notes if "load" in note]

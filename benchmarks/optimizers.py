@@ -1,17 +1,16 @@
-"""What a step of LARS and LAMB costs beside other optimizers, and whose formula it is: ours, torch's and two packages'.
+"""Times a step of LARS and LAMB beside other optimizers, and finds which formula each of them follows.
 
     python benchmarks/optimizers.py [--threads 1,2] [--device cpu|cuda] [--rounds 40] [--write FILE.md]
 
-On the parameters of ResNet-50 (torchvision), float32: weights decay and adapt, biases and normalisation do neither. In
-each round every optimizer takes one step, in a random order, on a fresh copy of the same gradients; ratios are taken by
-round, over torch's fused SGD.
+On the parameters of ResNet-50 (torchvision) in float32, every optimizer takes one step in each round, in a random order
+and on a fresh copy of the same gradients. Its time is divided by that of torch's fused SGD in the same round. Weights
+have weight decay and trust ratios, biases and normalisation have neither.
 
-The last column steps again, with a learning rate that changes, and compares with Algorithm 1 of LARS (1708.03888) or
-Algorithm 2 of LAMB (1904.00962) in float64: the largest distance of a layer from where the formula takes it, over the
-distance that it travelled. Form A is LARS as in the paper, with the learning rate inside the momentum; form C has it
-outside. timm and pytorch_optimizer are extras of the benchmark (pip install timm pytorch_optimizer).
-
-Not here: the formulas (formulas.py).
+The last column compares some more steps, with a learning rate that changes, with Algorithm 1 of LARS (1708.03888) or
+Algorithm 2 of LAMB (1904.00962) in float64 (formulas.py): the distance of a layer from where the formula takes it,
+divided by the distance that it travelled, for the worst layer. Form A is LARS as in the paper, with the learning rate
+inside the momentum; form C has it outside. timm and pytorch_optimizer are extras of the benchmark (pip install timm
+pytorch_optimizer).
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Row:
 
     name: str
     build: Callable[[Groups], torch.optim.Optimizer]
-    formula: str = ""  # of RATES; neither for SGD and Adam
+    formula: str = ""  # a name in RATES; empty for SGD and Adam
     package: str = "torch"
 
 
@@ -83,7 +82,7 @@ ROWS = (
 
 
 def copied(model: nn.Module, device: str) -> Groups:
-    """The model's parameters in two groups, copied."""
+    """Returns a copy of the model's parameters, in two groups."""
     groups = parameter_groups(model, DECAY)
     for group in groups:
         group["params"] = [nn.Parameter(one.detach().to(device, copy=True)) for one in group["params"]]
@@ -95,13 +94,13 @@ def parameters(groups: Groups) -> Tensors:
 
 
 def deviation(row: Row, model: nn.Module, device: str, references: dict[str, Tensors]) -> str:
-    """Which form it follows, and how far from it; where it follows none, how far from each.
+    """Returns the form that an optimizer follows and its distance from it, or the distance from each form.
 
     Args:
-        row: of LARS or of LAMB.
-        model: whose parameters it steps.
-        device: it steps on.
-        references: what ``ends`` has found.
+        row: an optimizer with a formula.
+        model: its parameters are copied and stepped.
+        device: the device that computes the steps.
+        references: the last weights of each form, from ``ends``.
     """
     groups = copied(model, device)
     weights, optimizer = parameters(groups), row.build(groups)
@@ -129,13 +128,13 @@ def deviation(row: Row, model: nn.Module, device: str, references: dict[str, Ten
 def timed(
     steps: Mapping[str, Callable[[], Any]], fresh: Callable[[], Any], wait: Callable[[], Any], rounds: int
 ) -> Any:
-    """Milliseconds of each step, by round.
+    """Returns the milliseconds of each optimizer's step in each round.
 
     Args:
-        steps: of each optimizer.
+        steps: the step of each optimizer.
         fresh: copies the gradients.
-        wait: for the device.
-        rounds: that count; three before them warm up.
+        wait: waits for the device.
+        rounds: number of rounds that count, after three that warm up.
     """
     found: dict[str, list[float]] = {name: [] for name in steps}
     order, shuffle = list(steps), random.Random(0).shuffle
@@ -153,13 +152,13 @@ def timed(
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Median and quartiles."""
+    """Returns median and quartiles as a text."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def table(found: dict[str, list[float]], remarks: dict[str, str], rows: Sequence[Row] = ROWS) -> list[str]:
-    """Lines of Markdown: a row an optimizer, those that could not be built with their reason."""
+    """Returns the table's lines, one for each optimizer; one that could not be built shows the reason."""
     lines = ["| optimizer | ms a step | of fused SGD | from the formula |", "|---|---|---|---|"]
     for row in rows:
         ms, ratio = "", ""
@@ -173,14 +172,14 @@ def table(found: dict[str, list[float]], remarks: dict[str, str], rows: Sequence
 def measure(
     model: nn.Module, device: str, threads: Sequence[int], rounds: int, rows: Sequence[Row] = ROWS
 ) -> list[str]:
-    """The tables, one for each number of threads.
+    """Returns the lines of the tables, one table for each number of threads.
 
     Args:
-        model: whose parameters step.
+        model: its parameters are stepped.
         device: cpu or cuda.
-        threads: of torch.
-        rounds: that count.
-        rows: whom to time.
+        threads: numbers of torch's threads.
+        rounds: number of rounds that count.
+        rows: the optimizers.
     """
     groups = copied(model, "cpu")
     adapts = [group["adapt"] for group in groups for _ in group["params"]]
@@ -209,7 +208,7 @@ def measure(
 
 
 def installed() -> str:
-    """Versions of the packages beside torch."""
+    """Returns the versions of timm and pytorch_optimizer."""
     found = []
     for package in ("timm", "pytorch_optimizer"):
         try:
@@ -220,7 +219,7 @@ def installed() -> str:
 
 
 def document(lines: Sequence[str], model: nn.Module, flags: argparse.Namespace) -> str:
-    """All of FILE.md."""
+    """Returns the content of FILE.md."""
     tensors = list(model.parameters())
     numbers = sum(tensor.numel() for tensor in tensors)
     asked = f"--threads {','.join(map(str, flags.threads))} --device {flags.device} --rounds {flags.rounds}"
@@ -234,7 +233,7 @@ def document(lines: Sequence[str], model: nn.Module, flags: argparse.Namespace) 
             f"{time.strftime('%Y-%m-%d')}; {machine(1).rpartition(', ')[0]}; {versions()}, {installed()}.",
             f"{len(tensors)} tensors, {numbers:,} numbers, float32; {flags.rounds} rounds: medians (quartiles).",
             "",
-            *__doc__.split("\n\n", 2)[2].rpartition("\n\n")[0].splitlines(),
+            *__doc__.split("\n\n", 2)[2].splitlines(),
             "",
             *lines,
         ]

@@ -1,7 +1,4 @@
-"""What a run came to, as numbers: from its result.json and journal.jsonl alone.
-
-Not here: running (cells.py), words around the numbers (table.py).
-"""
+"""Reads the numbers of a run from its result.json and journal.jsonl."""
 
 from __future__ import annotations
 
@@ -19,51 +16,51 @@ SMALLER_IS_BETTER = ("perplexity", "gap")
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """Where a run stood when it was evaluated."""
+    """The state of a run at an evaluation."""
 
     epoch: float
     updates: int
     samples: int
     wall_s: float
     value: float
-    """Of the metric; nan where it was not finite."""
+    """The value of the metric; nan where it was not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One run."""
+    """The numbers of a run."""
 
     accuracy: float
     """The metric of the test set after the last epoch."""
     best: float
-    """The best after any epoch."""
+    """The best value of the metric after any epoch."""
     updates: int
-    """Optimizer steps."""
+    """Number of optimizer updates."""
     final_batch: int
-    """Samples."""
+    """The last global batch, in samples."""
     wall_s: float
-    """Evaluations and checkpoints included."""
+    """Seconds from start to end, with evaluations and checkpoints."""
     growths: list[float]
-    """Factors of the batch, one a change."""
+    """The factor of each change of the batch."""
     diverged: bool
-    """A test loss was not finite, or at the end above that of guessing."""
+    """True when a test loss was not finite, or the last one above the loss of guessing."""
     batches: list[tuple[float, int]]
     """(epoch, global batch) at the start, at every change and at the end."""
     curve: list[Point]
-    """One an evaluation."""
+    """The points of the run, one for each evaluation."""
     metric: str
-    """Its name; ``accuracy`` and ``best`` hold its values."""
+    """The name of the metric; ``accuracy`` and ``best`` hold its values."""
     larger_is_better: bool
-    """Of the metric."""
+    """True when larger values of the metric are better."""
 
 
 def outcome(result: Record, records: Sequence[Record], *, classes: int = CLASSES) -> Outcome:
-    """From a complete run's result.json and the lines of its journal.
+    """Returns the numbers of a complete run.
 
     Args:
-        result: of the run.
-        records: its journal.
-        classes: that a guess chooses from; the loss of guessing is their logarithm.
+        result: content of its result.json.
+        records: lines of its journal.
+        classes: number of classes; the loss of guessing is its logarithm.
     """
     evaluations = [record for record in records if record["kind"] == "evaluation"]
     losses = [record["loss"] for record in evaluations]
@@ -97,7 +94,7 @@ def outcome(result: Record, records: Sequence[Record], *, classes: int = CLASSES
 
 
 def reached(run: Outcome, target: float) -> Point | None:
-    """Where the metric came to ``target``, by straight lines between evaluations; None where it never did."""
+    """Returns the point where the metric reached ``target``, by straight lines between evaluations, or None."""
     sign = 1 if run.larger_is_better else -1
     for before, after in pairwise([replace(run.curve[0], epoch=0.0, updates=0, samples=0, wall_s=0.0), *run.curve]):
         if sign * (after.value - target) >= 0:
@@ -114,18 +111,18 @@ def reached(run: Outcome, target: float) -> Point | None:
 
 
 def turns(growths: Sequence[float]) -> int:
-    """How often the batch went the other way than at its last change."""
+    """Counts how often the batch turned: grew after it had shrunk, or shrank after it had grown."""
     return sum((a > 1) != (b > 1) for a, b in pairwise(growths))
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Mean ± standard deviation; the value itself where there is one."""
+    """Returns mean ± standard deviation as a text; a single value has no deviation."""
     text = f"{statistics.mean(values):.{digits}f}"
     return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
 
 
 def to_target(found: Sequence[Outcome], target: float) -> dict[str, str]:
-    """What the runs of one rule needed to come to ``target``, as columns of the table."""
+    """Returns what the runs of one rule needed to reach ``target``, as columns of the table."""
     points = [point for run in found if (point := reached(run, target)) is not None]
     if len(points) < len(found):
         return {"s to target": f"reached by {len(points)} of {len(found)}"}
@@ -137,11 +134,11 @@ def to_target(found: Sequence[Outcome], target: float) -> dict[str, str]:
 
 
 def summary(found: Sequence[Outcome], fixed_updates: float | None) -> dict[str, str]:
-    """The runs of one rule, one a seed, as columns of the table.
+    """Returns the numbers of one rule as columns of the table.
 
     Args:
-        found: at least one.
-        fixed_updates: of the small fixed batch, where that is known.
+        found: the runs, one for each seed, at least one.
+        fixed_updates: updates of the small fixed batch, or None while not known.
     """
     updates = statistics.mean(one.updates for one in found)
     growths = [growth for one in found for growth in one.growths]

@@ -1,15 +1,13 @@
-"""What the statistics of others cost a step, each against the same loop without them: DDP and SGD over gloo.
+"""Training loops with the noise statistics of fairscale and adaptdl, and the same loop without (DDP and SGD over gloo).
 
     bare DDP     torch's DistributedDataParallel and SGD, nothing measured
     fairscale    the same with the optimizer in fairscale.optim.AdaScale
     adaptdl      the same with adaptdl's GradientNoiseScale on it, without what AdaptiveDataParallel adds
 
-Both measure every step and know no other way. They are extras of the benchmark (``pip install fairscale adaptdl``);
-where one cannot be had, or fails, its exception stands in its place. One shim, which leaves the arithmetic alone: where
-``adaptdl.torch`` cannot be imported (it wants Kubernetes' packages and pkg_resources), its module gradient_noise_scale
-is loaded alone, and the row says so.
-
-Not here: our own loop, timing (statistics_cost.py).
+Both always measure every step. They are extras of the benchmark (``pip install fairscale adaptdl``); where one is
+missing or fails, the table shows its exception. ``adaptdl.torch`` needs packages of Kubernetes and pkg_resources: where
+it cannot be imported, its module gradient_noise_scale is loaded alone, with its arithmetic unchanged, and the row says
+so.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ Loop = Callable[[], None]
 
 
 def join(cluster: Cluster) -> None:
-    """A gloo process group of the cluster's ranks, on one node."""
+    """Starts a gloo process group of the cluster's ranks, on one node."""
     leading = TCPStore("127.0.0.1", 0, is_master=True) if cluster.leads else None
     port = cluster.tell(leading.port if leading is not None else None)
     store = leading or TCPStore("127.0.0.1", port, is_master=False)
@@ -43,13 +41,13 @@ def join(cluster: Cluster) -> None:
 
 
 def loop(model: nn.Module, batch: int, cluster: Cluster, measured: Callable[[Any, Any], tuple[Loop, Loop]]) -> Loop:
-    """One step of DDP.
+    """Returns a function that takes one step of DDP.
 
     Args:
-        model: fresh.
-        batch: global.
+        model: a fresh network.
+        batch: the global batch.
         cluster: the ranks.
-        measured: from DDP and its optimizer to what zeroes the gradients and what updates.
+        measured: takes DDP and its optimizer, returns what zeroes the gradients and what updates.
     """
     inputs, targets = torch.randn(64 * batch, 3, 32, 32), torch.randint(0, 10, (64 * batch,))
     wrapped = DistributedDataParallel(model)
@@ -84,7 +82,7 @@ def adaptdl(ddp: Any, optimizer: Any) -> tuple[Loop, Loop]:
 
 
 def adaptdl_module() -> tuple[Any, str]:
-    """adaptdl's gradient_noise_scale, and why it was loaded alone, where it was.
+    """Returns adaptdl's module gradient_noise_scale, and the reason if it was loaded alone.
 
     Raises:
         ImportError: there is no adaptdl.
@@ -106,16 +104,16 @@ def adaptdl_module() -> tuple[Any, str]:
 
 
 def said(error: Exception) -> str:
-    """An exception in a line."""
+    """Returns an exception as one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def rivals(build: Callable[[], nn.Module], batch: int, cluster: Cluster) -> tuple[dict[str, Loop], dict[str, str]]:
-    """What can be timed, the bare loop first; what is to be said about each of the others.
+    """Returns the loops that can be timed, the bare one first, and a remark on each of the others.
 
     Args:
         build: makes the network.
-        batch: global.
+        batch: the global batch.
         cluster: the ranks.
     """
     if cluster.size < 2 or cluster.device.type != "cpu":

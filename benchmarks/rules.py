@@ -3,15 +3,13 @@
     python benchmarks/rules.py --task digits [--seeds 0,1,2] [--write docs/results/rules-digits.md]
     python benchmarks/rules.py --task cifar --images DIR [--only noise_scale,smith] [--ranks 2] [--out DIR]
 
-Rules run with their defaults where they have them: nothing is tuned. Of the fixed batches, ``fixed_small`` is what the
-rules start with, ``fixed_large`` their maximum at the same learning rate, and ``fixed_large_tuned`` their maximum with
-sqrt scaling, warm-up and the best of FACTORS of the learning rate, chosen by the first seed's final accuracy.
+Rules run with their defaults; none is tuned. Three rows are fixed batches: ``fixed_small`` is the batch that the rules
+start with, ``fixed_large`` is their maximum at the same learning rate, and ``fixed_large_tuned`` is their maximum with
+sqrt scaling, warm-up and the best of FACTORS times the learning rate, chosen by the first seed's final accuracy.
 
-One run after another, seed by seed. What is finished is kept in OUT/cells and not run again, so the command can be
-stopped at any time and goes on where it was; what failed is run again with --retry only. DIR for cifar holds
-train/CLASS/FILE and test/CLASS/FILE: CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html) saved as images.
-
-Not here: one run (cells.py), what is read from the runs (table.py).
+Runs are trained one after another, seed by seed. Finished runs are kept in OUT/cells, so the command can be stopped at
+any time, and the next start continues with the missing ones; failed runs are repeated with --retry only. DIR for cifar
+holds train/CLASS/FILE and test/CLASS/FILE: CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html) saved as images.
 """
 
 from __future__ import annotations
@@ -61,7 +59,7 @@ FACTORS = (0.5, 1, 2, 4)  # of the learning rate, besides sqrt scaling
 
 
 def rows(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """Flags of each row; the tuned one has none of its own."""
+    """Returns the flags of each row; those of the tuned row come from ``tuned``."""
     epochs, large = recipe["epochs"], recipe["max_global_batch"]
     milestones = ",".join(f"{part * epochs:g}" for part in (0.3, 0.6, 0.8))  # 60, 120, 160 of 200 in 1711.00489
     texts = {
@@ -87,7 +85,7 @@ def rows(recipe: Recipe) -> dict[str, tuple[str, ...]]:
 
 
 def tuned(recipe: Recipe, factor: float) -> tuple[str, ...]:
-    """Flags of the large fixed batch with its learning rate times ``factor``."""
+    """Returns the flags of the large fixed batch with its learning rate times ``factor``."""
     large, rate = recipe["max_global_batch"], recipe["optimizer"]["lr"] * factor
     text = (
         f"--policy fixed --global_batch {large} --optimizer.lr {rate:g}"
@@ -98,7 +96,7 @@ def tuned(recipe: Recipe, factor: float) -> tuple[str, ...]:
 
 
 def missing(recipe: Path, flags: tuple[str, ...]) -> str | None:
-    """Why this row cannot be run by the code as it is."""
+    """Returns why the package cannot run this row, or None if it can."""
     try:
         parse_recipe("train", [str(recipe), *flags])
     except InputError as error:
@@ -111,13 +109,15 @@ def read_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", required=True, choices=list(RECIPES))
     parser.add_argument("--images", type=Path, help="folder of CIFAR-10's images; for cifar")
-    parser.add_argument("--seeds", default="0,1,2", help="the first is also the one that chooses of FACTORS")
+    parser.add_argument(
+        "--seeds", default="0,1,2", help="seeds of the rows; the first also chooses the learning rate of the tuned row"
+    )
     parser.add_argument("--only", help="rows to run; the table shows all that there are")
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="runs/rules-TASK when not given")
+    parser.add_argument("--out", type=Path, help="folder of the runs; runs/rules-TASK when not given")
     parser.add_argument("--write", type=Path, help="the table's file; printed when not given")
-    parser.add_argument("--limit_s", type=float, default=1200, help="a run that takes longer has failed")
-    parser.add_argument("--retry", action="store_true", help="run again what failed")
+    parser.add_argument("--limit_s", type=float, default=1200, help="seconds after which a run has failed")
+    parser.add_argument("--retry", action="store_true", help="repeat failed runs")
     flags = parser.parse_args()
     if flags.task == "cifar" and (flags.images is None or not (flags.images / "train").is_dir()):
         parser.error(f"--images: given {flags.images}; wanted: a folder that holds train/ and test/")
@@ -143,7 +143,7 @@ def write_recipe(flags: argparse.Namespace) -> tuple[Path, Recipe]:
 
 
 def accuracy(cell: Cell) -> float:
-    """After the last epoch; less than any where there is none."""
+    """Returns the accuracy after the last epoch; -1 for a run without result."""
     result = cell.result()
     return result["metric"]["value"] if result is not None else -1.0
 
@@ -161,7 +161,7 @@ def main() -> None:
         table.append(Row(name, cells, missing(path, its_flags)))
 
     def settle() -> None:
-        """The tuned row is the best of the grid, once that is known."""
+        """Makes the tuned row the best of the grid, once all of the grid is known."""
         row = next(row for row in table if row.name == TUNED)
         if all(trial.result() or trial.failure() for trial in grid) and any(trial.result() for trial in grid):
             best = max(grid, key=accuracy)

@@ -46,7 +46,7 @@ CASES: list[Case] = [
 
 
 def closed_forms(message_bytes: float, seed: int) -> Iterator[str]:
-    """A line for each number of ranks and algorithm."""
+    """Yields a line for each number of ranks and algorithm."""
     draw, began_s, worst = np.random.default_rng(seed), time.perf_counter(), 0.0
     yield f"{message_bytes / 1e6:.4g} MB over IB EDR, nominal; hierarchical: 4 ranks a node by NVLink 2 as well"
     yield f"late: lognormal, median {1000 * LATE_S:g} ms, sigma {SIGMA:g}; delay beyond the latest start, in sums"
@@ -71,7 +71,7 @@ def closed_forms(message_bytes: float, seed: int) -> Iterator[str]:
 
 
 def studies(count: int, seed: int) -> Iterator[str]:
-    """A line for each synthetic study."""
+    """Yields a line for each synthetic study."""
     for mode in ("strong", "weak"):
         for hides in (False, True):
             draw, right = np.random.default_rng(seed), 0
@@ -95,8 +95,10 @@ def studies(count: int, seed: int) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bytes", type=float, default=102e6, help="of the message; ResNet-50's gradient")
-    parser.add_argument("--studies", type=int, default=10, help="of each kind")
+    parser.add_argument(
+        "--bytes", type=float, default=102e6, help="bytes of the message; those of ResNet-50's gradient when not given"
+    )
+    parser.add_argument("--studies", type=int, default=10, help="number of studies of each kind")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     for line in closed_forms(flags.bytes, flags.seed):

@@ -1,11 +1,11 @@
-"""What measuring the gradient's noise costs a step: ours, fairscale's and adaptdl's, interleaved in one run.
+"""Times what measuring the gradient's noise costs a step: here, in fairscale and in adaptdl, interleaved in one run.
 
     mpirun -np 2 python benchmarks/statistics_cost.py [--rounds 15] [--steps 10] [--network resnet20|wide]
 
 resnet20 is the CIFAR network (0.27 million parameters) at a global batch of 64; wide is a fully connected network of 25
-million parameters at a global batch of 32, where the gradients are large and the work on them is not. Inputs are
-random, because only time is measured. Each round runs every loop for the same number of steps, in turn; ratios are
-taken by round, of each loop over its own without statistics: ours over ours, theirs over bare DDP (rivals.py).
+million parameters at a global batch of 32, which has large gradients and little computing. Inputs are random, because
+only time is measured. Each round runs every loop in turn for the same number of steps. In each round a loop's time is
+divided by that of the same loop without statistics; for fairscale and adaptdl that is bare DDP (rivals.py).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def stepper(tag: str, how: dict[str, Any], name: str, batch: int, cluster: Clust
 
 
 def timed(loops: dict[str, Loop], cluster: Cluster, rounds: int, steps: int) -> dict[str, list[float]]:
-    """Seconds a step of each loop, by round; another one begins in each round."""
+    """Returns the seconds per step of each loop in each round; rounds begin with different loops."""
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     names = list(loops)
     for number in range(rounds + 1):
@@ -84,7 +84,7 @@ def timed(loops: dict[str, Loop], cluster: Cluster, rounds: int, steps: int) -> 
 
 
 def ratio(values: list[float], off: list[float]) -> str:
-    """Median and quartiles over the rounds."""
+    """Returns median and quartiles of the ratio over the rounds, as a text."""
     ratios = sorted(value / without for value, without in zip(values, off, strict=True))
     quarter = len(ratios) // 4
     return f"{statistics.median(ratios):.3f} ({ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f} between quartiles)"
@@ -93,7 +93,7 @@ def ratio(values: list[float], off: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=10, help="of each loop in a round; a multiple of 10")
+    parser.add_argument("--steps", type=int, default=10, help="steps of each loop in a round; a multiple of 10")
     parser.add_argument("--network", default="resnet20", choices=["resnet20", "wide"])
     flags = parser.parse_args()
     cluster = Cluster.start()

@@ -1,7 +1,4 @@
-"""The runs of rules.py as a table in Markdown and a picture, with all that their numbers depend on.
-
-Not here: which runs there are (rules.py), their numbers (outcome.py).
-"""
+"""Writes the runs of rules.py as a table in Markdown and a picture, with everything that the numbers depend on."""
 
 from __future__ import annotations
 
@@ -33,29 +30,29 @@ MEANING = (
 
 @dataclass
 class Row:
-    """A rule with its runs, one a seed."""
+    """A rule with its runs, one for each seed."""
 
     name: str
     cells: list[Cell]
     missing: str | None = None
-    """Why it cannot be run."""
+    """The reason why the rule cannot be run."""
     note: str = ""
-    """Written behind its name."""
+    """A text behind the name."""
 
 
 def outcomes(cells: Sequence[Cell]) -> list[Outcome]:
-    """Of the cells that are complete."""
+    """Returns the numbers of the runs that are complete."""
     return [outcome(result, cell.records()) for cell in cells if (result := cell.result()) is not None]
 
 
 def target(rows: Sequence[Row]) -> float | None:
-    """The accuracy whose cost is told: two points below the best of the first row, mean over seeds, whole points."""
+    """Returns the target: the first row's best accuracy (mean over seeds) less two points, rounded down to points."""
     small = outcomes(rows[0].cells)
     return math.floor(100 * (statistics.mean(one.best for one in small) - BELOW)) / 100 if small else None
 
 
 def table_lines(rows: Sequence[Row]) -> list[str]:
-    """Every row, with its reason where it has no numbers. The first row is what updates are compared with."""
+    """Returns the table's lines; a row without numbers shows the reason, updates are compared with the first row."""
     small = outcomes(rows[0].cells)
     fixed_updates = statistics.mean(one.updates for one in small) if small else None
     wanted = target(rows)
@@ -74,13 +71,13 @@ def table_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def grid_line(cell: Cell) -> str:
-    """A run of the grid that chose the tuned row's learning rate."""
+    """Returns the text about a run of the grid from which the tuned row was chosen."""
     found = outcomes([cell])
     return f"{cell.name} {found[0].accuracy:.4f}" if found else f"{cell.name} {cell.failure() or 'not run'}"
 
 
 def document(rows: Sequence[Row], grid: Sequence[Cell], recipe: Record, flags: argparse.Namespace) -> str:
-    """The table with all that its numbers depend on."""
+    """Returns the page: the table, and everything that its numbers depend on."""
     wanted, cells = target(rows), [*(cell for row in rows for cell in row.cells), *grid]
     notes = [cell.known() for cell in cells if cell.result() is not None]
     shown = yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None, width=110).splitlines()
@@ -110,7 +107,7 @@ def document(rows: Sequence[Row], grid: Sequence[Cell], recipe: Record, flags: a
 
 
 def command(flags: argparse.Namespace) -> str:
-    """What repeats the table, without the folders of this machine."""
+    """Returns the command that repeats the table, without the folders of this machine."""
     seeds = ",".join(map(str, flags.seeds))
     images = " --images DIR" if flags.task == "cifar" else ""
     write = flags.write if not flags.write.is_absolute() else flags.write.name
@@ -119,7 +116,7 @@ def command(flags: argparse.Namespace) -> str:
 
 
 def draw(found: Sequence[tuple[str, list[Outcome]]], path: Path) -> None:
-    """The first seed's batch over epochs; the accuracy over updates, all seeds, and over time, their mean."""
+    """Draws the first seed's batch over epochs, and the accuracy over updates and over time."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -152,7 +149,7 @@ def draw(found: Sequence[tuple[str, list[Outcome]]], path: Path) -> None:
 
 
 def write_table(rows: Sequence[Row], grid: Sequence[Cell], recipe: Record, flags: argparse.Namespace) -> None:
-    """Prints the table; with ``--write``, writes the document and the picture beside it."""
+    """Prints the table; with ``--write``, writes the page and the picture beside it."""
     print("\n".join(table_lines(rows)))
     if flags.write is not None:
         flags.write.parent.mkdir(parents=True, exist_ok=True)

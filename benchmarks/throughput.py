@@ -1,12 +1,12 @@
-"""Images per second of our loop beside a bare PyTorch loop on the same tensors, interleaved in one run.
+"""Times images per second of this package's loop and of a bare PyTorch loop, interleaved in one run.
 
     python benchmarks/throughput.py DIR [--rounds 9] [--steps 6] [--batch 128] [--model resnet20] [--precision bfloat16]
     mpirun -np 2 python benchmarks/throughput.py DIR
 
 DIR is an image folder (train/CLASS/*.jpg, test/CLASS/*.jpg). Alone, the bare loop is PyTorch's textbook loop; under a
 launcher it is Horovod's textbook loop, with Horovod's own optimizer and one allreduce a step. Both loops crop, flip and
-normalise whole micro-batches by the same function, and use the same precision, memory layout and optimizer. Ours adds
-the plan, the decision, the exact weights, the journal and the agreement to stop.
+normalise whole micro-batches by the same function, and use the same precision, memory layout and optimizer. This
+package's loop adds the plan, the decision, the exact weights, the journal and the agreement to stop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Studies over real links of known rates: jobs on 1, 2 and 4 nodes are fitted, and a new job on 8 is predicted.
+"""Predicts the step time of a job on 8 nodes from jobs on 1, 2 and 4, over real links of known rates.
 
     python benchmarks/links [--studies 10] [--seed 0] [--sums ring] [--write docs/results/links.md]
 
@@ -14,8 +14,6 @@ of a rate, one after another; every launch draws its own factor for the speed of
 Open MPI chooses how to sum by the number of ranks and the size: from 4 to 8 ranks another may take over, of which
 times on 1, 2 and 4 nodes know nothing. Here it is held to a ring on any number, as NCCL and Gloo sum large
 gradients; --sums own leaves the choice to it.
-
-Not here: the model (hpc_adabatch/study/scaling/), the cluster (tests/slurm/).
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ FITTED, REPEATS, PREDICTED = (1, 2, 4), 3, 8
 
 
 def networks(count: int, seed: int) -> list[dict[str, Any]]:
-    """Studies: a sample's and a step's computing, bytes of the gradient, mode, rate of the links."""
+    """Draws the studies: computing time of a sample and of a step, bytes of the gradient, mode, rate of the links."""
     draw, found = np.random.default_rng(seed), []
     for number in range(count):
         found.append(
@@ -66,7 +64,7 @@ def networks(count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def run(studies: list[dict[str, Any]], seed: int, sums: str) -> Iterator[CellResult]:
-    """All jobs of all studies; the variant is the study's number."""
+    """Runs all jobs of all studies and yields their results; the variant of a result is the number of its study."""
     exported = ",".join(["ALL", *(f"{name}={value}" for name, value in SUMS[sums].items())])
     with SlurmCluster(PREDICTED, 1, namespaces=True) as cluster, tempfile.TemporaryDirectory() as folder:
         for rate in sorted({study["rate_mbit"] for study in studies}, reverse=True):
@@ -109,7 +107,7 @@ def cell(study: dict[str, Any], nodes: int, repeat: int, parts: dict[str, Any]) 
 
 
 def table(studies: list[dict[str, Any]], cells: list[CellResult]) -> Iterator[str]:
-    """A line for each study."""
+    """Yields the lines of the table, one for each study."""
     yield (
         "| study | mode | link, Gbit/s | gradient, MB | step on 1, 2, 4 nodes, ms | exposed on 4, ms "
         "| predicted on 8, ms | 95 % interval | a new job on 8, ms | its sum of gradients, ms | right |"
@@ -136,7 +134,7 @@ def table(studies: list[dict[str, Any]], cells: list[CellResult]) -> Iterator[st
 
 
 def mean(cells: list[CellResult], nodes: int, field: str) -> float:
-    """Over the jobs on so many nodes."""
+    """Returns the mean of a field over the jobs on ``nodes`` nodes."""
     return float(np.mean([getattr(one, field) for one in cells if one.nodes == nodes]))
 
 
@@ -144,7 +142,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sums", choices=list(SUMS), default="ring", help="algorithm of Open MPI")
+    parser.add_argument(
+        "--sums", choices=list(SUMS), default="ring", help="ring, or own: Open MPI's own choice of algorithm"
+    )
     parser.add_argument("--write", type=Path, help="a Markdown file for the table")
     flags = parser.parse_args()
     studies = networks(flags.studies, flags.seed)

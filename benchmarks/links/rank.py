@@ -1,7 +1,8 @@
-"""One rank of the jobs of __main__.py: steps that sleep for computing and sum real gradients, measured as `adabatch
-measure` measures.
+"""Runs one rank of a job of __main__.py: steps that sleep in place of computing, and sum real gradients.
 
-python rank.py STUDIES.json RESULT.json SEED RATE NODES REPEAT
+    python rank.py STUDIES.json RESULT.json SEED RATE NODES REPEAT
+
+Steps are timed as `adabatch measure` times them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The experiments of the papers, each by one command.
+"""Repeats the experiments of the papers, each by one command.
 
     python benchmarks/reproduce adabatch           --images DIR       AdaBatch             1712.02029
     python benchmarks/reproduce lars               --images DIR       LARS                 1708.03888
@@ -12,14 +12,12 @@
     python benchmarks/reproduce all                --images DIR --text TRAIN,TEST
 
 DIR holds train/CLASS/FILE and test/CLASS/FILE: CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html) saved as images.
-TRAIN and TEST are plain text. Without more, the quick setting: two cores, 2 ranks, minutes a run. ``--setting full`` is
-the paper's size on GPUs, from the same recipe files.
+TRAIN and TEST are plain text. The default setting, quick, takes two cores, 2 ranks and minutes a run; ``--setting
+full`` has the paper's size on GPUs, from the same recipe files.
 
-One run after another, seed by seed. What is finished is kept in OUT and not run again, so a command can be stopped at
-any time and goes on where it was; what failed is run again with --retry only. Each experiment writes a page and a
-picture into --write.
-
-Not here: the experiments (adabatch.py, ...), a run (../cells.py), pages (page.py).
+Runs are trained one after another, seed by seed. Finished runs are kept in OUT, so a command can be stopped at any
+time, and the next start continues with the missing ones; failed runs are repeated with --retry only. Each experiment
+writes a page and a picture into the folder --write.
 """
 
 from __future__ import annotations
@@ -57,14 +55,14 @@ def read_flags() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="folder that holds train/ and test/")
     parser.add_argument("--text", help="two files: TRAIN,TEST")
     parser.add_argument(
-        "--seeds", help="0,1,2 and so on; the first is also the one that tunes; the study's own if not given"
+        "--seeds", help="seeds of the rows, as 0,1,2; the first also tunes; those of the experiment when not given"
     )
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--only", action="append", help="a row to run; may be given again; the page shows all rows")
-    parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="where runs are kept")
+    parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="folder of the runs")
     parser.add_argument("--write", type=Path, default=Path("docs/results"), help="folder of the pages")
-    parser.add_argument("--limit_s", type=float, help="a run that takes longer has failed; 1200 when quick")
-    parser.add_argument("--retry", action="store_true", help="run again what failed")
+    parser.add_argument("--limit_s", type=float, help="seconds after which a run has failed; 1200 when quick")
+    parser.add_argument("--retry", action="store_true", help="repeat failed runs")
     flags = parser.parse_args()
     flags.studies = list(STUDIES.values()) if flags.study == "all" else [STUDIES[flags.study]]
     known = [row.name for study in flags.studies for row in study.rows(flags.setting)]
@@ -84,7 +82,7 @@ def read_flags() -> argparse.Namespace:
 
 
 def data_flags(study: Study, flags: argparse.Namespace) -> str:
-    """Where the runs find their data."""
+    """Returns the flags that tell the runs where their data are."""
     if study.needs == "nothing":
         return ""
     if study.needs == "text":
@@ -101,8 +99,8 @@ class Runs:
     """The runs of a study on this machine.
 
     Args:
-        study: which.
-        flags: of the command line.
+        study: the experiment.
+        flags: the flags of the command line.
     """
 
     def __init__(self, study: Study, flags: argparse.Namespace) -> None:
@@ -128,7 +126,7 @@ class Runs:
         )
 
     def settle(self) -> None:
-        """Rows that are tuned become the best of their grid, once that is known."""
+        """Makes each tuned row the best of its grid, once all of the grid is known."""
         for line in self.lines:
             trials = line.grid
             if all(cell.result() or cell.failure() for cell in trials.values()) or len(trials) == 1:
@@ -139,17 +137,17 @@ class Runs:
                 line.cells = [trials[best].with_seed(seed) for seed in self.flags.seeds]
 
     def read(self, cell: Cell) -> Outcome | None:
-        """What a complete run came to."""
+        """Returns the numbers of a run, or None while it is not complete."""
         result = cell.result()
         return outcome(result, cell.records(), classes=self.study.classes) if result is not None else None
 
     def found(self) -> dict[str, list[Outcome]]:
-        """The rows that are complete."""
+        """Returns the runs of each row that is complete."""
         read = {line.row.name: [self.read(cell) for cell in line.cells] for line in self.lines}
         return {name: [run for run in runs if run] for name, runs in read.items() if runs and all(runs)}
 
     def missing(self) -> Iterator[Cell]:
-        """What is to be run, seed by seed; a grid in the first."""
+        """Yields the runs to train, seed by seed; the first seed also runs the grids."""
         wanted = self.flags.only or [line.row.name for line in self.lines]
         for number, _ in enumerate(self.flags.seeds):
             for line in self.lines:
@@ -161,7 +159,7 @@ class Runs:
                         yield line.cells[number]
 
     def run(self) -> None:
-        """All that is missing.
+        """Trains all runs that are missing.
 
         Raises:
             KeyboardInterrupt: a run was told to stop.

@@ -11,7 +11,7 @@ DECAY = "--learning_rate.decay step --learning_rate.gamma 0.375"  # of the fixed
 
 
 class AdaBatch(Study):
-    """The batch doubles four times where a fixed one would have its learning rate multiplied by 0.375."""
+    """A batch that doubles four times, where a fixed batch would have its learning rate multiplied by 0.375."""
 
     name = "adabatch"
     title = "AdaBatch (1712.02029): a batch that doubles, beside fixed ones"

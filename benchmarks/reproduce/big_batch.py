@@ -1,6 +1,6 @@
 """Big Batch SGD: De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, section 6.2.
 
-The convex half is benchmarks/big_batch_convex.py.
+The convex problems of the paper are in benchmarks/big_batch_convex.py.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ RISING = "--optimizer.decrease 0.3 --optimizer.rise 2"
 
 
 class BigBatch(Study):
-    """A batch that grows by its own test, steps that are searched: no learning rate, no decay, nothing tuned.
+    """A batch that grows by its own test and a step size that is searched, with no learning rate or decay to tune.
 
-    The paper tests each step by itself and takes neither a batch nor a step size back, so its worst steps decide. One
-    row is ours: the same test on averages over half an epoch (policies/norm_test.py), and a step size that rises
-    again between its falls, as Vaswani et al. 2019 have it (optim/armijo.py).
+    The paper tests each step alone, and lets neither a batch shrink nor a step size rise again, so the noisiest steps
+    decide. One row is ours: the same test on averages over half an epoch (policies/norm_test.py), and a step size that
+    rises again between its falls, as in Vaswani et al. 2019 (optim/armijo.py).
 
     Attributes:
-        epochs: of each setting.
-        rates: that are tried for SGD.
+        epochs: number of epochs in each setting.
+        rates: learning rates that are tried for SGD.
     """
 
     epochs: ClassVar[Mapping[str, int]]
@@ -71,7 +71,7 @@ class BigBatch(Study):
 
 
 class BigBatchImages(BigBatch):
-    """CIFAR-10's images."""
+    """Big Batch SGD on CIFAR-10's images, with crops and mirroring."""
 
     name = "big-batch"
     title = "Big Batch SGD (1610.05792) on a convolutional network"
@@ -90,7 +90,7 @@ class BigBatchImages(BigBatch):
 
 
 class BigBatchPlain(BigBatchImages):
-    """CIFAR-10's images as they are, and a network that comes to fit them."""
+    """Big Batch SGD on CIFAR-10's images as they are, with a network that can fit them all."""
 
     name = "big-batch-plain"
     title = "Big Batch SGD (1610.05792) on a convolutional network, images as they are"
@@ -118,7 +118,7 @@ class BigBatchPlain(BigBatchImages):
 
 
 class BigBatchDigits(BigBatch):
-    """Images that are easier, as MNIST is among the paper's, and come with the package."""
+    """Big Batch SGD on handwritten digits: easy images, as the paper's MNIST, and part of scikit-learn."""
 
     name = "big-batch-digits"
     title = "Big Batch SGD (1610.05792) on handwritten digits"

@@ -14,13 +14,13 @@ SGD_FACTORS = (1, 2, 4, 8, 16)  # of the base rate
 
 
 class Lars(Study):
-    """The batch 32 times larger, with LARS and with plain SGD.
+    """A batch 32 times larger, with LARS and with plain SGD.
 
     Attributes:
-        epochs: of each setting.
-        warmup: of the large batches, part of the epochs.
+        epochs: number of epochs in each setting.
+        warmup: warm-up of the large batches, as a part of the epochs.
         base: batch and rate of small-batch SGD in each setting; the rate is the best of ``grid``, which the page shows.
-        grid: rates that were tried there in the quick setting; empty where none was.
+        grid: rates tried for small-batch SGD in the quick setting; empty where none was tried.
     """
 
     name = "lars"
@@ -96,13 +96,13 @@ class Lars(Study):
 
 
 def range_without_holes(tried: Sequence[float], good: Sequence[float]) -> float:
-    """The largest over the smallest of good rates that no bad one lies between; 0 where none is good."""
+    """Returns largest over smallest rate of the widest run of good rates without a bad one; 0 if none is good."""
     spans = [list(rates) for fits, rates in groupby(sorted(tried), key=lambda rate: rate in good) if fits]
     return max((span[-1] / span[0] for span in spans), default=0.0)
 
 
 class LarsPlain(Lars):
-    """Images as they are."""
+    """LARS on images as they are, without crops and mirroring."""
 
     name = "lars-plain"
     title = "LARS (1708.03888) at 32 times the base batch, images as they are"

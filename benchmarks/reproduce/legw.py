@@ -13,13 +13,13 @@ LINEAR_EPOCHS = 1  # of warm-up, for the rows that scale linearly
 
 
 class Legw(Study):
-    """Rate and warm-up tuned once, at the base batch, then scaled by the rule.
+    """LEGW with rate and warm-up tuned once, at the base batch, and scaled by the rule from there.
 
     Attributes:
         base: the batch at k = 1.
         rate, warmup_epochs: the best of ``grid``, which the page shows.
-        grid: what was tried at k = 1: rates, and epochs of warm-up.
-        rules: start of a row's name -> flags of what else follows k; in the paper nothing does.
+        grid: pairs of rate and warm-up epochs that were tried at k = 1.
+        rules: start of a row's name -> flags for what else scales with k; in the paper nothing does.
     """
 
     base: int
@@ -52,7 +52,7 @@ class Legw(Study):
         return rows
 
     def drop(self, found: Found, row: str) -> float:
-        """By how much a row is worse than k = 1: points of accuracy, or percent of perplexity."""
+        """Returns how much worse a row is than k = 1: points of accuracy, or percent of perplexity."""
         one, other = mean(found["LEGW k = 1"]), mean(found[row])
         return 100 * (one - other) if found[row][0].larger_is_better else 100 * (other / one - 1)
 
@@ -77,7 +77,7 @@ class Legw(Study):
 
 
 class LegwRows(Legw):
-    """An LSTM that reads images row by row."""
+    """LEGW with an LSTM that reads images row by row."""
 
     name = "legw-rows"
     title = "LEGW (1901.08256): an LSTM over the rows of images"
@@ -93,7 +93,7 @@ class LegwRows(Legw):
 
 
 class LegwRowsPlain(LegwRows):
-    """Images as they are, regularised by weight decay, which follows the batch or not."""
+    """LEGW on images as they are, with strong weight decay that scales with the batch or stays."""
 
     name = "legw-rows-plain"
     title = "LEGW (1901.08256): an LSTM over the rows of images as they are, with weight decay"
@@ -119,7 +119,7 @@ class LegwRowsPlain(LegwRows):
 
 
 class LegwText(Legw):
-    """A word-level language model."""
+    """LEGW with a word-level language model."""
 
     name = "legw-text"
     title = "LEGW (1901.08256): a word-level language model"

@@ -1,7 +1,4 @@
-"""The page of an experiment: its claims, its table with all that the numbers depend on, and a picture.
-
-Not here: the experiments (adabatch.py, ...), a run's numbers (../outcome.py).
-"""
+"""Writes the page of an experiment: its claims, its table with all that the numbers depend on, and a picture."""
 
 from __future__ import annotations
 
@@ -25,19 +22,19 @@ COLUMNS = ("best", "last", "updates", "times fewer", "final batch", "wall time, 
 
 @dataclass
 class Line:
-    """A row with its runs."""
+    """A row of the table with its runs."""
 
     row: Row
     grid: dict[str, Cell]
-    """Label -> the first seed's run; one of them where nothing is tuned."""
+    """Label -> run of the first seed; a single entry where nothing is tuned."""
     cells: list[Cell] = field(default_factory=list)
-    """One a seed; none while the grid is not complete."""
+    """The runs of the row, one for each seed; empty while the grid is not complete."""
     chosen: str = ""
-    """Label of the grid's best."""
+    """The label of the best run of the grid."""
 
 
 def number(runs: Sequence[Outcome], name: str) -> str:
-    """Accuracy in percent, other metrics as they are; mean and standard deviation over the seeds."""
+    """Returns mean ± standard deviation over the seeds as a text; accuracy in percent, other metrics as they are."""
     values = [getattr(run, name) for run in runs]
     if not all(map(math.isfinite, values)):
         return "not finite"
@@ -46,7 +43,7 @@ def number(runs: Sequence[Outcome], name: str) -> str:
 
 
 def table_lines(lines: Sequence[Line], found: Found) -> list[str]:
-    """Every row, with its reason where it has no numbers."""
+    """Returns the lines of the table; a row without numbers shows the reason."""
     metric = next((runs[0].metric for runs in found.values()), "metric")
     unit = f"{metric}, %" if metric == "accuracy" else metric
     first = found.get(lines[0].row.name)
@@ -75,7 +72,7 @@ def table_lines(lines: Sequence[Line], found: Found) -> list[str]:
 
 
 def grid_lines(lines: Sequence[Line], read: Callable[[Cell], Outcome | None]) -> list[str]:
-    """What was tried where a row is tuned."""
+    """Returns a line for each tuned row, with all that was tried."""
     made = []
     for line in lines:
         if len(line.grid) > 1:
@@ -88,7 +85,7 @@ def grid_lines(lines: Sequence[Line], read: Callable[[Cell], Outcome | None]) ->
 def write_page(
     study: Study, lines: Sequence[Line], found: Found, read: Callable[[Cell], Outcome | None], flags: argparse.Namespace
 ) -> None:
-    """Prints claims and table, and writes page and picture."""
+    """Prints claims and table, and writes the page and the picture."""
     flags.write.mkdir(parents=True, exist_ok=True)
     path: Path = flags.write / f"{study.name}-{flags.setting}.md"
     claims = study.claims(found)
@@ -142,7 +139,7 @@ def write_page(
 
 
 def draw(study: Study, found: Found, path: Path) -> None:
-    """The metric over epochs, and over updates or time; the mean of the seeds, and their range."""
+    """Draws the metric over epochs, and over updates or time: mean and range over the seeds."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -6,8 +6,6 @@
 
 A setting is ``quick`` (two CPU cores, 2 ranks) or ``full`` (GPUs, the paper's sizes): other flags over the same recipe.
 A row may be tuned: the best of a grid on the first seed, which all seeds then run. The grid stays in the page.
-
-Not here: the experiments (adabatch.py, ...), running them (__main__.py), tables and pictures (page.py).
 """
 
 from __future__ import annotations
@@ -29,16 +27,16 @@ class Row:
 
     name: str
     flags: str = ""
-    """Over recipe and setting."""
+    """Flags that the row adds to recipe and setting."""
     grid: Mapping[str, str] = field(default_factory=dict)
     """Label -> further flags; the best on the first seed becomes the row. Empty where nothing is tuned."""
     says: str = ""
-    """What it is, for the page."""
+    """The description on the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What the paper says, and whether these runs bear it out."""
+    """A claim of the paper, and whether these runs bear it out."""
 
     text: str
     numbers: str
@@ -46,18 +44,18 @@ class Claim:
 
 
 class Study(ABC):
-    """An experiment.
+    """An experiment of a paper.
 
     Attributes:
-        name: on the command line and of its files.
-        title: of the page.
-        recipe: file under recipes/.
+        name: name on the command line, and start of its files' names.
+        title: title of the page.
+        recipe: a file under recipes/.
         needs: kind of data that the runs read: ``images``, ``text``, or ``nothing`` where the package brings it.
-        settings: flags of each setting over the recipe.
-        about: what the quick setting changes and why, for the page.
-        classes: that a guess chooses from; its loss is their logarithm.
-        seeds: of the table, where the command names none; the first also tunes.
-        by: what the picture shows the metric over, beside the epochs: ``updates`` or ``wall_s``.
+        settings: flags that each setting adds to the recipe.
+        about: the page's description of both settings.
+        classes: number of classes; the loss of guessing is its logarithm.
+        seeds: seeds of the table, unless the command names others; the first also tunes.
+        by: the picture's second axis, beside the epochs: ``updates`` or ``wall_s``.
     """
 
     name: ClassVar[str]
@@ -72,31 +70,31 @@ class Study(ABC):
 
     @abstractmethod
     def rows(self, setting: str) -> list[Row]:
-        """The table's lines, in order; the first is what the others are compared with."""
+        """Returns the rows in the table's order; the others are compared with the first."""
 
     @abstractmethod
     def claims(self, found: Found) -> list[Claim]:
-        """Those whose rows are complete."""
+        """Returns the claims whose rows are complete."""
 
 
 def mean(runs: Sequence[Outcome], field: str = "best") -> float:
-    """Of a field over the seeds."""
+    """Returns the mean of a field over the seeds."""
     return statistics.mean(getattr(run, field) for run in runs)
 
 
 def points(found: Found, row: str, baseline: str, field: str = "best") -> float:
-    """Percentage points of accuracy by which a row lies above the baseline, mean over seeds."""
+    """Returns the points of accuracy by which a row lies above the baseline, as means over seeds."""
     return 100 * (mean(found[row], field) - mean(found[baseline], field))
 
 
 def within(found: Found, row: str, baseline: str, limit: float, text: str, field: str = "best") -> Claim:
-    """That a row loses at most ``limit`` points against the baseline."""
+    """Returns the claim that a row loses at most ``limit`` points against the baseline."""
     gap = points(found, row, baseline, field)
     return Claim(text=text, numbers=f"{gap:+.2f} points", holds=gap >= -limit)
 
 
 def behind(found: Found, row: str, baseline: str, least: float, text: str, field: str = "best") -> Claim:
-    """That a row loses at least ``least`` points against the baseline, or diverges."""
+    """Returns the claim that a row loses at least ``least`` points against the baseline, or diverges."""
     gap = points(found, row, baseline, field)
     diverged = sum(run.diverged for run in found[row])
     numbers = f"{gap:+.2f} points" + (f", {diverged} of {len(found[row])} diverged" if diverged else "")
