@@ -14,34 +14,36 @@ from machine import versions
 GRID_PASSES = 150  # points of a line in the picture
 WHAT = """\
 De, Yadav, Jacobs & Goldstein 2017 (https://arxiv.org/abs/1610.05792) on ridge and logistic regression: drawn samples,
-50 features whose covariance has condition 100, penalty 0.001, float64. Every way starts with a batch of 32 and sees
-each sample once a pass, without momentum. Big Batch is `big_batch` with theta 1, the raw test of the paper, and 8
-pieces a rank. The step of Armijo and of BB (Barzilai & Borwein) is the first one."""
+50 features whose covariance has condition 100, penalty 0.001, float64. Every training starts with a batch of 32, sees
+each sample once a pass and has no momentum. Big Batch is `big_batch` with theta 1, the raw test of the paper, and 8
+pieces a rank. For Armijo and BB (Barzilai & Borwein) the column `step` holds the first step size."""
 MEANING = """\
-Gaps f - f* are geometric means over seeds; a seed is that of data and order. Diverged: in some seed the gap was not
-finite or above that of the start. Passes, search counted: samples whose loss was computed, with or without its
-gradient, over the samples of the set; for BB the second gradient too. The gap within so many of them is that at equal
-work or less: a loss alone costs less than half of a gradient. SNR is K |grad l|^2 / tr Var of the batch in hand, from
-the gradients of all samples: over all steps of all seeds with a batch below the whole set, and the median of the last
-pass. Whole set from pass: of those seeds that came there."""
+Gaps f - f* are geometric means over seeds; a seed draws the data and their order. Diverged: with some seed the gap was
+not finite, or above that of the start. Passes, search counted: samples whose loss was computed, with or without its
+gradient, divided by the samples of the set; BB also counts its second gradient. A loss alone costs less than half of a
+gradient, so the gap within so many of these passes is the gap at equal work or less. SNR is K |grad l|^2 / tr Var of
+the batch K in hand, from the gradients of all samples: quantiles over all steps of all seeds with a batch below the
+whole set, and the median of the last pass. Whole set from pass: when the batch became the whole set, as a mean over the
+seeds where it did."""
 CAUSES = """\
-**Where (b) fails for BB.** At theta 1 the test is passed on average, whatever the batch: the mean of |g_B|^2 is
-|grad l|^2 + tr Var / K, more than the tr Var / K that it is compared with. Only chance lengthens a batch (the table
-below has the part of those that pass with little signal). Steps as long as Armijo's keep the gradient long; BB's
-shorten it faster than chance lengthens the batch. At theta 0.7 the test asks for 1 / theta^2 - 1 = 1.04 on average, and
-the band holds, with half the updates. The test without the bias (`signal: debiased`) at theta 1 is, term by term, the
-raw one at theta 0.71. Fewer updates cost Armijo some of its gap, and BB nothing.
+**Where (b) fails for BB.** At theta 1 every batch passes the test on average: the mean of |g_B|^2 is |grad l|^2 + tr
+Var / K, which is more than the tr Var / K that it is compared with. Only chance lengthens a batch (the table below
+shows how many batches pass with little signal). Steps as long as Armijo's keep the gradient long; BB's steps shorten it
+faster than chance lengthens the batch. At theta 0.7 the test asks for 1 / theta^2 - 1 = 1.04 on average, and the band
+holds, with half the updates. The test without the bias (`signal: debiased`) at theta 1 is, term by term, the raw one at
+theta 0.71. Fewer updates cost Armijo some of its gap, and BB nothing.
 
 **SGD whose signal-to-noise stays up** has a step so large that its own noise keeps it away from the optimum, or so
-small that it has not come near: its gap tells.
+small that it has not come near it; its gap shows which.
 
 **Armijo's worst seeds** never reach the whole set. A step is accepted up to 2 (1 - c) = 1.8 over the curvature along
 the gradient, so doubling can come to rest near 2 over the largest curvature. There the steepest directions swing
 without shrinking: the gradient stays long, the test is passed, the batch does not grow, and the step is seldom halved.
 
 **At equal work** the search is not free: each step costs Armijo a loss of the batch or more, and BB a second gradient
-besides. The lines of (c) say what is left then: beside SGD's best learning rate nothing, beside its median a part. What
-Big Batch saves is the grid, and updates: each is a message between ranks. SGD's median depends on the grid."""
+besides. The lines of (c) show what is left of the advantage then: nothing over SGD's best learning rate, a part over
+its median, which depends on the grid. What Big Batch saves is the search over the grid, and updates, each of which is a
+message between ranks."""
 SETTINGS = """\
 From first step 1. Passed below: of the batches whose true signal-to-noise was below that when they were cut, those that
 passed without another sample. More pieces bring the band no closer: near the optimum of ridge, gradients vary in about

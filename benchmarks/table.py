@@ -20,11 +20,12 @@ COLUMNS = (
 )
 BELOW = 0.02  # of the accuracy of fixed_small: the target
 MEANING = (
-    "Accuracy is that of the test set after the last epoch, best the highest after any epoch. Times fewer: updates of",
-    "fixed_small over those of the rule. Largest growth: of the batch in one change, in any seed. Turns: how often the",
-    "batch went the other way than at its last change. Diverged: a test loss not finite, or at the end above guessing.",
-    "Wall time: training, evaluations and checkpoints; starting the ranks and reading the data are not in it. To the",
-    "target: by straight lines between the evaluations after each epoch, from 0 at the start.",
+    "Accuracy: on the test set after the last epoch; best: the highest after any epoch. Times fewer: updates of",
+    "fixed_small divided by those of the rule. Largest growth: the largest factor of one change of the batch, over",
+    "all seeds. Turns: how often the batch shrank after it had grown, or grew after it had shrunk. Diverged: a test",
+    "loss was not finite, or at the end above that of guessing. Wall time: training, evaluations and checkpoints,",
+    "without starting the ranks and reading the data. To the target: by straight lines between the evaluations after",
+    "each epoch, from 0 at the start.",
 )
 
 

@@ -2,18 +2,18 @@
 
     python benchmarks/links [--studies 10] [--seed 0] [--sums ring] [--write docs/results/links.md]
 
-    a study    a made-up network: time of computing, bytes of gradient, strong or weak scaling; a rate of the links
-    its jobs   1, 2, 4 nodes three times, 8 nodes once; each under a Slurm of its own, a namespace to a node (rank.py)
+    a study    a made-up network: time of computing, bytes of gradient, strong or weak scaling, rate of the links
+    its jobs   1, 2 and 4 nodes three times each, 8 nodes once; a private Slurm, a network namespace for each node
     needs      root and Debian's Slurm; minutes
-    right      the 95 % interval of `adabatch study predict`, from the jobs on 1, 2 and 4, holds the step on 8
+    right      the 95 % interval of `adabatch study predict`, from the jobs on 1, 2 and 4 nodes, holds the step on 8
 
-Sums of gradients are real: Horovod over MPI, TCP, and links held to their rate both ways. Computing is a sleep, since
-eight ranks that compute on two cores would slow each other down, which eight nodes do not. One launch runs all studies
-of a rate, one after another; every launch draws its own factor for the speed of its nodes.
+Sums of gradients are real: Horovod over MPI and TCP, on links limited to their rate in both directions. Computing is
+replaced by sleep, because eight ranks that compute on two cores would slow each other down; eight nodes do not. One
+launch runs all studies of a rate, one after another; every launch draws its own factor for the speed of its nodes.
 
-Open MPI chooses how to sum by the number of ranks and the size: from 4 to 8 ranks another may take over, of which
-times on 1, 2 and 4 nodes know nothing. Here it is held to a ring on any number, as NCCL and Gloo sum large
-gradients; --sums own leaves the choice to it.
+Open MPI chooses its algorithm for a sum by the number of ranks and the size. From 4 to 8 ranks it may change to one
+that the times on 1, 2 and 4 nodes do not show. Here it always takes a ring, as NCCL and Gloo do for large gradients;
+--sums own leaves the choice to it.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class Legw(Study):
         for rule, k in itertools.product(self.rules, FACTORS[1:]):
             if (name := f"{rule} k = {k}") in found:
                 lost = self.drop(found, name)
-                text = f"{name}: at most {limit:g} {unit} worse than k = 1" + (" (stated as it is)" if k == 64 else "")
+                text = f"{name}: at most {limit:g} {unit} worse than k = 1"
                 made.append(Claim(text=text, numbers=f"{lost:+.2f} {unit} worse", holds=lost <= limit))
         if (name := "linear k = 64") in found:
             lost, diverged = self.drop(found, name), sum(run.diverged for run in found[name])

@@ -82,6 +82,13 @@ def grid_lines(lines: Sequence[Line], read: Callable[[Cell], Outcome | None]) ->
     return made
 
 
+def over_seeds(seeds: Sequence[int]) -> str:
+    """Returns the sentence about the spread of the numbers."""
+    if len(seeds) == 1:
+        return f"One seed, {seeds[0]}, so there is no spread."
+    return f"± is the standard deviation over seeds {', '.join(map(str, seeds))}."
+
+
 def write_page(
     study: Study, lines: Sequence[Line], found: Found, read: Callable[[Cell], Outcome | None], flags: argparse.Namespace
 ) -> None:
@@ -109,10 +116,10 @@ def write_page(
         "",
         *table,
         "",
-        f"± is the standard deviation over seeds {', '.join(map(str, flags.seeds))}. Best: the best test value",
-        "after any epoch; last: after the last. Times fewer: updates of the first row over those of this one. A run",
-        "diverged when a test loss was not finite, or at the end above that of guessing. Wall time: training,",
-        "evaluations and checkpoints; starting the ranks and reading the data are not in it.",
+        f"{over_seeds(flags.seeds)} Best: the best test value",
+        "after any epoch; last: after the last epoch. Times fewer: updates of the first row divided by those of this",
+        "row. A run diverged when a test loss was not finite, or at the end above that of guessing. Wall time:",
+        "training, evaluations and checkpoints, without starting the ranks and reading the data.",
         *grid_lines(lines, read),
         "",
         f"![The metric over epochs and over {ACROSS[study.by]}]({path.with_suffix('.png').name})",
