@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import runpy
 import subprocess
@@ -73,3 +75,71 @@ def test_recipes_parse() -> None:
     assert len(recipes) >= 2
     for path in recipes:
         assert parse_recipe("train", [str(path)])[0].name == path.stem
+
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 200
+
+
+def test_links_to_files_find_them() -> None:
+    links = [
+        (page, link) for page in PAGES for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    ]
+    files = [(page, link.partition("#")[0]) for page, link in links if not re.match(r"https?:|#", link)]
+    assert len(files) > 30
+    assert [(page.name, name) for page, name in files if not (page.parent / name).exists()] == []
+
+
+def test_every_page_of_results_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/results/*.md")]
+    assert [page for page in pages if f"({page})" not in readme] == []
+
+
+def test_the_license_is_the_one_that_setup_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+    monkeypatch.setattr("setuptools.setup", lambda **arguments: given.update(arguments))
+    runpy.run_path(str(ROOT / "setup.py"), run_name="__main__")
+    assert given["license"] == "Apache-2.0"
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert " ".join(text.split()).startswith("Apache License Version 2.0, January 2004")
+    assert "Copyright 2026 the hpc_adabatch authors" in text
+
+
+def test_one_torch_drives_p100_and_v100_wherever_it_is_named() -> None:
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("environment.yml", "launch/install")]
+    assert {version for text in texts for version in re.findall(r"torch==(\d+\.\d+)", text)} == {"2.13"}
+
+
+def flags() -> set[str]:
+    """Every flag's name as --help prints it, dotted ones in full."""
+    from hpc_adabatch.command_line import CHOICES
+    from hpc_adabatch.learning_rate import LearningRate
+
+    named = {f"learning_rate.{name}" for name in LearningRate.__dataclass_fields__}
+    for field, (classes, _) in CHOICES.items():
+        named.add(f"{field}.name")
+        for cls in classes.values():
+            named |= {f"{field}.{name}" for name in inspect.signature(cls).parameters}
+    for path in [*ROOT.glob("hpc_adabatch/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]:
+        text = path.read_text(encoding="utf-8")
+        named |= set(re.findall(r"""add_argument\(\s*"--(\w+)""", text))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and re.search("(?:Flags|Options)$", node.name):
+                named |= {line.target.id for line in node.body if isinstance(line, ast.AnnAssign)}  # type: ignore[union-attr]
+    return named
+
+
+def test_flags_are_spelt_as_help_prints_them() -> None:
+    """With underscores; and whatever has an underscore or a dot in it is a flag that there is."""
+    known, dashed, unknown = flags(), [], []
+    ours = {name.replace("_", "-") for name in known if "_" in name}
+    for page in [*PAGES, *ROOT.glob("recipes/*.yaml")]:
+        text = page.read_text(encoding="utf-8").replace("sbatch --test-only", "")  # that one is Slurm's
+        for name in re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", text):
+            dashed += [(page.name, name)] if name in ours else []
+            unknown += [(page.name, name)] if ("_" in name or "." in name) and name not in known else []
+    assert (dashed, unknown) == ([], [])
