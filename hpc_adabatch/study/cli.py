@@ -26,7 +26,7 @@ USAGE = """usage: adabatch study VERB NAME ...
 
   plan NAME --nodes 1,2,4 [--mode strong,adaptive] ... -- RECIPE [--FIELD VALUE ...]
                                                   checks everything, and writes the study down
-  submit NAME [--dry-run | --test-only] [--cells 'nodes<=4'] [--chain] [--retry timeout,oom]
+  submit NAME [--dry_run | --test_only] [--cells 'nodes<=4'] [--chain] [--retry timeout,oom]
                                                   submits what has no job yet; as often as you like
   status NAME [--json] [--watch 60]               where the cells stand
   collect NAME                                    results.csv, and a table

@@ -1,6 +1,6 @@
 """The flags of ``adabatch study`` and of ``adabatch plan --nodes``, and how a command line becomes them.
 
-A word such as --dry-run stands for itself, and a value may look like a flag: --sbatch --time=5.
+A word such as --dry_run stands for itself, and a value may look like a flag: --sbatch --time=5.
 
 Not here: what the values must be (checks.py, nodes.py), what is done (cli.py).
 """
@@ -148,7 +148,7 @@ def parse(
 
 
 def _join_values(verb: str, arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
-    """--dry-run as --dry_run=true, and --sbatch --x as --sbatch=--x: a value may look like a flag.
+    """--dry_run or --dry-run as --dry_run=true, and --sbatch --x as --sbatch=--x: a value may look like a flag.
 
     Raises:
         InputError: a flag that there is not.
@@ -163,7 +163,7 @@ def _join_values(verb: str, arguments: Sequence[str], parser: ArgumentParser) ->
             continue
         name, sign, value = word[2:].partition("=")
         name = name.replace("-", "_")
-        allowed = ", ".join(f"--{other.replace('_', '-')}" for other in names)
+        allowed = ", ".join(f"--{other}" for other in names)
         require(
             name in names, name, f"a flag that study {verb} does not have", allowed, f"adabatch study {verb} --help"
         )
@@ -172,7 +172,7 @@ def _join_values(verb: str, arguments: Sequence[str], parser: ArgumentParser) ->
         elif not sign:
             following = next(words, None)
             if following is None:
-                raise InputError(name, "nothing", "a value", f"--{name.replace('_', '-')} VALUE")
+                raise InputError(name, "nothing", "a value", f"--{name} VALUE")
             value = following
         joined.append(f"--{name}={value}")
     return joined

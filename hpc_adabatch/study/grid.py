@@ -69,7 +69,7 @@ def make_study(
     nodes = node_counts(flags.nodes)
     for field, least in (("ranks_per_node", 1), ("repeats", 1), ("warmup", 0), ("steps", 1)):
         value = getattr(flags, field)
-        require(value >= least, field, value, f"{least} or more", f"--{field.replace('_', '-')} {max(least, 2)}")
+        require(value >= least, field, value, f"{least} or more", f"--{field} {max(least, 2)}")
     check_recipe(recipe)
     words = split_flags(flags.sbatch)
     request = asked(flags, words)

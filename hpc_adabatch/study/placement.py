@@ -49,7 +49,7 @@ def split_flags(text: str) -> tuple[str, ...]:
         raise InputError("sbatch", text, f"flags whose quotes close ({error})", hint) from error
     for word in words:
         require(len(word) > 1 and word.startswith("-"), "sbatch", word, "flags of one word each, --NAME=VALUE", hint)
-    own = {"nodes": "--nodes", "ntasks": "--nodes and --ranks-per-node", "ntasks-per-node": "--ranks-per-node"}
+    own = {"nodes": "--nodes", "ntasks": "--nodes and --ranks_per_node", "ntasks-per-node": "--ranks_per_node"}
     for name in options(words):
         allowed = f"{own[name]} of the study" if name in own else f"flags other than {', '.join(RESERVED)}"
         require(name not in RESERVED, "sbatch", f"--{name}, which the study sets", allowed, hint)
@@ -134,5 +134,5 @@ def check_placement(asked: dict[str, str], ranks_per_node: int) -> None:
     gpus = gpus_per_node(asked)
     if gpus is not None:
         allowed = f"at most {gpus}, the GPUs that the job asks for on each node"
-        hint = f"--ranks-per-node {gpus}"
+        hint = f"--ranks_per_node {gpus}"
         require(ranks_per_node <= gpus, "ranks_per_node", ranks_per_node, allowed, hint)
