@@ -15,8 +15,9 @@ RECIPE = "recipes/quickstart.yaml"
 
 @pytest.fixture(scope="module")
 def trained(adabatch: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """After one epoch the signal is well above the noise; after two it is not on every processor."""
     folder: Path = tmp_path_factory.mktemp("noise") / "run"
-    adabatch("train", RECIPE, "--epochs", 2, "--out", folder, ranks=2)
+    adabatch("train", RECIPE, "--epochs", 1, "--out", folder, ranks=2)
     return folder
 
 
@@ -30,7 +31,7 @@ def whole(text: str) -> tuple[float, float, float]:
 
 def test_each_layer_has_its_noise_scale_and_the_weights_stay(adabatch: Any, trained: Path) -> None:
     before = (trained / "checkpoint" / "last.pt").read_bytes()
-    done = adabatch("noise", RECIPE, "--checkpoint", trained, "--steps", 40)
+    done = adabatch("noise", RECIPE, "--checkpoint", trained, "--steps", 100)
     for layer in ("features.0", "features.2", "head.1", "head.3"):
         assert done.stdout.count(layer) == 1
     noise_scale, low, high = whole(done.stdout)

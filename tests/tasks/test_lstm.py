@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -148,11 +149,31 @@ def test_the_gradient_stops_at_the_windows_first_word(layers: int, context: int)
     assert any((one - other).abs().max() > 1e-6 for one, other in zip(found, whole, strict=True))
 
 
-def test_the_context_leaves_no_weights_without_gradient_in_lower_precision() -> None:
-    """Bug story (pytorch 112583): weights that autocast had cast without gradient got none in the window either."""
+NO_PRIMITIVE = "could not create a primitive descriptor for the LSTM forward propagation primitive."  # oneDNN's
+REFUSED = "precision: given less than float32 for an LSTM, which this processor cannot compute; allowed: float32"
+
+
+def computes_lstm(precision: torch.dtype) -> bool:
+    try:
+        with torch.autocast("cpu", dtype=precision):
+            nn.LSTM(2, 2)(torch.zeros(1, 1, 2))
+    except RuntimeError as error:
+        return NO_PRIMITIVE not in str(error)
+    return True
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)
+def test_the_context_leaves_no_weights_without_gradient_in_lower_precision(precision: torch.dtype) -> None:
+    """Bug story (pytorch 112583): weights that autocast had cast without gradient got none in the window either.
+
+    Few processors have instructions for float16, many for bfloat16; where there are none, that is said.
+    """
     model = word_lstm().float()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    refused = contextlib.nullcontext() if computes_lstm(precision) else pytest.raises(InputError, match=REFUSED)
+    with refused, torch.autocast("cpu", dtype=precision):
         outputs = model(words())
+    if not computes_lstm(precision):
+        return
     exact = model(words())
     found, expected = (
         torch.autograd.grad(
@@ -162,6 +183,21 @@ def test_the_context_leaves_no_weights_without_gradient_in_lower_precision() -> 
     )
     for one, other in zip(found, expected, strict=True):
         assert (one - other).norm() < 0.05 * other.norm()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "line"), [(NO_PRIMITIVE, InputError, REFUSED), ("a bug", RuntimeError, "a bug")]
+)
+def test_a_processor_that_lacks_the_instructions_is_one_line_and_other_errors_stay(
+    said: str, kind: type[Exception], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(nn.LSTM, "forward", fail)
+    for model, inputs in ((RowLstm(1, 6, 10, 8).double(), images()), (word_lstm(context=0), words())):
+        with pytest.raises(kind, match=line):
+            model(inputs)
 
 
 def test_rows_of_real_digits_are_learned(tmp_path: Path) -> None:

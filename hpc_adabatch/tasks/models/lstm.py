@@ -45,6 +45,23 @@ def sizes(name: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def through(
+    lstm: nn.LSTM, inputs: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    """Returns the outputs and the last state of the layers.
+
+    Raises:
+        InputError: autocast asks for a precision in which this processor cannot compute an LSTM.
+    """
+    try:
+        return lstm(inputs, state)
+    except RuntimeError as error:
+        if "could not create a primitive" not in str(error):
+            raise
+        given = "less than float32 for an LSTM, which this processor cannot compute"
+        raise InputError("precision", given, "float32", "--precision float32") from error
+
+
 class RowLstm(nn.Module):
     """Reads an image row by row, from the top, and classifies it after the last.
 
@@ -62,7 +79,7 @@ class RowLstm(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:  # (samples, channels, height, width) -> (samples, classes)
         rows = images.transpose(1, 2).flatten(2)  # (samples, height, channels * width)
-        outputs, _ = self.lstm(rows)
+        outputs, _ = through(self.lstm, rows)
         return self.head(outputs[:, -1])
 
 
@@ -86,13 +103,13 @@ class WordLstm(nn.Module):
     def forward(self, words: torch.Tensor) -> torch.Tensor:
         """From ids, shape (samples, context + steps), to log odds of the next word, shape (samples, steps, words)."""
         state = self._state(words[:, : self.context]) if self.context else None
-        outputs, _ = self.lstm(self.embedding(words[:, self.context :]), state)
+        outputs, _ = through(self.lstm, self.embedding(words[:, self.context :]), state)
         return self.head(outputs)
 
     @torch.no_grad()
     def _state(self, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Output and cell after these words; shapes (layers, samples, hidden)."""
-        _, state = self.lstm(self.embedding(words))
+        _, state = through(self.lstm, self.embedding(words))
         # weights that autocast has cast here have no gradient, and torch 2.1 would use them for the window too
         # (https://github.com/pytorch/pytorch/issues/112583)
         torch.clear_autocast_cache()
