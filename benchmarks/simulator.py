@@ -3,12 +3,12 @@
     python benchmarks/simulator.py [--bytes 102e6] [--studies 10] [--seed 0]
 
     closed forms    every number of ranks that is a power of two, no rank late; the last columns with lognormal lateness
-    studies         machines of known columns, in any mixture (study/scaling/synthetic.py), with three repeats;
+    studies         machines of known columns, in any mixture (synthetic.py), with three repeats;
                     the interval is right where it holds the time of a new job on 8 nodes
 
 Nothing is measured here but the seconds that simulating takes: it is arithmetic, and the same on any machine.
 
-Not here: the formulas (hpc_adabatch/study/scaling/network.py, simulator.py, model.py).
+The closed forms and the model are in hpc_adabatch/study/scaling/, the simulation in allreduce.py.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from allreduce import double_tree, hierarchical, lognormal, on_time, ring, tree
+from synthetic import any_machine, place_of
 
 from hpc_adabatch.study.scaling.model import ScalingModel
 from hpc_adabatch.study.scaling.network import double_tree_s, hierarchical_s, preset, ring_s, tree_s
-from hpc_adabatch.study.scaling.simulator import double_tree, hierarchical, lognormal, on_time, ring, tree
-from hpc_adabatch.study.scaling.synthetic import any_machine, place_of
 
 RANKS = [1 << power for power in range(1, 13)]
 LATE_S, SIGMA = 2e-3, 1.0  # median lateness, and the standard deviation of its logarithm

@@ -33,7 +33,7 @@ The presets' constants, all nominal: peak rates of data sheets, one direction. M
     latencies   3.4, 5.7 and 9.6 microseconds a hop by NVLink, PCIe and network: what NCCL 2.8 reckons with for its
                 Simple protocol, copy kernels included (nccl v2.8, src/graph/tuning.cc, hwLat); Aries as any network
 
-Not here: ranks that come late (simulator.py), links fitted to a study (model.py), measuring (probe/).
+Not here: links fitted to a study (model.py), measuring (probe/).
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,11 @@ from scipy.stats import t as student
 from hpc_adabatch.study.scaling.identifiability import correlations, shares, statements
 from hpc_adabatch.study.scaling.model import Job, Place, ScalingModel
 from hpc_adabatch.study.scaling.profile import Profile
-from hpc_adabatch.study.scaling.synthetic import Machine, any_machine, place_of
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other by name
+
+from synthetic import Machine, any_machine, place_of  # noqa: E402
 
 MACHINE = Machine(samples=5e-5, serial=0.004, start=0.003, latency=0.0004, bytes=0.02, tree=0.002)
 MODES = ("strong", "weak")

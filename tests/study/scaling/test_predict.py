@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,11 @@ from rich.console import Console
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.study.results import CellResult
 from hpc_adabatch.study.scaling.predict import job, predict, tables
-from hpc_adabatch.study.scaling.synthetic import Machine, place_of
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other by name
+
+from synthetic import Machine, place_of  # noqa: E402
 
 MACHINE = Machine(samples=5e-5, serial=0.004, start=0.001, latency=0.0004, bytes=0.02, tree=0.002)
 

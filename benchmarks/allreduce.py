@@ -14,7 +14,7 @@ chunks) per level of a tree.
 
     latest of P ranks    E max = integral of 1 - F(x)^P      what lateness with distribution F costs a ring on average
 
-Not here: the closed forms (network.py), what computing hides of it (model.py).
+The closed forms are in hpc_adabatch/study/scaling/network.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.special import log_ndtr, ndtri
 
-from .network import CHUNK_BYTES, Link, Network, chunks
+from hpc_adabatch.study.scaling.network import CHUNK_BYTES, Link, Network, chunks
 
 
 def on_time(ranks: int) -> np.ndarray:

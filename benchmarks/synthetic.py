@@ -5,7 +5,7 @@
     communication  = the larger of  share * sum alone  and  sum alone - hidden * computing
     a job          times all of it by one lognormal factor, and each part by another: jobs differ, steps agree
 
-Not here: the model that is tried on them (model.py).
+The model that is tried on them is hpc_adabatch/study/scaling/model.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .model import Job, Place
+from hpc_adabatch.study.scaling.model import Job, Place
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpc_adabatch.study.scaling.network import EDR, Link, Network, double_tree_s, hierarchical_s, preset, ring_s, tree_s
-from hpc_adabatch.study.scaling.simulator import (
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other by name
+
+from allreduce import (  # noqa: E402
     binary_tree,
     double_tree,
     expected_latest_s,
