@@ -1,15 +1,12 @@
 """How many nodes, and which batch on them: before any has been asked for.
 
     a pass of m samples         its measured time, between measurements by straight lines
-    a step of a global batch    passes of the fullest rank + update + the part of the sum that computing does not hide
+    a step of a global batch    passes of the fullest rank + the sum of the gradients, of which computing hides nothing
     the sum                     closed forms by links (network.py)
     samples needed              by the noise scale (target.py)
 
     adabatch plan RECIPE --nodes 1,2,4,...,4096  ->  a line for each node count and way to choose the batch
                                                      the soonest, the cheapest in node-hours
-
-Computing hides at most the part ``overlap`` of the last pass: Horovod sends gradients while the backward pass goes on,
-and passes before the last send nothing. 0 is the careful answer, and a probe's exposed time a better one.
 
 Not here: what a study's jobs took (predict.py), reading probes and journals (the command).
 """
@@ -63,11 +60,10 @@ class PassTimes:
             return float(min(max(line, proportional), seconds[0]))
         return float(line)
 
-    def computing_s(self, global_batch: int, ranks: int) -> tuple[float, float]:
-        """Seconds of all passes of the fullest rank, and of the last."""
+    def computing_s(self, global_batch: int, ranks: int) -> float:
+        """Seconds of all passes of the fullest rank."""
         passes, micro_batch = passes_and_micro_batch(global_batch, ranks, self.max_micro_batch)
-        last_s = self.pass_s(micro_batch)
-        return passes * last_s, last_s
+        return passes * self.pass_s(micro_batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,21 +73,14 @@ class Machine:
     passes: PassTimes
     network: Network
     gradient_bytes: float
-    update_s: float = 0.0
-    """Of the optimizer, a step."""
-    overlap: float = 0.0
-    """Part of the last pass behind which the sum of the gradients hides, at most."""
 
     def __post_init__(self) -> None:
         require(self.gradient_bytes >= 0, "gradient_bytes", self.gradient_bytes, "0 or more", "1e8")
-        require(0 <= self.overlap <= 1, "overlap", self.overlap, "0 to 1", "--overlap 0.5")
 
     def step_s(self, nodes: int, global_batch: int) -> float:
         """Seconds of a step."""
         ranks = nodes * self.network.ranks_per_node
-        computing_s, last_s = self.passes.computing_s(global_batch, ranks)
-        sum_s = self.network.allreduce_s(nodes, self.gradient_bytes)
-        return computing_s + self.update_s + max(0.0, sum_s - self.overlap * last_s)
+        return self.passes.computing_s(global_batch, ranks) + self.network.allreduce_s(nodes, self.gradient_bytes)
 
     def best_rate(self, most: int) -> float:
         """Samples a second of one node, at the batch where it does most."""
@@ -119,17 +108,15 @@ def plan_nodes(
     way: Sequence[Stretch],
     start_batch: int,
     max_global_batch: int,
-    fraction: float = 1.0,
 ) -> NodesPlan:
     """Every way to the target, the soonest, and the cheapest.
 
     Args:
         nodes: counts to compare.
         machine: what a step takes.
-        way: samples needed and noise scale, from ``target.constant``, ``stretches`` or ``from_run``.
+        way: samples needed and noise scale, from ``target.constant`` or ``from_run``.
         start_batch: global batch of strong scaling, and of weak scaling on the fewest nodes.
         max_global_batch: that may be asked for.
-        fraction: of the noise scale, that adaptive batches follow.
 
     Raises:
         InputError: no node count that could be, or batches out of range.
@@ -140,8 +127,7 @@ def plan_nodes(
     within = max_global_batch >= max(start_batch, min(nodes) * ranks_per_node)
     least = max(start_batch, min(nodes) * ranks_per_node)
     require(within, "max_global_batch", max_global_batch, f"{least} or more", f"--max_global_batch {least}")
-    require(fraction > 0, "fraction", fraction, "more than 0", "--policy.fraction 1")
-    grid = Grid(start_batch=start_batch, ranks_per_node=ranks_per_node, most=max_global_batch, fraction=fraction)
+    grid = Grid(start_batch=start_batch, ranks_per_node=ranks_per_node, most=max_global_batch)
     rows = costs(nodes, way, machine.step_s, grid, machine.best_rate(max_global_batch))
     return NodesPlan(
         rows=tuple(rows),

@@ -17,7 +17,7 @@ Not here: predicting node counts that were not run (model.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,20 +40,6 @@ class Interval:
         """In another unit; the factor is positive."""
         low, high = (None if end is None else factor * end for end in (self.low, self.high))
         return Interval(value=factor * self.value, low=low, high=high)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scaling:
-    """One node count of a study."""
-
-    nodes: int
-    jobs: int
-    seconds: Interval
-    """Geometric mean over jobs."""
-    speed_up: Interval
-    """Against the smallest node count, which counts as 1."""
-    efficiency: Interval
-    """Speed-up over the growth in nodes."""
 
 
 def mean(seconds: Sequence[float]) -> Interval:
@@ -82,39 +68,14 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interva
     return _interval(above - below, upper + lower, degrees, enough=jobs >= LEAST_JOBS)
 
 
-def scaling(mode: str, seconds: Mapping[int, Sequence[float]]) -> list[Scaling]:
-    """Speed-up and efficiency of every node count, smallest first.
-
-    Args:
-        mode: strong or weak.
-        seconds: by node count, one number a job; at least one job each.
+def both(mode: str, against: Interval, growth: float) -> tuple[Interval, Interval]:
+    """Speed-up and efficiency, from T(N0)/T(N) and N/N0.
 
     Raises:
-        ValueError: another mode, or no jobs.
+        ValueError: neither strong nor weak scaling.
     """
     if mode not in ("strong", "weak"):
         raise ValueError(f"speed-up is that of strong or weak scaling, not of {mode}")
-    if not seconds or not all(seconds.values()):
-        raise ValueError("a node count needs a job")
-    first, rows = min(seconds), []
-    for nodes in sorted(seconds):
-        # against itself it is 1 by definition, whatever the spread
-        against = Interval(value=1, low=1, high=1) if nodes == first else ratio(seconds[first], seconds[nodes])
-        speed_up, efficiency = both(mode, against, nodes / first)
-        rows.append(
-            Scaling(
-                nodes=nodes,
-                jobs=len(seconds[nodes]),
-                seconds=mean(seconds[nodes]),
-                speed_up=speed_up,
-                efficiency=efficiency,
-            )
-        )
-    return rows
-
-
-def both(mode: str, against: Interval, growth: float) -> tuple[Interval, Interval]:
-    """Speed-up and efficiency, from T(N0)/T(N) and N/N0."""
     return (against, against.times(1 / growth)) if mode == "strong" else (against.times(growth), against)
 
 

@@ -52,7 +52,7 @@ class Stretch:
     """In samples; infinite where the gradient is all noise, so that no batch is too large."""
 
     def __post_init__(self) -> None:
-        require(self.least_samples > 0, "samples needed", self.least_samples, "more than 0", "--samples 1e7")
+        require(self.least_samples > 0, "samples needed", self.least_samples, "more than 0", "--epochs 10")
         require(self.noise_scale > 0, "noise_scale", self.noise_scale, "more than 0 samples", "--noise_scale 2000")
 
     def samples(self, batch: float) -> float:
@@ -101,23 +101,6 @@ def constant(least_samples: float, noise_scale: float) -> tuple[Stretch, ...]:
     return (Stretch(least_samples=least_samples, noise_scale=noise_scale),)
 
 
-def stretches(records: Sequence[tuple[float, float]], samples: float, batch: float) -> tuple[Stretch, ...]:
-    """The way to the target, from a run with a fixed batch that reached it.
-
-    A stretch of the run with e samples is worth e / (1 + B/B_noise) samples of tiny batches.
-
-    Args:
-        records: (part of the run's samples, from 0 below 1; noise scale in samples), in the run's order; each holds
-            until the next, the first from the start.
-        samples: of the run, until the target.
-        batch: of the run.
-
-    Raises:
-        InputError: no records, or not in order.
-    """
-    return from_run([(part * samples, noise, batch) for part, noise in records], samples)
-
-
 def from_run(records: Sequence[tuple[float, float, float]], samples: float, most: int = 64) -> tuple[Stretch, ...]:
     """The way to the target, from a run whose batch changed.
 
@@ -154,14 +137,9 @@ def joined(way: Sequence[Stretch]) -> Stretch:
     return Stretch(least_samples=least, noise_scale=least / steps if steps > 0 else math.inf)
 
 
-def samples_needed(way: Sequence[Stretch], batch: float) -> float:
-    """E(B) with one batch all the way."""
-    return sum(stretch.samples(batch) for stretch in way)
-
-
-def following(way: Sequence[Stretch], least: int, most: int, fraction: float = 1.0) -> tuple[int, ...]:
-    """Batches by the rule B = fraction * B_noise, within bounds, stretch by stretch."""
-    wanted = (min(max(fraction * stretch.noise_scale, least), most) for stretch in way)
+def following(way: Sequence[Stretch], least: int, most: int) -> tuple[int, ...]:
+    """Batches by the rule B = B_noise, within bounds, stretch by stretch."""
+    wanted = (min(max(stretch.noise_scale, least), most) for stretch in way)
     return tuple(round(batch) for batch in wanted)
 
 
@@ -198,8 +176,6 @@ class Grid:
     ranks_per_node: int
     most: int
     """The largest global batch."""
-    fraction: float = 1.0
-    """Of the noise scale, that adaptive batches follow."""
 
 
 def costs(
@@ -222,7 +198,7 @@ def costs(
         found += [fixed(mode, batch) for mode, batch in modes.items() if ranks <= batch <= grid.most]
         sizes = doublings(ranks, grid.most)
         found.append(min((fixed("best", batch) for batch in sizes), key=lambda one: one.seconds))
-        batches = [spread(batch, ranks, grid.most) for batch in following(way, ranks, grid.most, grid.fraction)]
+        batches = [spread(batch, ranks, grid.most) for batch in following(way, ranks, grid.most)]
         found.append(cost("adaptive", n, way, batches, step_s, best_rate))
         if len(way) > 1:
             seconds = {batch: step_s(n, batch) for batch in sizes}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
-from hpc_adabatch.study.scaling.statistics import Interval, mean, ratio, scaling
+from hpc_adabatch.study.scaling.statistics import Interval, both, mean, ratio
 
 times = st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=6)
 
@@ -76,18 +76,15 @@ def test_jobs_without_spread_have_a_bar_without_width() -> None:
 
 
 def test_strong_and_weak_by_hand() -> None:
-    seconds = {2: [8.0] * 3, 4: [5.0] * 3}
-    strong, weak = scaling("strong", seconds), scaling("weak", seconds)
-    assert strong[1].speed_up.value == pytest.approx(1.6)
-    assert strong[1].efficiency.value == pytest.approx(0.8)
-    assert weak[1].speed_up.value == pytest.approx(3.2)
-    assert weak[1].efficiency.value == pytest.approx(1.6)
-    assert [(row.nodes, row.jobs) for row in strong] == [(2, 3), (4, 3)]
-    assert strong[0].efficiency == Interval(value=1, low=1, high=1)
+    against = ratio([8.0] * 3, [5.0] * 3)
+    (strong, strong_efficiency), (weak, weak_efficiency) = both("strong", against, 2), both("weak", against, 2)
+    assert strong.value == pytest.approx(1.6)
+    assert strong_efficiency.value == pytest.approx(0.8)
+    assert weak.value == pytest.approx(3.2)
+    assert weak_efficiency.value == pytest.approx(1.6)
+    assert (weak.low, weak.high) == pytest.approx((3.2, 3.2))
 
 
 def test_adaptive_has_no_speed_up_of_its_steps() -> None:
     with pytest.raises(ValueError, match="adaptive"):
-        scaling("adaptive", {1: [1.0]})
-    with pytest.raises(ValueError, match="job"):
-        scaling("strong", {1: []})
+        both("adaptive", Interval(value=1), 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -21,14 +22,22 @@ from hpc_adabatch.study.scaling.target import (
     following,
     from_run,
     joined,
-    samples_needed,
     soonest,
     spread,
-    stretches,
 )
 
 noises, sizes, batches = st.floats(1, 1e6), st.floats(1e3, 1e9), st.integers(1, 10**6)
 ways = st.lists(st.builds(Stretch, least_samples=sizes, noise_scale=noises), min_size=1, max_size=8)
+
+
+def samples_needed(way: Sequence[Stretch], batch: float) -> float:
+    """E(B) with one batch all the way."""
+    return sum(stretch.samples(batch) for stretch in way)
+
+
+def fixed_run(records: Sequence[tuple[float, float]], samples: float, batch: float) -> tuple[Stretch, ...]:
+    """The way to the target by a run with a fixed batch: (part of its samples, noise scale)."""
+    return from_run([(part * samples, noise, batch) for part, noise in records], samples)
 
 
 @given(least=sizes, noise=noises, batch=batches)
@@ -58,8 +67,8 @@ def test_stretches_joined_need_as_many_samples_at_any_batch(way: list[Stretch], 
 
 @given(noise=noises, batch=batches, other=batches, samples=sizes)
 def test_a_run_with_another_batch_tells_the_same_way(noise: float, batch: int, other: int, samples: float) -> None:
-    one = stretches([(0, noise)], samples, batch)
-    again = stretches([(0, noise)], samples_needed(one, other), other)
+    one = fixed_run([(0, noise)], samples, batch)
+    again = fixed_run([(0, noise)], samples_needed(one, other), other)
     assert samples_needed(one, batch) == pytest.approx(samples)
     assert samples_needed(again, batch) == pytest.approx(samples)
 
@@ -68,7 +77,7 @@ def test_a_growing_noise_scale_by_an_integral() -> None:
     """B_noise = 100 (1 + 9 x) over the run's part x, at batch 64; then all of it at 1000."""
     records = [(n / 1000, 100 * (1 + 9 * (n + 0.5) / 1000)) for n in range(1000)]
     exact, _ = quad(lambda x: 1e6 / (1 + 64 / (100 * (1 + 9 * x))) * (1 + 1000 / (100 * (1 + 9 * x))), 0, 1)
-    found = stretches(records, 1e6, 64)
+    found = fixed_run(records, 1e6, 64)
     assert len(found) <= 64
     assert samples_needed(found, 1000) == pytest.approx(exact, rel=1e-4)
 
