@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from allreduce import double_tree, hierarchical, lognormal, on_time, ring, tree
-from synthetic import any_machine, place_of
+from synthetic import any_machine, layout_of
 
 from hpc_adabatch.study.scaling.model import ScalingModel
 from hpc_adabatch.study.scaling.network import double_tree_s, hierarchical_s, preset, ring_s, tree_s
@@ -82,8 +82,8 @@ def studies(count: int, seed: int) -> Iterator[str]:
             yield "|--:|--:|--:|--:|---|"
             for study in range(1, count + 1):
                 machine = any_machine(draw, hides=hides)
-                found = ScalingModel(machine.study(mode, (1, 2, 4), 3, draw)).predict(place_of(mode, 8))
-                truth = machine.job(place_of(mode, 8), draw).step_s
+                found = ScalingModel(machine.study(mode, (1, 2, 4), 3, draw)).predict(layout_of(mode, 8))
+                truth = machine.job(layout_of(mode, 8), draw).step_s
                 low, high = found.low or 0.0, found.high or 0.0
                 right += low <= truth <= high
                 interval = f"{1000 * low:.1f} to {1000 * high:.1f}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_adabatch.study.scaling.model import Job, Place
+from hpc_adabatch.study.scaling.model import JobTimes, Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +38,17 @@ class Machine:
     spread: float = 0.02
     """Of each factor between jobs: standard deviation of its logarithm."""
 
-    def job(self, place: Place, draw: np.random.Generator) -> Job:
+    def job(self, layout: Layout, draw: np.random.Generator) -> JobTimes:
         """One job's medians."""
-        n = place.nodes
+        n = layout.nodes
         whole, one, two, three = draw.lognormal(0.0, self.spread, 4)
-        computing = whole * one * (self.samples * place.local_batch + self.serial)
+        computing = whole * one * (self.samples * layout.local_batch + self.serial)
         alone = 0.0
         if n > 1:
             alone = self.start + self.latency * (n - 1) + self.bytes * (n - 1) / n + self.tree * math.log2(n)
         communication = whole * two * max(self.share * alone, alone - self.hidden * computing)
-        return Job(
-            place=place,
+        return JobTimes(
+            layout=layout,
             step_s=computing + communication,
             communication_s=communication,
             allreduce_s=three * alone if n > 1 else None,
@@ -56,14 +56,14 @@ class Machine:
 
     def study(
         self, mode: str, nodes: Sequence[int], repeats: int, draw: np.random.Generator, *, batch: int = 1024
-    ) -> list[Job]:
+    ) -> list[JobTimes]:
         """Jobs of one rank a node."""
-        return [self.job(place_of(mode, n, batch), draw) for n in nodes for _ in range(repeats)]
+        return [self.job(layout_of(mode, n, batch), draw) for n in nodes for _ in range(repeats)]
 
 
-def place_of(mode: str, nodes: int, batch: int = 1024) -> Place:
+def layout_of(mode: str, nodes: int, batch: int = 1024) -> Layout:
     """One rank a node; ``batch`` is the global one in strong scaling, the local one in weak."""
-    return Place(nodes=nodes, ranks=nodes, local_batch=batch / nodes if mode == "strong" else float(batch))
+    return Layout(nodes=nodes, ranks=nodes, local_batch=batch / nodes if mode == "strong" else float(batch))
 
 
 def any_machine(draw: np.random.Generator, *, hides: bool = False) -> Machine:

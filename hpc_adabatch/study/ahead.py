@@ -25,8 +25,9 @@ from ..run.preview import seconds_per_pass
 from ..training.journal import Record, read
 from .flags import NodesFlags
 from .nodes import node_counts
+from .outlook import plan_parts
 from .scaling.network import Network, measured, preset
-from .scaling.plan_nodes import Machine, PassTimes, plan_nodes, tables
+from .scaling.plan_nodes import Machine, PassTimes, plan_nodes
 from .scaling.target import Stretch, constant, from_run
 
 MOST_TIMED = 6  # micro-batches, the largest ones: small ones say little about large batches
@@ -59,7 +60,7 @@ def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterat
     way = _way(flags, samples, recipe.global_batch)
     where = f"{flags.probe}, {probe['device_name']}" if probe is not None else "timed on this machine"
     yield f"{recipe.name}: {gradient_bytes / 1e6:.3g} MB of gradients; passes: {where}; network: {flags.network}"
-    yield from tables(
+    yield from plan_parts(
         plan_nodes(
             nodes=counts,
             machine=machine,

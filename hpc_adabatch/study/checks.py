@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError, require
-from .flags import PlanFlags
+from .flags import GridFlags
 from .placement import check_placement, directives, options
 from .spec import MODES
 
@@ -28,7 +28,7 @@ def parse_modes(text: str) -> tuple[str, ...]:
     return modes
 
 
-def asked(flags: PlanFlags, words: tuple[str, ...]) -> dict[str, str]:
+def asked(flags: GridFlags, words: tuple[str, ...]) -> dict[str, str]:
     """What a job asks for: the template's lines, and the flags over them.
 
     Raises:

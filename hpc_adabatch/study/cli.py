@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import InputError, require
 from .cells import Cell, select
-from .flags import STALL_S, CancelFlags, FolderFlags, PlanFlags, PredictFlags, StatusFlags, SubmitFlags, parse
+from .flags import STALL_S, CancelFlags, FolderFlags, GridFlags, PredictFlags, StatusFlags, SubmitFlags, parse
 from .folder import StudyFolder
 from .grid import make_study, ranks_text
 from .slurm import Slurm, SlurmError, clean_environment
@@ -71,9 +71,9 @@ def plan(arguments: list[str]) -> int:
     if "--" in arguments:
         at = arguments.index("--")
         own, recipe = arguments[:at], arguments[at + 1 :]
-    name, given = parse("plan", own, PlanFlags, lists=_GRIDS)
+    name, given = parse("plan", own, GridFlags, lists=_GRIDS)
     vary, zipped = given.pop("vary"), given.pop("zip")
-    study = make_study(name, PlanFlags(**given), vary, zipped, recipe, Path.cwd())
+    study = make_study(name, GridFlags(**given), vary, zipped, recipe, Path.cwd())
     folder = StudyFolder(Path(given["folder"]), name)
     if study.where == "local":
         from .local import launch_script
@@ -227,10 +227,10 @@ def predict(arguments: list[str]) -> int:
     folder, study = _load(name, given["folder"])
     from ..terminal import display
     from .nodes import node_counts
+    from .outlook import prediction_parts
     from .scaling.predict import predict as predict_steps
-    from .scaling.predict import tables
 
-    for part in tables(predict_steps(_collect(study, folder), node_counts(given["nodes"]), far=given["far"])):
+    for part in prediction_parts(predict_steps(_collect(study, folder), node_counts(given["nodes"]), far=given["far"])):
         display(part)
     return 0
 

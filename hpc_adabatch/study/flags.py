@@ -74,7 +74,7 @@ class CancelFlags(FolderFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanFlags:
+class GridFlags:
     """The grid, and how a cell is started."""
 
     nodes: str

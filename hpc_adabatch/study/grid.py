@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from ..errors import require
 from .cells import Cell, cell_name, variants
 from .checks import asked, check_fields, check_recipe, parse_fields, parse_modes, parse_zipped
-from .flags import PlanFlags
+from .flags import GridFlags
 from .nodes import node_counts
 from .placement import split_flags, time_limit_s
 from .spec import Study, check_name
@@ -49,7 +49,7 @@ class _Grid:
 
 
 def make_study(
-    name: str, flags: PlanFlags, vary: Sequence[str], zipped: Sequence[str], recipe: Sequence[str], directory: Path
+    name: str, flags: GridFlags, vary: Sequence[str], zipped: Sequence[str], recipe: Sequence[str], directory: Path
 ) -> Study:
     """The study that these flags ask for.
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.study.cells import Cell, cell_name, select, variants
-from hpc_adabatch.study.flags import PlanFlags
+from hpc_adabatch.study.flags import GridFlags
 from hpc_adabatch.study.grid import make_study
 from hpc_adabatch.study.placement import directives, gpus_per_node, options, split_flags, time_limit_s
 from hpc_adabatch.study.spec import NAME, Study, check_name, from_json
@@ -31,7 +31,7 @@ def make(tmp_path: Path) -> Any:
         vary: tuple[str, ...] = (), zipped: tuple[str, ...] = (), recipe: tuple[str, ...] = (), **flags: Any
     ) -> Study:
         chosen = {"nodes": "1,2,4", "template": str(template(tmp_path)), "repeats": 1} | flags
-        return make_study("scaling", PlanFlags(**chosen), vary, zipped, (RECIPE, *recipe), tmp_path)
+        return make_study("scaling", GridFlags(**chosen), vary, zipped, (RECIPE, *recipe), tmp_path)
 
     return study
 

@@ -4,7 +4,7 @@
 
 It is written beside the old one and put in its place at the end, so that a full disk or a crash leaves the old one.
 
-Not here: what it says (sections.py, findings.py), finding the results (collect.py).
+Not here: what it says (sections.py, findings.py), remark the results (collect.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...errors import InputError
 from ...files import synced
 from ..results import CellResult, to_csv
 from .canvas import render
-from .findings import Finding, summary
+from .findings import Remark, summary
 from .history import JournalOf, histories
 from .lines import join
 from .page import page
@@ -76,7 +76,7 @@ def _write_all(new: Path, about: Mapping[str, str], results: Sequence[CellResult
     _write(new / "index.html", text.encode())
 
 
-def report_text(title: str, about: Mapping[str, str], said: Sequence[Finding], parts: Sequence[Section]) -> str:
+def report_text(title: str, about: Mapping[str, str], said: Sequence[Remark], parts: Sequence[Section]) -> str:
     """report.md: every picture with a table of the same numbers."""
     text = [f"# {escaped(title)}", "", *(f"- **{escaped(one.about)}:** {escaped(one.text)}" for one in said), ""]
     for part in parts:

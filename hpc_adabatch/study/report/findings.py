@@ -21,23 +21,23 @@ WORTH = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Remark:
     """Some sentences, and what they are about."""
 
     about: str
     text: str
 
 
-def summary(results: Sequence[CellResult], lines: Sequence[Line]) -> list[Finding]:
+def summary(results: Sequence[CellResult], lines: Sequence[Line]) -> list[Remark]:
     """Most important first; never none."""
     if not results:
-        return [Finding(about="Cells", text="The study has none yet: there is nothing to report.")]
-    said = [Finding(about="Cells", text=_states(results))]
+        return [Remark(about="Cells", text="The study has none yet: there is nothing to report.")]
+    said = [Remark(about="Cells", text=_states(results))]
     if not any(cell.state == "OK" for cell in results):
         text = "No cell is OK, so there are none; every cell is listed below with its state and reason."
-        return [*said, Finding(about="Numbers", text=text)]
-    said += [finding for line in lines for finding in _scaling(line)]
-    said += [finding for line in lines for finding in _target(line)]
+        return [*said, Remark(about="Numbers", text=text)]
+    said += [remark for line in lines for remark in _scaling(line)]
+    said += [remark for line in lines for remark in _target(line)]
     return [*said, *_against_fixed(lines), *_unreached(lines), *_few(lines)]
 
 
@@ -59,7 +59,7 @@ def last_worth_it(line: Line) -> Point | None:
     return worth[-1] if worth else None
 
 
-def _scaling(line: Line) -> Iterator[Finding]:
+def _scaling(line: Line) -> Iterator[Remark]:
     point, having = last_worth_it(line), line.having(rate)
     if point is None:
         return
@@ -79,7 +79,7 @@ def _scaling(line: Line) -> Iterator[Finding]:
         )
         if efficiency.low is not None and efficiency.low <= WORTH:
             text += f"; as its interval reaches down to {100 * WORTH:.0f} % or less, that may be chance"
-    yield Finding(about=line.name, text=f"{text}. {_where(point)}".rstrip())
+    yield Remark(about=line.name, text=f"{text}. {_where(point)}".rstrip())
 
 
 def _where(point: Point) -> str:
@@ -96,7 +96,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share == 0 or share >= 0.01 else "under 1 %"
 
 
-def _target(line: Line) -> Iterator[Finding]:
+def _target(line: Line) -> Iterator[Remark]:
     having = line.having(time_to_target)
     if not having:
         return
@@ -107,10 +107,10 @@ def _target(line: Line) -> Iterator[Finding]:
     if len(having) == 1:
         text = f"the target is reached in {time_s} s on {nodes_in_words(soonest.nodes)}"
     if found is None:
-        yield Finding(about=line.name, text=f"{text}.")
+        yield Remark(about=line.name, text=f"{text}.")
         return
     text += f", {interval(found.time)} times the time on {nodes_in_words(having[0].nodes)}. {_parts(found)}"
-    yield Finding(about=line.name, text=text)
+    yield Remark(about=line.name, text=text)
 
 
 def _parts(found: Split) -> str:
@@ -120,15 +120,15 @@ def _parts(found: Split) -> str:
     )
 
 
-def _against_fixed(lines: Sequence[Line]) -> Iterator[Finding]:
+def _against_fixed(lines: Sequence[Line]) -> Iterator[Remark]:
     """At the most nodes that both have; the others stand in a table."""
     for _, group in groupby(against_fixed(lines), key=lambda found: id(found[0])):
         line, other, nodes, found = list(group)[-1]
         text = f"on {nodes_in_words(nodes)} the target is reached in {interval(found.time)} times the time."
-        yield Finding(about=f"{line.name} against {other.name}", text=f"{text} {_parts(found)}")
+        yield Remark(about=f"{line.name} against {other.name}", text=f"{text} {_parts(found)}")
 
 
-def _unreached(lines: Sequence[Line]) -> Iterator[Finding]:
+def _unreached(lines: Sequence[Line]) -> Iterator[Remark]:
     for line in lines:
         without = [(point, len(point.jobs) - len(point.values(time_to_target))) for point in line.points]
         missing = [
@@ -141,10 +141,10 @@ def _unreached(lines: Sequence[Line]) -> Iterator[Finding]:
                 f"runs that ended without reaching the target: {listed(missing)}. Times to target there are those of "
                 "the other runs alone, so they are too good."
             )
-            yield Finding(about=line.name, text=text)
+            yield Remark(about=line.name, text=text)
 
 
-def _few(lines: Sequence[Line]) -> Iterator[Finding]:
+def _few(lines: Sequence[Line]) -> Iterator[Remark]:
     few = {
         line.name: [f"{nodes_in_words(point.nodes)} ({len(point.jobs)} OK)" for point in line.points if _is_few(point)]
         for line in lines
@@ -152,7 +152,7 @@ def _few(lines: Sequence[Line]) -> Iterator[Finding]:
     listings = [f"{name} on {listed(points)}" for name, points in few.items() if points]
     if listings:
         text = f"none where fewer than {LEAST_JOBS} repeats are OK: {'; '.join(listings)}."
-        yield Finding(about="95 % intervals", text=text)
+        yield Remark(about="95 % intervals", text=text)
 
 
 def _is_few(point: Point) -> bool:

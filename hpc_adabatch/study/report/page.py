@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from .findings import Finding
+from .findings import Remark
 from .sections import Picture, Section
 from .tables import Table, facts
 
@@ -46,7 +46,7 @@ img { display: block; max-width: max(100%, 42rem); height: auto }
 def page(
     title: str,
     about: Mapping[str, str],
-    summary: Sequence[Finding],
+    summary: Sequence[Remark],
     sections: Sequence[Section],
     svg: Callable[[Picture, bool], bytes],
 ) -> str:
@@ -62,7 +62,7 @@ def page(
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(title)}</h1>",
         '<ul class="summary">',
-        *(f"<li><b>{escape(finding.about)}:</b> {escape(finding.text)}</li>" for finding in summary),
+        *(f"<li><b>{escape(remark.about)}:</b> {escape(remark.text)}</li>" for remark in summary),
         "</ul>",
         *(_section(section, svg) for section in sections),
         *(["<section><h2>What was run</h2>", _table(facts(tuple(about.items()))), "</section>"] if about else []),

@@ -55,7 +55,7 @@ def statements(model: ScalingModel) -> list[str]:
     lines = []
     if not model.apart:
         lines.append("communication was not measured apart: step times alone cannot tell serial from bandwidth")
-    same = len({place.local_batch for place in model.groups}) == 1
+    same = len({layout.local_batch for layout in model.groups}) == 1
     if same:
         lines.append("the local batch was the same everywhere: samples and serial are one number, for this batch")
     if model.degrees == 0:
@@ -84,9 +84,9 @@ def correlations(model: ScalingModel, seed: int = 0) -> list[tuple[str, str, flo
 
 
 def _resampled(model: ScalingModel, account: Account, draw: np.random.Generator) -> np.ndarray:
-    """(columns,) coefficients after drawing as many jobs again at each place, all parts of a job together."""
-    again = {place: draw.integers(len(group), size=len(group)) for place, group in model.groups.items()}
-    means = [times[again[place]].mean() for part in account.parts for place, times, _ in model.places(part)]
+    """(columns,) coefficients after drawing as many jobs again at each layout, all parts of a job together."""
+    again = {layout: draw.integers(len(group), size=len(group)) for layout, group in model.groups.items()}
+    means = [times[again[layout]].mean() for part in account.parts for layout, times, _ in model.layouts(part)]
     return Profile(account.rows, np.array(means), account.deviations).solution
 
 
@@ -96,7 +96,7 @@ def _open(model: ScalingModel, step_s: float) -> list[Share]:
 
 
 def _in_words(model: ScalingModel, either: Sequence[Share], step_s: float) -> str:
-    counts = ", ".join(str(place.nodes) for place in model.groups)
+    counts = ", ".join(str(layout.nodes) for layout in model.groups)
     names = " and ".join(share.column for share in either)
     may = f"{names} apart: each may be nothing" if len(either) > 1 else f"{names} from nothing: it may be that"
     most = ", ".join(f"{share.column} {1000 * (share.seconds.high or 0):.3g} ms" for share in either)

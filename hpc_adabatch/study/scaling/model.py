@@ -48,7 +48,7 @@ COMMUNICATION = ("within the node", "start", "ring latency", "ring bytes", "tree
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Layout:
     """Where a step is done."""
 
     nodes: int
@@ -59,10 +59,10 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class JobTimes:
     """One job's medians, in seconds a step."""
 
-    place: Place
+    layout: Layout
     step_s: float
     communication_s: float | None = None
     """Not hidden by computing, waiting for the slowest rank included; None where it was not measured."""
@@ -76,7 +76,7 @@ class Part:
 
     name: str
     columns: tuple[str, ...]
-    measured: Callable[[Job], float | None]
+    measured: Callable[[JobTimes], float | None]
     largest_only: bool = False
     """Only at the largest node count."""
 
@@ -93,15 +93,15 @@ class ScalingModel:
     """The model, fitted to the jobs of one mode and variant.
 
     Args:
-        jobs: with one number of ranks on each node; repeats are jobs of the same place.
+        jobs: with one number of ranks on each node; repeats are jobs of the same layout.
         gradient_bytes: M; None: the unit of the ring's bytes is the gradient.
     """
 
-    def __init__(self, jobs: Sequence[Job], gradient_bytes: float | None = None) -> None:
+    def __init__(self, jobs: Sequence[JobTimes], gradient_bytes: float | None = None) -> None:
         self.bytes = 1.0 if gradient_bytes is None else float(gradient_bytes)
-        self.groups: dict[Place, list[Job]] = {}
-        for job in sorted(jobs, key=lambda job: job.place.nodes):
-            self.groups.setdefault(job.place, []).append(job)
+        self.groups: dict[Layout, list[JobTimes]] = {}
+        for job in sorted(jobs, key=lambda job: job.layout.nodes):
+            self.groups.setdefault(job.layout, []).append(job)
         self.apart = all(job.communication_s is not None for job in jobs)
         main = [_COMPUTING, _APART] if self.apart else [_STEP]
         self._noise = {part.name: self._noise_of(part) for part in (*main, _ALONE, _STEP)}
@@ -109,42 +109,42 @@ class ScalingModel:
         self.accounts = self._plausible([self._account(parts) for parts in self._accounts(main)])
 
     @property
-    def largest(self) -> Place:
-        return max(self.groups, key=lambda place: place.nodes)
+    def largest(self) -> Layout:
+        return max(self.groups, key=lambda layout: layout.nodes)
 
-    def predict(self, place: Place) -> Interval:
+    def predict(self, layout: Layout) -> Interval:
         """Seconds of a step of a new job there: the best fit, and where 95 % of such jobs lie.
 
         Without repeats there is no interval.
         """
-        found = self._best(self.accounts[0], place)
+        found = self._best(self.accounts[0], layout)
         if self.degrees == 0:
             return Interval(value=found)
         quantile, spread, ends = self.quantile(), self._noise["step"][0], []
         for account in self.accounts:
-            deviation = spread * self._best(account, place)
-            ends.append(account.profile.interval(account.row(self, place), quantile, deviation))
+            deviation = spread * self._best(account, layout)
+            ends.append(account.profile.interval(account.row(self, layout), quantile, deviation))
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
         return Interval(value=found, low=low, high=high)
 
-    def column(self, name: str, place: Place) -> float:
-        """A column at a place: its seconds are this times its coefficient."""
-        n = place.nodes
+    def column(self, name: str, layout: Layout) -> float:
+        """A column at a layout: its seconds are this times its coefficient."""
+        n = layout.nodes
         return {
-            "samples": place.local_batch,
+            "samples": layout.local_batch,
             "serial": 1.0,
-            "within the node": float(place.ranks > n),
+            "within the node": float(layout.ranks > n),
             "start": float(n > 1),
             "ring latency": 2.0 * (n - 1),
             "ring bytes": 2 * (n - 1) / n * self.bytes,
             "tree": 2 * math.log2(n),
-            "waiting": math.log2(place.ranks),
-            "hidden": -place.local_batch if place.ranks > 1 else 0.0,
+            "waiting": math.log2(layout.ranks),
+            "hidden": -layout.local_batch if layout.ranks > 1 else 0.0,
         }[name]
 
     def _accounts(self, main: list[Part]) -> list[list[Part]]:
         """Which parts there are to fit together, most to be believed first."""
-        summed = [job for group in self.groups.values() for job in group if job.place.ranks > 1]
+        summed = [job for group in self.groups.values() for job in group if job.layout.ranks > 1]
         if not self.apart or any(job.allreduce_s is None for job in summed):
             return [main]
         return [main, [_COMPUTING, _ALONE, _HIDDEN], [_COMPUTING, _ALONE, _FULL]]
@@ -156,29 +156,29 @@ class ScalingModel:
         kept = [account for account in accounts if account.plausible(self.degrees)]
         return kept or [min(accounts, key=lambda account: account.misfit).widened()]
 
-    def _best(self, account: Account, place: Place) -> float:
-        return max(account.profile.value(account.row(self, place)), 0.0)
+    def _best(self, account: Account, layout: Layout) -> float:
+        return max(account.profile.value(account.row(self, layout)), 0.0)
 
     def quantile(self) -> float:
         """Student's t for the noise; there must have been repeats."""
         return float(stdtrit(self.degrees, (1 + CONFIDENCE) / 2))
 
-    def places(self, part: Part) -> list[tuple[Place, np.ndarray, float]]:
-        """Place, (jobs,) times, and the scale of their errors; not where all of the part is 0."""
+    def layouts(self, part: Part) -> list[tuple[Layout, np.ndarray, float]]:
+        """Layout, (jobs,) times, and the scale of their errors; not where all of the part is 0."""
         found = []
-        for place, group in self.groups.items():
-            if part.largest_only and place != self.largest:
+        for layout, group in self.groups.items():
+            if part.largest_only and layout != self.largest:
                 continue
-            if any(self.column(name, place) for name in part.columns):
+            if any(self.column(name, layout) for name in part.columns):
                 times = np.array([part.measured(job) or 0.0 for job in group])
                 step_s = float(np.mean([job.step_s for job in group]))
-                found.append((place, times, max(abs(float(times.mean())), SMALL * step_s)))
+                found.append((layout, times, max(abs(float(times.mean())), SMALL * step_s)))
         return found
 
     def _noise_of(self, part: Part) -> tuple[float, int]:
-        """Relative standard deviation between jobs of one place, and its degrees of freedom."""
+        """Relative standard deviation between jobs of one layout, and its degrees of freedom."""
         squares, degrees = 0.0, 0
-        for _, times, scale in self.places(part):
+        for _, times, scale in self.layouts(part):
             squares += float(((times - times.mean()) ** 2).sum()) / scale**2
             degrees += len(times) - 1
         return max(math.sqrt(squares / degrees) if degrees else 0.0, FLOOR), degrees
@@ -187,8 +187,8 @@ class ScalingModel:
         names = tuple(dict.fromkeys(name for part in parts for name in part.columns))
         rows, values, deviations = [], [], []
         for part in parts:
-            for place, times, scale in self.places(part):
-                rows.append([self.column(name, place) if name in part.columns else 0.0 for name in names])
+            for layout, times, scale in self.layouts(part):
+                rows.append([self.column(name, layout) if name in part.columns else 0.0 for name in names])
                 values.append(times.mean())
                 deviations.append(self._noise[part.name][0] * scale / math.sqrt(len(times)))
         return Account(tuple(parts), names, np.array(rows), np.array(values), np.array(deviations))
@@ -220,5 +220,5 @@ class Account:
     def widened(self) -> Account:
         return replace(self, deviations=max(1.0, math.sqrt(self.misfit)) * self.deviations)
 
-    def row(self, model: ScalingModel, place: Place) -> np.ndarray:
-        return np.array([model.column(name, place) for name in self.names])
+    def row(self, model: ScalingModel, layout: Layout) -> np.ndarray:
+        return np.array([model.column(name, layout) for name in self.names])

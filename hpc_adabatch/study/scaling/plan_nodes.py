@@ -13,17 +13,13 @@ Not here: what a study's jobs took (predict.py), reading probes and journals (th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich.box import ASCII2
-from rich.console import RenderableType
-from rich.table import Table
 
 from ...batches.micro_batch import passes_and_micro_batch
 from ...errors import require
-from ...terminal import number
 from .network import Network
 from .target import Cost, Grid, Stretch, cheapest, costs, doublings, finite, soonest
 
@@ -136,50 +132,3 @@ def plan_nodes(
         left_out=tuple(sorted({n for n in nodes if n * ranks_per_node > max_global_batch})),
         noise_known=finite(way),
     )
-
-
-def tables(plan: NodesPlan) -> Iterator[RenderableType]:
-    """A line for each way, and what it comes to."""
-    table = Table(box=ASCII2, title="time to target", title_justify="left", title_style="")
-    heads = ("nodes", "batch", "global batch", "steps", "hours", "node-hours", "machine", "learning", "both", "")
-    for head in heads:
-        table.add_column(head, justify="left" if head == "batch" else "right")
-    last = None
-    for row in plan.rows:
-        if last not in (None, row.nodes):
-            table.add_section()
-        last = row.nodes
-        marks = [word for word, best in (("soonest", plan.soonest), ("cheapest", plan.cheapest)) if row is best]
-        parts = [f"{100 * part:.3g} %" for part in (row.machine, row.learning, row.efficiency)]
-        cells = [batches(row), f"{row.steps:,.0f}", number(row.seconds / 3600), number(row.node_hours)]
-        table.add_row(str(row.nodes), row.mode, *cells, *parts, ", ".join(marks))
-    yield table
-    yield "machine: what a node does against one alone at its best; learning: what a sample is worth against one in a"
-    yield "tiny batch; strong: the batch stays; weak: it grows with the nodes; best: the soonest that stays; adaptive:"
-    yield "by the noise scale; goodput: the soonest at every moment"
-    yield f"soonest: {in_words(plan.soonest)}"
-    yield f"cheapest: {in_words(plan.cheapest)}"
-    if not plan.noise_known:
-        yield "the noise scale is not known: no batch is too large here, which no training bears out"
-    if plan.left_out:
-        yield f"left out, more ranks than samples of the largest batch: nodes {', '.join(map(str, plan.left_out))}"
-
-
-def batches(row: Cost) -> str:
-    """One batch, or the least and the greatest of a schedule."""
-    low, high = min(row.batches), max(row.batches)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def in_words(row: Cost) -> str:
-    """For a line of its own."""
-    how = {
-        "strong": "the recipe's batch",
-        "weak": "a batch grown with the nodes",
-        "best": "a fixed batch",
-        "adaptive": "a batch that follows the noise scale",
-        "goodput": "the batch of the highest goodput",
-    }
-    batch = f"{how[row.mode]}, {batches(row)} samples"
-    time = f"{number(row.seconds / 3600)} hours, {number(row.node_hours)} node-hours"
-    return f"{row.nodes} node{'s' if row.nodes > 1 else ''} with {batch}: {time}"

@@ -1,6 +1,6 @@
 """Steps on node counts that were not run, from a study's results.
 
-    results.csv  ->  one model for each mode, variant and number of ranks on a node  ->  a table and what is not known
+    results.csv  ->  one model for each mode, variant and number of ranks on a node  ->  steps and what is not known
 
 Only jobs that are OK and timed their steps count, in strong and weak mode: an adaptive job's steps change with its
 batch. Beyond four times the largest count an extrapolation errs by factors, so it is made on request only.
@@ -10,18 +10,13 @@ Not here: the model (model.py), time to a target (target.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from rich.box import ASCII2
-from rich.console import RenderableType
-from rich.table import Table
 
 from ...errors import require
 from ..results import CellResult
-from ..wording import interval
 from .identifiability import statements
-from .model import Job, Place, ScalingModel
+from .model import JobTimes, Layout, ScalingModel
 from .statistics import Interval, both, mean
 
 FARTHEST = 4  # times the largest node count
@@ -97,30 +92,15 @@ def predict(results: Sequence[CellResult], nodes: Sequence[int], *, far: bool = 
     return Prediction(groups=tuple(groups), left_out=tuple(left_out))
 
 
-def tables(prediction: Prediction) -> Iterator[RenderableType]:
-    """A table for each model, with what its data cannot separate."""
-    for group in prediction.groups:
-        title = f"{group.title}, by {group.jobs} jobs: a new job's step, with 95 % interval"
-        table = Table(title=title, title_justify="left", title_style="", box=ASCII2)
-        for heading in ("nodes", "step, ms", "speed-up", "efficiency, %", ""):
-            table.add_column(heading, justify="right")
-        for row in group.rows:
-            numbers = (row.step_s.times(1000), row.speed_up, row.efficiency.times(100))
-            table.add_row(str(row.nodes), *map(interval, numbers), "was run" if row.run else "")
-        yield table
-        yield from group.statements
-    yield from prediction.left_out
-
-
-def job(cell: CellResult) -> Job:
+def job(cell: CellResult) -> JobTimes:
     """A cell's medians as the model takes them; the cell timed its steps."""
     assert cell.step_s is not None
     communication_s = None if cell.exposed_s is None else cell.exposed_s + (cell.straggler_s or 0.0)
     if cell.ranks == 1:
         communication_s = 0.0
     batch = cell.ranks if cell.global_batch is None else cell.global_batch
-    place = Place(nodes=cell.nodes, ranks=cell.ranks, local_batch=batch / cell.ranks)
-    return Job(place=place, step_s=cell.step_s, communication_s=communication_s, allreduce_s=cell.allreduce_s)
+    layout = Layout(nodes=cell.nodes, ranks=cell.ranks, local_batch=batch / cell.ranks)
+    return JobTimes(layout=layout, step_s=cell.step_s, communication_s=communication_s, allreduce_s=cell.allreduce_s)
 
 
 def _by_model(results: Sequence[CellResult]) -> dict[tuple[str, str, int], list[CellResult]]:
@@ -135,12 +115,12 @@ def _group(mode: str, variant: str, per_node: int, cells: Sequence[CellResult], 
     jobs = [job(cell) for cell in cells]
     model = ScalingModel(jobs, next((cell.gradient_bytes for cell in cells if cell.gradient_bytes), None))
     first = min(cell.nodes for cell in cells)
-    base = mean([one.step_s for one in jobs if one.place.nodes == first])
-    begin = next(place for place in model.groups if place.nodes == first)
+    base = mean([one.step_s for one in jobs if one.layout.nodes == first])
+    begin = next(layout for layout in model.groups if layout.nodes == first)
     run, rows = {cell.nodes for cell in cells}, []
     for n in nodes:
         local_batch = begin.local_batch * (first / n if mode == "strong" else 1)
-        step_s = model.predict(Place(nodes=n, ranks=n * per_node, local_batch=local_batch))
+        step_s = model.predict(Layout(nodes=n, ranks=n * per_node, local_batch=local_batch))
         speed_up, efficiency = both(mode, _against(base, step_s), n / first)
         rows.append(Row(nodes=n, step_s=step_s, speed_up=speed_up, efficiency=efficiency, run=n in run))
     return Group(

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from hpc_adabatch.study.scaling.identifiability import correlations, shares, statements
-from hpc_adabatch.study.scaling.model import Job, Place, ScalingModel
+from hpc_adabatch.study.scaling.model import JobTimes, Layout, ScalingModel
 from hpc_adabatch.study.scaling.profile import Profile
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other by name
 
-from synthetic import Machine, any_machine, place_of  # noqa: E402
+from synthetic import Machine, any_machine, layout_of  # noqa: E402
 
 MACHINE = Machine(samples=5e-5, serial=0.004, start=0.003, latency=0.0004, bytes=0.02, tree=0.002)
 MODES = ("strong", "weak")
@@ -30,11 +30,11 @@ def hits(mode: str, studies: int, seed: int, *, hides: bool, nodes: tuple[int, .
     draw, inside = np.random.default_rng(seed), 0
     for _ in range(studies):
         machine = any_machine(draw, hides=hides)
-        found = ScalingModel(machine.study(mode, nodes, 3, draw)).predict(place_of(mode, far))
+        found = ScalingModel(machine.study(mode, nodes, 3, draw)).predict(layout_of(mode, far))
         assert found.low is not None
         assert found.high is not None
         assert 0 < found.low <= found.value <= found.high < 4 * found.low
-        inside += found.low <= machine.job(place_of(mode, far), draw).step_s <= found.high
+        inside += found.low <= machine.job(layout_of(mode, far), draw).step_s <= found.high
     return inside / studies
 
 
@@ -70,15 +70,15 @@ def test_the_truth_is_recovered_from_many_nodes_without_spread() -> None:
     for column, seconds in truth.items():
         assert found[column].value == pytest.approx(seconds, rel=0.01)
         assert (found[column].low or 0) <= seconds <= (found[column].high or 0)
-    far = model.predict(place_of("strong", 256))
-    assert far.value == pytest.approx(machine.job(place_of("strong", 256), draw).step_s, rel=0.01)
+    far = model.predict(layout_of("strong", 256))
+    assert far.value == pytest.approx(machine.job(layout_of("strong", 256), draw).step_s, rel=0.01)
 
 
 def test_step_times_alone_cannot_tell_serial_from_bandwidth() -> None:
     """Two machines, the same steps on 2 and more nodes: only what was measured apart tells them."""
     draw = np.random.default_rng(1)
     jobs = MACHINE.study("strong", (1, 2, 4), 4, draw)
-    blind = ScalingModel([Job(place=job.place, step_s=job.step_s) for job in jobs])
+    blind = ScalingModel([JobTimes(layout=job.layout, step_s=job.step_s) for job in jobs])
     seeing = ScalingModel(jobs)
     assert "cannot tell serial from bandwidth" in statements(blind)[0]
     assert not any("serial from bandwidth" in line for line in statements(seeing))
@@ -111,7 +111,7 @@ def test_columns_that_look_alike_take_turns() -> None:
 
 def test_without_repeats_there_is_no_interval() -> None:
     model = ScalingModel(MACHINE.study("strong", (1, 2, 4), 1, np.random.default_rng(4)))
-    found = model.predict(place_of("strong", 8))
+    found = model.predict(layout_of("strong", 8))
     assert found.value > 0
     assert found.low is None
     assert any("no intervals" in line for line in statements(model))
@@ -122,9 +122,9 @@ def test_what_was_hidden_so_far_may_come_out() -> None:
     machine = Machine(samples=5e-5, serial=0, start=0, latency=0.01, bytes=0, tree=0, share=0.05, hidden=0.6)
     draw = np.random.default_rng(5)
     jobs = machine.study("weak", (1, 2, 4), 5, draw)
-    truth = machine.job(place_of("weak", 8), draw).step_s
-    found = ScalingModel(jobs).predict(place_of("weak", 8))
-    without = ScalingModel([replace(job, allreduce_s=None) for job in jobs]).predict(place_of("weak", 8))
+    truth = machine.job(layout_of("weak", 8), draw).step_s
+    found = ScalingModel(jobs).predict(layout_of("weak", 8))
+    without = ScalingModel([replace(job, allreduce_s=None) for job in jobs]).predict(layout_of("weak", 8))
     assert found.low is not None and found.high is not None and without.high is not None  # noqa: PT018
     assert found.low <= truth <= found.high
     assert without.high < truth
@@ -133,10 +133,12 @@ def test_what_was_hidden_so_far_may_come_out() -> None:
 def test_several_ranks_on_a_node_cost_something_on_one_node_too() -> None:
     draw, jobs = np.random.default_rng(6), []
     for n in (1, 2, 4, 8):
-        place = Place(nodes=n, ranks=4 * n, local_batch=256 / n)
+        layout = Layout(nodes=n, ranks=4 * n, local_batch=256 / n)
         for factor in draw.lognormal(0, 0.01, 4):
             communication = 0.01 + 0.03 * (n - 1) / n
-            jobs.append(Job(place=place, step_s=factor * (0.1 / n + communication), communication_s=communication))
+            jobs.append(
+                JobTimes(layout=layout, step_s=factor * (0.1 / n + communication), communication_s=communication)
+            )
     found = {share.column: share.seconds.value for share in shares(ScalingModel(jobs))}
     assert found["within the node"] == pytest.approx(0.01, rel=0.1)
 
@@ -146,15 +148,15 @@ def test_several_ranks_on_a_node_cost_something_on_one_node_too() -> None:
 def test_the_unit_of_time_does_not_matter(unit: float, seed: int) -> None:
     jobs = MACHINE.study("strong", (1, 2, 4), 3, np.random.default_rng(seed))
     scaled = [
-        Job(
-            place=job.place,
+        JobTimes(
+            layout=job.layout,
             step_s=unit * job.step_s,
             communication_s=unit * (job.communication_s or 0),
             allreduce_s=None if job.allreduce_s is None else unit * job.allreduce_s,
         )
         for job in jobs
     ]
-    here, there = (ScalingModel(each).predict(place_of("strong", 8)) for each in (jobs, scaled))
+    here, there = (ScalingModel(each).predict(layout_of("strong", 8)) for each in (jobs, scaled))
     assert there.value == pytest.approx(unit * here.value, rel=1e-3)
     assert there.high == pytest.approx(unit * (here.high or 0), rel=1e-2)
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hpc_adabatch.errors import InputError
+from hpc_adabatch.study.outlook import plan_parts
 from hpc_adabatch.study.scaling.network import Link, Network, hierarchical_s, preset
-from hpc_adabatch.study.scaling.plan_nodes import Machine, NodesPlan, PassTimes, plan_nodes, tables
+from hpc_adabatch.study.scaling.plan_nodes import Machine, NodesPlan, PassTimes, plan_nodes
 from hpc_adabatch.study.scaling.target import constant
 
 PASSES = PassTimes({8: 0.03, 32: 0.06, 128: 0.18}, 128)  # a V100 and ResNet-50, about
@@ -101,7 +102,7 @@ def test_what_is_printed() -> None:
     console = Console(width=140, file=out)
     way = constant(3e7, 5000)
     plan = plan_nodes(nodes=[1, 2, 4096], machine=MACHINE, way=way, start_batch=256, max_global_batch=8192)
-    for part in tables(plan):
+    for part in plan_parts(plan):
         console.print(part)
     text = out.getvalue()
     assert "soonest: 2 nodes with a fixed batch" in text

@@ -12,13 +12,14 @@ import pytest
 from rich.console import Console
 
 from hpc_adabatch.errors import InputError
+from hpc_adabatch.study.outlook import prediction_parts
 from hpc_adabatch.study.results import CellResult
-from hpc_adabatch.study.scaling.predict import job, predict, tables
+from hpc_adabatch.study.scaling.predict import job, predict
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other by name
 
-from synthetic import Machine, place_of  # noqa: E402
+from synthetic import Machine, layout_of  # noqa: E402
 
 MACHINE = Machine(samples=5e-5, serial=0.004, start=0.001, latency=0.0004, bytes=0.02, tree=0.002)
 
@@ -27,7 +28,7 @@ def cells(mode: str, nodes: tuple[int, ...] = (1, 2, 4), repeats: int = 3, seed:
     draw, found = np.random.default_rng(seed), []
     for n in nodes:
         for repeat in range(1, repeats + 1):
-            one = MACHINE.job(place_of(mode, n), draw)
+            one = MACHINE.job(layout_of(mode, n), draw)
             found.append(
                 CellResult(
                     cell=f"{mode}_n{n:03d}_r{repeat}",
@@ -37,7 +38,7 @@ def cells(mode: str, nodes: tuple[int, ...] = (1, 2, 4), repeats: int = 3, seed:
                     variant="",
                     repeat=repeat,
                     state="OK",
-                    global_batch=round(one.place.local_batch * n),
+                    global_batch=round(one.layout.local_batch * n),
                     step_s=one.step_s,
                     straggler_s=0.0,
                     exposed_s=one.communication_s if n > 1 else None,
@@ -52,7 +53,7 @@ def cells(mode: str, nodes: tuple[int, ...] = (1, 2, 4), repeats: int = 3, seed:
 def test_1_2_4_predict_8(mode: str) -> None:
     (group,) = predict(cells(mode), [4, 8, 16]).groups
     at = {row.nodes: row for row in group.rows}
-    truth = MACHINE.job(place_of(mode, 8), np.random.default_rng(9)).step_s
+    truth = MACHINE.job(layout_of(mode, 8), np.random.default_rng(9)).step_s
     found = at[8].step_s
     assert found.low is not None and found.high is not None  # noqa: PT018
     assert found.low <= truth <= found.high
@@ -106,7 +107,7 @@ def test_waiting_for_the_slowest_rank_counts_as_communication() -> None:
 def test_what_is_printed() -> None:
     out = io.StringIO()
     console = Console(width=140, file=out)
-    for part in tables(predict(cells("strong"), [1, 8])):
+    for part in prediction_parts(predict(cells("strong"), [1, 8])):
         console.print(part)
     text = out.getvalue()
     assert "strong, by 9 jobs" in text
