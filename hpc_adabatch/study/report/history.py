@@ -27,6 +27,19 @@ class History:
     """(time, value) of each evaluation"""
     end_s: float
 
+    @property
+    def best(self) -> float | None:
+        """The best of the metric's values; None without any."""
+        from ...tasks import TASKS  # torch loads with it
+
+        smaller = {task.metric for task in TASKS.values() if not task.larger_is_better}
+        return (min if self.metric in smaller else max)((value for _, value in self.metrics), default=None)
+
+    @property
+    def last(self) -> float | None:
+        """The last of the metric's values; None without any."""
+        return self.metrics[-1][1] if self.metrics else None
+
 
 def histories(results: Iterable[CellResult], journal: JournalOf | None) -> list[History]:
     """Of the adaptive cells that are OK and left a journal."""

@@ -205,13 +205,9 @@ def over_time(found: Sequence[History]) -> Table:
     head = ("cell", OVER_TIME, "best metric", "last metric", "time, s")
     rows = []
     for one in found:
-        values = [value for _, value in one.metrics]
-        best = (min if one.metric == "perplexity" else max)(values, default=None)
         batches = ", ".join(f"{count(batch)} from {number(time_s)} s" for time_s, batch in one.batches)
-        last = values[-1] if values else None
-        rows.append(
-            (one.cell.cell, batches, *(_metric(one.metric, value) for value in (best, last)), number(one.end_s))
-        )
+        ends = (_metric(one.metric, value) for value in (one.best, one.last))
+        rows.append((one.cell.cell, batches, *ends, number(one.end_s)))
     return Table(head=head, rows=tuple(rows))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from hpc_adabatch.study.report.history import histories, history
 from hpc_adabatch.study.results import CellResult
 
@@ -24,6 +26,19 @@ def test_the_batch_is_told_where_it_changes(results: list[CellResult]) -> None:
     assert found.batches == ((0.0, 32), (3.5, 64), (4.0, 48))
     assert found.metrics == ((5.0, 0.5),), "a metric that is not finite is no point"
     assert found.end_s == 5.0
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"), [("accuracy", 0.75), ("perplexity", 0.25), ("gap", 0.25), ("my own", 0.75)]
+)
+def test_the_best_is_the_least_where_the_task_says_so(results: list[CellResult], metric: str, best: float) -> None:
+    """Of ridge and logistic regression the report named the worst gap best."""
+    records = [{"kind": "start", "time_s": 0.0, "metric": metric, "global_batch": 32}]
+    assert (found := history(results[0], records)) is not None
+    assert (found.best, found.last) == (None, None)
+    records += [{"kind": "evaluation", "time_s": 1.0, "metric": value} for value in (0.5, 0.25, 0.75, 0.5)]
+    assert (found := history(results[0], records)) is not None
+    assert (found.best, found.last) == (best, 0.5)
 
 
 def test_only_adaptive_cells_that_are_ok_and_left_a_journal(
