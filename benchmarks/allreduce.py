@@ -1,18 +1,18 @@
-"""Sums over ranks, chunk by chunk, where some ranks come late.
+"""Simulates sums over ranks, chunk by chunk, where some ranks start late.
 
-    rank 0  ----c0--->            every rank has a start; a piece leaves when its sender has it, arrives after the
-    rank 1        ----c0--->      latency and its bytes, and is added once the receiver has started too
+    rank 0  ----c0--->            a piece leaves when its sender has it, arrives after the latency and the time of
+    rank 1        ----c0--->      its bytes, and is added once the receiver has started too
     rank 2 (late)        ----c0--->
 
-    start        (ranks,) seconds when a rank has its gradient
-    finish       (ranks,) seconds when it has the whole sum
+    start        (ranks,) seconds at which each rank has its gradient
+    finish       (ranks,) seconds at which each rank has the whole sum
 
-In a ring a rank sends its next piece when the last has arrived, so that the sum ends exactly one undisturbed sum after
-the latest start: lateness is neither hidden nor multiplied. Trees let a late rank near the root catch up by part of
-the time that filling the tree takes. Time is reckoned for all ranks at once: (ranks,) per step of a ring, (ranks,
-chunks) per level of a tree.
+In a ring a rank sends its next piece when the last one has arrived. So the sum ends exactly one undisturbed sum after
+the latest start: lateness is neither hidden nor multiplied. In a tree a late rank near the root catches up with a part
+of the time that filling the tree takes. All ranks are computed at once: (ranks,) per step of a ring, (ranks, chunks)
+per level of a tree.
 
-    latest of P ranks    E max = integral of 1 - F(x)^P      what lateness with distribution F costs a ring on average
+    latest of P ranks    E max = integral of 1 - F(x)^P      mean cost to a ring of lateness with distribution F
 
 The closed forms are in hpc_adabatch/study/scaling/network.py.
 """
@@ -29,17 +29,17 @@ from hpc_adabatch.study.scaling.network import CHUNK_BYTES, Link, Network, chunk
 
 
 def on_time(ranks: int) -> np.ndarray:
-    """All start at 0."""
+    """Returns starts of 0 for all ranks."""
     return np.zeros(ranks)
 
 
 def lognormal(ranks: int, median_s: float, sigma: float, draw: np.random.Generator) -> np.ndarray:
-    """Lateness of each rank: median_s * exp(sigma * normal)."""
+    """Draws the lateness of each rank: median_s * exp(sigma * normal)."""
     return median_s * draw.lognormal(0.0, sigma, ranks)
 
 
 def expected_latest_s(ranks: int, median_s: float, sigma: float) -> float:
-    """Mean lateness of the latest of so many ranks, lognormal and independent."""
+    """Returns the mean lateness of the latest rank, for independent lognormal latenesses."""
 
     def beyond(x: float) -> float:  # P(latest > median_s e^x), times dt/dx
         return float(-np.expm1(ranks * log_ndtr(x / sigma))) * math.exp(x)
@@ -53,13 +53,13 @@ def expected_latest_s(ranks: int, median_s: float, sigma: float) -> float:
 
 
 def ring(start: np.ndarray, message_bytes: float, link: Link) -> np.ndarray:
-    """Finish of each rank. P pieces, 2 (P-1) steps: reduce-scatter, then gather."""
+    """Returns the finish of each rank of a ring: P pieces, 2 (P-1) steps, reduce-scatter and then gather."""
     ranks = start.shape[-1]
     return _rounds(start, 2 * (ranks - 1), link.hop_s(message_bytes / ranks))
 
 
 def tree(start: np.ndarray, message_bytes: float, link: Link) -> np.ndarray:
-    """Finish of each rank, by a binomial tree rooted at rank 0: up by whole messages, and down."""
+    """Returns the finish of each rank of a binomial tree with root 0: whole messages go up, then down."""
     ready, ranks, hop_s = start.astype(np.float64), len(start), link.hop_s(message_bytes)
     spans = [1 << level for level in range((ranks - 1).bit_length())]
     for span in spans:
@@ -73,7 +73,7 @@ def tree(start: np.ndarray, message_bytes: float, link: Link) -> np.ndarray:
 
 
 def double_tree(start: np.ndarray, message_bytes: float, link: Link, chunk_bytes: float = CHUNK_BYTES) -> np.ndarray:
-    """Finish of each rank, by two binary trees that carry half of the message each, through half of every link."""
+    """Returns the finish of each rank of two binary trees; each carries half of the message by half of every link."""
     ranks, k = len(start), chunks(message_bytes, chunk_bytes)
     if ranks == 1:
         return start.astype(np.float64)
@@ -88,11 +88,13 @@ def double_tree(start: np.ndarray, message_bytes: float, link: Link, chunk_bytes
 
 
 def hierarchical(start: np.ndarray, message_bytes: float, network: Network, *, between: str = "ring") -> np.ndarray:
-    """Finish of each rank: reduce-scatter in the node, sums over nodes side by side, gather in the node.
+    """Returns the finish of each rank: reduce-scatter in the node, sums over nodes side by side, gather in the node.
 
     Args:
-        start: (nodes, ranks of a node).
-        between: "ring" or "double tree".
+        start: seconds, (nodes, ranks of a node).
+        message_bytes: bytes of the message.
+        network: the links within and between nodes.
+        between: the algorithm between nodes, "ring" or "double tree".
     """
     per_node = start.shape[1]
     piece_bytes = message_bytes / per_node
@@ -111,7 +113,7 @@ def hierarchical(start: np.ndarray, message_bytes: float, network: Network, *, b
 
 
 def binary_tree(ranks: int) -> np.ndarray:
-    """Parent of each rank, -1 at the root: numbered in order, so that ranks 0, 2, 4, ... are leaves.
+    """Returns the parent of each rank, -1 for the root; ranks are numbered so that 0, 2, 4, ... are leaves.
 
     ranks 0..6:        3
                     1     5
@@ -132,7 +134,7 @@ def binary_tree(ranks: int) -> np.ndarray:
 
 
 def _rounds(start: np.ndarray, steps: int, hop_s: float) -> np.ndarray:
-    """Pieces handed on around a ring, along the last axis, so many times; one piece at a time leaves a rank."""
+    """Hands pieces on around a ring, along the last axis, ``steps`` times; one piece at a time leaves a rank."""
     ready = start.astype(np.float64)
     free = ready.copy()
     for _ in range(steps):
@@ -142,11 +144,14 @@ def _rounds(start: np.ndarray, steps: int, hop_s: float) -> np.ndarray:
 
 
 def _pipeline(start: np.ndarray, parent: np.ndarray, k: int, gap_s: float, latency_s: float) -> np.ndarray:
-    """Chunks up a tree, each added to the parent's own; when all are there, down again.
+    """Sends chunks up a tree, each added to the parent's own, and down again when all have arrived.
 
     Args:
-        start: (ranks,).
-        gap_s: between the chunks on a link.
+        start: seconds, (ranks,).
+        parent: the parent of each rank, (ranks,).
+        k: number of chunks.
+        gap_s: seconds between two chunks on a link.
+        latency_s: seconds of a hop without bytes.
     """
     depth = _depths(parent)
     turn = gap_s * np.arange(k)  # (chunks,): chunk j leaves j gaps after chunk 0 at the earliest

@@ -1,12 +1,12 @@
-"""Sums over up to 4,096 ranks: closed forms beside the simulator. And ten studies on 1, 2, 4 nodes that predict 8.
+"""Compares closed forms of sums over up to 4,096 ranks with a simulation, and predictions of studies with new jobs.
 
     python benchmarks/simulator.py [--bytes 102e6] [--studies 10] [--seed 0]
 
-    closed forms    every number of ranks that is a power of two, no rank late; the last columns with lognormal lateness
-    studies         machines of known columns, in any mixture (synthetic.py), with three repeats;
+    closed forms    ranks by powers of two, none late; in the last columns with lognormal lateness
+    studies         1, 2 and 4 nodes of made-up machines whose costs are known (synthetic.py), with three repeats;
                     the interval is right where it holds the time of a new job on 8 nodes
 
-Nothing is measured here but the seconds that simulating takes: it is arithmetic, and the same on any machine.
+All numbers are computed, and the same on any machine, except the seconds that the simulation takes.
 
 The closed forms and the model are in hpc_adabatch/study/scaling/, the simulation in allreduce.py.
 """

@@ -1,11 +1,11 @@
-"""Studies of a machine whose every column is known: the oracle of the scaling model.
+"""Draws scaling studies of made-up machines whose costs are known, to test the scaling model.
 
     computing      = samples * local batch + serial
     sum alone      = start + latency (N-1) + bytes (N-1)/N + tree log2 N         nothing on one node
     communication  = the larger of  share * sum alone  and  sum alone - hidden * computing
-    a job          times all of it by one lognormal factor, and each part by another: jobs differ, steps agree
+    a job          multiplies all by one lognormal factor and each part by another, so that jobs differ
 
-The model that is tried on them is hpc_adabatch/study/scaling/model.py.
+The model is hpc_adabatch/study/scaling/model.py.
 """
 
 from __future__ import annotations
@@ -21,25 +21,29 @@ from hpc_adabatch.study.scaling.model import JobTimes, Layout
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Seconds by column; none is negative."""
+    """A made-up machine: the seconds of each part of a step, none negative."""
 
     samples: float
-    """Of one sample on one rank."""
+    """Seconds that one sample computes on one rank."""
     serial: float
+    """Seconds that each step computes, whatever its batch."""
     start: float
+    """Seconds that each sum takes to start."""
     latency: float
+    """Seconds that each further node adds to a sum."""
     bytes: float
-    """Of the whole gradient through a node's adapter."""
+    """Seconds of the whole gradient through the adapter of a node."""
     tree: float
+    """Seconds that each doubling of the nodes adds to a sum."""
     share: float = 1.0
-    """Of the sum alone that is never hidden."""
+    """The part of the sum that is never hidden."""
     hidden: float = 0.0
-    """Of computing, behind which the sum hides."""
+    """The part of computing that can hide the sum."""
     spread: float = 0.02
-    """Of each factor between jobs: standard deviation of its logarithm."""
+    """The standard deviation of the logarithm of each factor between jobs."""
 
     def job(self, layout: Layout, draw: np.random.Generator) -> JobTimes:
-        """One job's medians."""
+        """Draws the median times of a job."""
         n = layout.nodes
         whole, one, two, three = draw.lognormal(0.0, self.spread, 4)
         computing = whole * one * (self.samples * layout.local_batch + self.serial)
@@ -57,17 +61,17 @@ class Machine:
     def study(
         self, mode: str, nodes: Sequence[int], repeats: int, draw: np.random.Generator, *, batch: int = 1024
     ) -> list[JobTimes]:
-        """Jobs of one rank a node."""
+        """Draws the jobs of a study with one rank on each node."""
         return [self.job(layout_of(mode, n, batch), draw) for n in nodes for _ in range(repeats)]
 
 
 def layout_of(mode: str, nodes: int, batch: int = 1024) -> Layout:
-    """One rank a node; ``batch`` is the global one in strong scaling, the local one in weak."""
+    """Returns the layout of one rank per node; ``batch`` is the global batch in strong scaling, else the local one."""
     return Layout(nodes=nodes, ranks=nodes, local_batch=batch / nodes if mode == "strong" else float(batch))
 
 
 def any_machine(draw: np.random.Generator, *, hides: bool = False) -> Machine:
-    """Some mixture: computing of 30 to 100 ms on one node, and up to as much of communication, in any columns."""
+    """Draws a machine that computes 30 to 100 ms on one node, and communicates up to as long, by any mixture."""
     start, latency, bytes_, tree = draw.dirichlet([0.5] * 4) * draw.uniform(0.005, 0.1)
     return Machine(
         samples=draw.uniform(0.03, 0.1) / 1024,
