@@ -27,12 +27,6 @@ PENDING = (  # not yet rebuilt; nothing is asked of these
     "probe/",
     "study/",
     "CONTRIBUTING.md",
-    "batches/",
-    "gradients/",
-    "learning_rate/",
-    "optim/",
-    "policies/",
-    "tasks/",
 )
 MAP = """\
     commands    cli.py __main__.py all_ranks.py doctor.py

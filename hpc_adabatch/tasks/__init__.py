@@ -1,4 +1,4 @@
-"""What there is to learn. Recipes name a task by its entry here."""
+"""Tasks: data, network, loss and metric. Recipes name a task by its entry in ``TASKS``."""
 
 from .cifar import Cifar10, Cifar100
 from .convex import Logistic, Ridge

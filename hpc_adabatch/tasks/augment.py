@@ -1,14 +1,12 @@
 """Normalisation, random crops and flips of images, on whole micro-batches.
 
-A few operations a micro-batch on the device, instead of Python code an image. The draws belong to the samples
-(batches/keys.py), so they are the same for any number of ranks and any micro-batch.
+Each is a few operations for a whole micro-batch on the device, not Python code for each image. The draws belong to the
+samples (batches/keys.py), so they are the same for any number of ranks and any micro-batch.
 
     transform           random crop                                                      usual for
     CropAndFlip         as large as the image, out of the image with a border            CIFAR
-    RandomResizedCrop   8 % to 100 % of the image, any place, scaled to the network's    ImageNet
-    CentreCut           none; the middle, for test images                                ImageNet
-
-Not here: reading images (images.py).
+    RandomResizedCrop   8 % to 100 % of the image, any place, scaled to a fixed size     ImageNet
+    CentreCut           none: the middle, for test images                                ImageNet
 """
 
 from __future__ import annotations
@@ -27,10 +25,11 @@ MIRROR, LEFT, TOP, AREA, ASPECT = 3, 4, 5, 6, 7  # streams of draws; 1 and 2 are
 
 @dataclass(frozen=True)
 class Prepare:
-    """Stored images, uint8 or float, to normalised float32.
+    """A function from stored images, uint8 or float, to normalised float32 images.
 
     Args:
-        mean, std: per channel, on the scale 0 to 1 of uint8 images or as stored for floats.
+        mean: Mean of each channel, on the scale 0 to 1 for uint8 images, as stored for floats.
+        std: Standard deviation of each channel, on the same scale.
     """
 
     mean: tuple[float, ...]
@@ -44,7 +43,7 @@ class Prepare:
 
 
 class AsStored(Prepare):
-    """Features or ids that the model sees as they are."""
+    """A function that leaves features or ids as they are stored."""
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         return images
@@ -52,7 +51,13 @@ class AsStored(Prepare):
 
 @dataclass(frozen=True)
 class CropAndFlip:
-    """Pads by ``padding``, crops back at a random place, mirrors half of the images, then prepares them."""
+    """A function that pads images, crops them back at a random place, mirrors half of them and prepares them.
+
+    Args:
+        prepare: The function that normalises the images.
+        padding: Pixels added on each side before the crop.
+        flip: Mirrors half of the images.
+    """
 
     prepare: Prepare
     padding: int
@@ -80,21 +85,21 @@ class CropAndFlip:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """Cuts a random part out of square images, scales it to ``size`` pixels a side, mirrors half of them.
+    """A function that cuts a random part out of square images, scales it to a fixed size and mirrors half of them.
 
     Szegedy et al. 2015, https://arxiv.org/abs/1409.4842, section 6: the part's area is uniform between ``least_area``
-    and 1, its aspect ratio between 3/4 and 4/3. As in torchvision the logarithm of the ratio is what is uniform, a crop
-    that would not fit is drawn again, and its place is uniform. Not as in torchvision, sides and place are real
-    numbers, not whole pixels, and the scaled pixels are not rounded to integers.
+    and 1, its aspect ratio between 3/4 and 4/3. As in torchvision, the logarithm of the ratio is uniform, a crop that
+    would not fit is drawn again, and its place is uniform. Unlike in torchvision, sides and place are real numbers, not
+    whole pixels, and the scaled pixels are not rounded to integers.
 
-    Bilinear, without antialiasing: a pixel of the result looks at the four stored pixels around its centre. That is
-    what antialiasing gives too wherever a crop is enlarged; a crop that is shrunk is so by stored / ``size`` at most,
-    which is 256 / 224 = 1.14 with the defaults of the imagenet task.
+    Scaling is bilinear without antialiasing: each pixel of the result is computed from the four stored pixels around
+    its centre. For crops that are enlarged, antialiasing gives the same. A crop is shrunk by a factor of at most
+    stored / ``size``, which is 256 / 224 = 1.14 with the defaults of the imagenet task.
 
     Args:
-        prepare: normalises the images before they are cut.
-        size: pixels a side of the result.
-        least_area: smallest part of the image's area, above 0, at most 1.
+        prepare: The function that normalises the images, before they are cut.
+        size: Pixels a side of the result.
+        least_area: Smallest area of a crop, as a part of the image's area; above 0, at most 1.
     """
 
     prepare: Prepare
@@ -112,7 +117,7 @@ class RandomResizedCrop:
         return grid_sample(self.prepare(images), places, mode="bilinear", padding_mode="border", align_corners=False)
 
     def boxes(self, keys: torch.Tensor) -> torch.Tensor:
-        """What is cut: left, top, width, height as parts of the side. Shape (samples, 4), float64."""
+        """Returns the crops: left, top, width and height as parts of the side. Shape (samples, 4), float64."""
         tries = keys[:, None] + torch.arange(TRIES + 1, device=keys.device)  # (samples, tries)
         area = self.least_area + (1 - self.least_area) * fraction(tries, AREA)
         aspect = torch.exp(math.log(4 / 3) * (2 * fraction(tries, ASPECT) - 1))
@@ -124,13 +129,19 @@ class RandomResizedCrop:
 
 
 def fraction(keys: torch.Tensor, stream: int) -> torch.Tensor:
-    """Draws one number between 0 and 1 a key, float64, from 2^31 evenly spaced ones."""
+    """Returns one random number between 0 and 1 for each key, float64, one of 2^31 evenly spaced numbers."""
     return (uniform(keys, stream, 2**31).double() + 0.5) / 2**31
 
 
 @dataclass(frozen=True)
 class CentreCut(Prepare):
-    """Cuts the middle out of images, ``size`` pixels a side, and prepares it."""
+    """A function that cuts the middle out of images and prepares it.
+
+    Args:
+        mean: Mean of each channel, on the scale 0 to 1 for uint8 images, as stored for floats.
+        std: Standard deviation of each channel, on the same scale.
+        size: Pixels a side of the result.
+    """
 
     size: int
 
@@ -141,7 +152,11 @@ class CentreCut(Prepare):
 
 @dataclass(frozen=True)
 class NoAugmentation:
-    """Training images prepared like test images."""
+    """A function that prepares training images like test images, without randomness.
+
+    Args:
+        prepare: The function that prepares the images.
+    """
 
     prepare: Prepare
 

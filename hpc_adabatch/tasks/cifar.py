@@ -11,26 +11,30 @@ from typing import Any
 import torch
 from torch.utils.data import TensorDataset
 
-from ..errors import InputError
+from ..errors import InputError, require, whole
 from .augment import CropAndFlip, NoAugmentation, Prepare
 from .classification import Classification
 from .task import TaskData
 
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # as the AdaBatch authors' code has them, for both sets
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # for both sets, as in the AdaBatch authors' code
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar10(Classification):
-    """CIFAR-10, as torchvision stores it."""
+    """CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels in 10 classes, as torchvision stores them."""
 
     root: str = "data"
-    """Folder of torchvision's copy."""
+    """Folder that holds torchvision's copy of the data."""
     download: bool = False
-    """Fetches it there when it is missing; needs network."""
+    """Downloads the data to the folder if it is missing; needs network."""
     augment: bool = True
-    """Random crop and mirror of training images."""
+    """Crops training images at random and mirrors half of them."""
     padding: int = 4
-    """Pixels added on each side before the random crop."""
+    """Number of pixels added on each side before the random crop."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(whole(self.padding) >= 0, "task.padding", self.padding, "0 or more", "--task.padding 4")
 
     def _open(self, train: bool, download: bool) -> Any:
         from .vision import datasets
@@ -67,7 +71,7 @@ class Cifar10(Classification):
 
 
 class Cifar100(Cifar10):
-    """CIFAR-100, as torchvision stores it."""
+    """CIFAR-100: 50,000 training and 10,000 test images of 32x32 pixels in 100 classes, as torchvision stores them."""
 
     def _torchvision_name(self) -> str:
         return "CIFAR100"

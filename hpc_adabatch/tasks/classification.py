@@ -1,12 +1,10 @@
-"""Tasks whose targets are classes: their network by name, and cross-entropy with label smoothing.
+"""The common part of tasks whose targets are classes: networks by name, and cross-entropy with label smoothing.
 
 Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7: with smoothing e and K classes, training minimises
 
     (1 - e) * cross-entropy with the target + e * mean over all K classes of the cross-entropy with each
 
 The test loss is the plain cross-entropy, so that runs with different smoothing can be compared.
-
-Not here: what is classified (digits.py, cifar.py, image_folder.py, imagenet.py).
 """
 
 from __future__ import annotations
@@ -17,17 +15,17 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from ..errors import require
+from ..errors import real, require
 from .models import build_model
 from .task import Task, TaskData
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classification(Task):
-    """Samples that belong to one class each.
+    """A task whose samples belong to one class each.
 
     Raises:
-        InputError: a field is out of range.
+        InputError: A field is out of range.
     """
 
     label_smoothing: float = 0.0
@@ -35,7 +33,7 @@ class Classification(Task):
 
     def __post_init__(self) -> None:
         require(
-            0 <= self.label_smoothing < 1,
+            0 <= real(self.label_smoothing) < 1,
             "task.label_smoothing",
             self.label_smoothing,
             "0 to below 1",

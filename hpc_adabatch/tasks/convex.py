@@ -9,13 +9,11 @@ De, Yadav, Jacobs & Goldstein 2016, https://arxiv.org/abs/1610.05792, section 6:
     optimum     f* = f(w*)    the smallest mean over i of f_i: ridge by its normal equations,              loss
                               logistic by Newton's method
     gap         f(w) - f*     the metric; 0 at best                                                        loss
-    condition   l_1 / l_n     largest over smallest eigenvalue of the covariance that features have        1
+    condition   l_1 / l_n     largest / smallest eigenvalue of the features' covariance                    1
 
-Each sample's objective holds the penalty, because the gradient's statistics must see it; leave the optimizer's weight
-decay at 0. There is no bias, and weights start at 0. Everything is float64. What is tested is the training set: the
-task is to minimise, not to generalise.
-
-Not here: judging a training run by its gap (training/), rules that choose the batch (policies/).
+Each sample's objective contains the penalty, because the gradient's statistics must see it; set the optimizer's weight
+decay to 0. There is no bias, and weights start at 0. Everything is float64. The test set is the training set: the task
+is to minimise, not to generalise.
 """
 
 from __future__ import annotations
@@ -32,22 +30,22 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import TensorDataset
 
-from ..errors import InputError, require
+from ..errors import InputError, real, require
 from .augment import AsStored, NoAugmentation
 from .task import Task, TaskData
 
 MAX_NEWTON_STEPS = 100  # ten are usual
-DECREMENT = 1e-20  # of the objective, by one more Newton step: far below its rounding
-ROUNDING = 1e-14  # of the objective, relative: a step may seem to raise it so much
-RESIDUAL = 1e-8  # the gradient at the optimum over one sample's at 0; above, the optimum is not to be trusted
+DECREMENT = 1e-20  # decrease of the objective by one more Newton step, far below its rounding: the search ends
+ROUNDING = 1e-14  # relative rise of the objective that may be rounding
+RESIDUAL = 1e-8  # gradient at the optimum / mean gradient of a sample at 0; above it the optimum is not exact enough
 
 
 class Linear(nn.Module):
-    """A linear function without bias, float64, from weights of 0, and what its weights cost.
+    """A linear function without bias, float64, whose weights start at 0, together with the penalty of its weights.
 
     Args:
-        features: of one input.
-        penalty: lambda in lambda/2 |w|^2.
+        features: Number of features of one input.
+        penalty: Factor lambda of the penalty lambda/2 |w|^2.
     """
 
     def __init__(self, features: int, penalty: float) -> None:
@@ -56,55 +54,55 @@ class Linear(nn.Module):
         self.penalty = penalty
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """From (samples, features) to (samples, 2): the predictions x . w, and penalty/2 |w|^2 in each row."""
+        """Returns the predictions x . w and, in each row, penalty/2 |w|^2: (samples, features) -> (samples, 2)."""
         return outputs_of(inputs.to(self.weight.dtype), self.weight[0], self.penalty)
 
 
 def outputs_of(inputs: torch.Tensor, weight: torch.Tensor, penalty: float) -> torch.Tensor:
-    """What ``Linear`` returns for these weights, shape (features,)."""
+    """Returns the output of ``Linear`` with these weights, shape (features,)."""
     cost = penalty / 2 * weight.square().sum()
     return torch.stack([inputs @ weight, cost.expand(len(inputs))], dim=1)  # (samples, 2)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Data and the best that can be done about it; float64, on the CPU."""
+    """The data of a convex problem and its optimum; float64, on the CPU."""
 
     features: torch.Tensor
-    """Shape (samples, features)."""
+    """Features of all samples, shape (samples, features)."""
     targets: torch.Tensor
-    """Shape (samples,)."""
+    """Targets of all samples, shape (samples,)."""
     minimiser: torch.Tensor
-    """w*, shape (features,)."""
+    """Weights w* of the optimum, shape (features,)."""
     optimum: float
-    """f(w*)."""
+    """Smallest mean objective, f(w*)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convex(Task):
-    """A linear model with a convex loss and a quadratic penalty, on drawn data or on a file's.
+    """A task with a linear model, a convex loss and a quadratic penalty, on drawn data or on those of a file.
 
     Raises:
-        InputError: a field is out of its range.
+        InputError: A field is out of range.
     """
 
     samples: int = 8000
-    """Drawn, when there is no file."""
+    """Number of drawn samples; not used with a file."""
     features: int = 50
-    """Of each drawn sample."""
+    """Number of features of each drawn sample; not used with a file."""
     condition: float = 100.0
-    """Largest over smallest eigenvalue of the drawn features' covariance; from 1 down, evenly in the logarithm."""
+    """Largest / smallest eigenvalue of the drawn features' covariance, whose eigenvalues are even in logarithm."""
     noise: float = 1.0
-    """In drawn targets: standard deviation around the true line (ridge); scale of the logistic noise added to the true
-    logit before its sign is the class (logistic), so that 1 makes classes as likely as the logit says."""
+    """Noise of drawn targets: standard deviation around the true line (ridge); scale of the logistic noise added to the
+    true logit before its sign is taken as the class (logistic), where 1 gives each class the logit's probability."""
     penalty: float = 1e-3
-    """lambda in lambda/2 |w|^2, a part of each sample's objective; above 0, so that there is one optimum."""
+    """Factor lambda of the penalty lambda/2 |w|^2 in each sample's objective; above 0, so that there is one optimum."""
     data_seed: int = 0
-    """Of drawn data; the same on every rank."""
+    """Seed of drawn data, which are the same on all ranks."""
     file: str | None = None
-    """LIBSVM file to read instead of drawing, .gz and .bz2 too; held dense, 8 bytes a feature and sample, per rank."""
+    """LIBSVM file to read instead of drawing, also .gz or .bz2; each rank holds 8 bytes for each feature and sample."""
     standardise: bool = True
-    """Shifts and scales a file's features, and targets of ridge, to mean 0 and variance 1, since there is no bias."""
+    """Scales a file's features, and the targets of ridge, to mean 0 and variance 1, because there is no bias."""
 
     metric = "gap"
     larger_is_better = False
@@ -114,8 +112,10 @@ class Convex(Task):
         for name, least in (("samples", 1), ("features", 1), ("condition", 1), ("noise", 0), ("data_seed", 0)):
             value, default = getattr(self, name), getattr(Convex, name)
             allowed = f"{least} or more, finite"
-            require(least <= value < math.inf, f"task.{name}", value, allowed, f"--task.{name} {default}")
-        require(0 < self.penalty < math.inf, "task.penalty", self.penalty, "above 0, finite", "--task.penalty 0.001")
+            require(least <= real(value) < math.inf, f"task.{name}", value, allowed, f"--task.{name} {default}")
+        require(
+            0 < real(self.penalty) < math.inf, "task.penalty", self.penalty, "above 0, finite", "--task.penalty 0.001"
+        )
 
     def load(self) -> TaskData:
         problem = self._problem
@@ -135,21 +135,21 @@ class Convex(Task):
         return Linear(data.sample_shape[0], self.penalty)
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Mean objective of the samples. Shape (), float64."""
+        """Returns the mean objective of the samples. Shape (), float64."""
         return self._objectives(outputs, targets).mean()
 
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Sum over the samples of objective - optimum; its mean over all of them is the gap. Shape (), float64."""
+        """Returns the sum over samples of objective - optimum, whose mean over all is the gap. Shape (), float64."""
         return (self._objectives(outputs, targets) - self.optimum).sum()
 
     @property
     def optimum(self) -> float:
-        """f*, the smallest mean objective over all samples."""
+        """Returns f*, the smallest mean objective over all samples."""
         return self._problem.optimum
 
     @property
     def minimiser(self) -> torch.Tensor:
-        """w*, where it is reached. Shape (features,), float64."""
+        """Returns w*, the weights of the smallest mean objective. Shape (features,), float64."""
         return self._problem.minimiser
 
     def _objectives(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -173,7 +173,7 @@ class Convex(Task):
         return Problem(features, targets, minimiser.detach(), loss.item())
 
     def _start(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Mean length of one sample's gradient at w = 0. Shape ()."""
+        """Returns the mean length of one sample's gradient at w = 0. Shape ()."""
         outputs = torch.zeros(len(targets), 2, dtype=torch.float64, requires_grad=True)
         (slopes,) = torch.autograd.grad(self.loss(outputs, targets), outputs)  # (samples, 2), divided by samples
         return (slopes[:, 0].abs() * features.norm(dim=1)).sum()
@@ -205,23 +205,23 @@ class Convex(Task):
 
     @abstractmethod
     def _losses(self, predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """loss_i; all shapes (samples,)."""
+        """Returns loss_i of each sample; all shapes (samples,)."""
 
     @abstractmethod
     def _minimise(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """w*, shape (features,); not finite, or no minimum at all, where float64 does not reach."""
+        """Returns w*, shape (features,); not finite, or no minimum, if float64 is not exact enough."""
 
     @abstractmethod
     def _draw_targets(self, truth: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """From x_i . w of the true w, shape (samples,), to y_i, likewise."""
+        """Returns targets y_i drawn for x_i . w of the true w, both of shape (samples,)."""
 
     @abstractmethod
     def _file_targets(self, targets: torch.Tensor) -> torch.Tensor:
-        """From a file's targets to y_i; shapes (samples,)."""
+        """Returns y_i for the targets of a file, both of shape (samples,)."""
 
 
 class Ridge(Convex):
-    """Least squares with a quadratic penalty."""
+    """Ridge regression: least squares with a quadratic penalty, on drawn data or on those of a file."""
 
     def _losses(self, predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return (predictions - targets).square() / 2
@@ -237,7 +237,7 @@ class Ridge(Convex):
 
 
 class Logistic(Convex):
-    """Two classes by their log odds, with a quadratic penalty."""
+    """Logistic regression: two classes, with a quadratic penalty, on drawn data or on those of a file."""
 
     def _losses(self, predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return binary_cross_entropy_with_logits(predictions, targets, reduction="none")
@@ -271,14 +271,14 @@ class Logistic(Convex):
 
 
 def solve(matrix: torch.Tensor, penalty: float, vector: torch.Tensor) -> torch.Tensor:
-    """(matrix + penalty I)^-1 vector, shape (features,); not finite where there is none."""
+    """Returns (matrix + penalty I)^-1 vector, shape (features,); not finite if there is no inverse."""
     shifted = matrix + penalty * torch.eye(len(vector), dtype=matrix.dtype)
     solution: torch.Tensor = torch.linalg.solve_ex(shifted, vector)[0]
     return solution
 
 
 def standard(values: torch.Tensor) -> torch.Tensor:
-    """Mean 0 and variance 1 along the first dimension; 0 where all are the same."""
+    """Returns the values scaled to mean 0 and variance 1 along the first dimension; constant ones become 0."""
     varies = values.amax(0) > values.amin(0)
     spread = torch.where(varies, values.std(0, correction=0), math.inf)
     return (values - values.mean(0)) / spread

@@ -1,4 +1,4 @@
-"""Handwritten digits: 1,797 images of 8x8 pixels that travel inside scikit-learn. Real data without a download.
+"""Handwritten digits: 1,797 images of 8x8 pixels that are part of scikit-learn. Real data without a download.
 
 Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository.
 """
@@ -20,10 +20,10 @@ N_TEST = 360  # one in five, chosen once and for all
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(Classification):
-    """scikit-learn's handwritten digits: 1,437 to train on, 360 to test."""
+    """Handwritten digits of scikit-learn: 1,437 training and 360 test images of 8x8 pixels in 10 classes."""
 
     augment: bool = False
-    """Shifts training images by up to one pixel."""
+    """Shifts training images at random by up to one pixel."""
 
     def load(self) -> TaskData:
         from sklearn.datasets import load_digits

@@ -1,10 +1,8 @@
-"""Any folder of images as torchvision's ImageFolder: ``ROOT/train/CLASS/FILE``, ``ROOT/test/CLASS/FILE`` (or ``val``).
-
-Not here: decoding (images.py), random crops (augment.py), ImageNet's crops (imagenet.py).
-"""
+"""A folder of images as torchvision's ImageFolder: ``ROOT/train/CLASS/FILE``, ``ROOT/test/CLASS/FILE`` (or ``val``)."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
-from ..errors import InputError, require
+from ..errors import InputError, real, require
 from .augment import CropAndFlip, NoAugmentation, Prepare
 from .classification import Classification
 from .images import ImageFiles, decode, decode_all
@@ -25,33 +23,44 @@ class Listing:
     """The images of one part of a folder, not yet read."""
 
     files: list[Path]
+    """Paths of the images."""
     targets: list[int]
+    """Number of the class of each image."""
     classes: list[str]
+    """Names of the classes, by number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderTask(Classification):
-    """What tasks share that read a folder of images, one subfolder a class."""
+    """A task that reads a folder of images with one subfolder for each class.
+
+    Raises:
+        InputError: A field is out of range.
+    """
 
     root: str = "data/images"
     """Folder that holds train/ and test/ (or val/)."""
     memory_gb: float = 4.0
-    """Decoded images up to this size (per rank) are kept in memory; larger folders are decoded at each reading."""
+    """Most memory for decoded images, in GB a rank; images of larger folders are decoded each time they are read."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    """Of the channels, on the scale 0 to 1; ImageNet's by default."""
+    """Mean of each channel, on the scale 0 to 1; ImageNet's by default."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    """Of the channels, likewise."""
+    """Standard deviation of each channel, on the scale 0 to 1; ImageNet's by default."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        good = len(self.mean) == len(self.std) == 3 and min(self.std) > 0
-        require(good, "task.std", self.std, "three numbers above 0")
+        memory = self.memory_gb
+        require(real(memory) >= 0, "task.memory_gb", memory, "0 or more", "--task.memory_gb 4")
+        means = len(self.mean) == 3 and all(math.isfinite(real(mean)) for mean in self.mean)
+        require(means, "task.mean", self.mean, "three numbers")
+        deviations = len(self.std) == 3 and all(0 < real(std) < math.inf for std in self.std)
+        require(deviations, "task.std", self.std, "three numbers above 0")
 
     def listings(self) -> tuple[Listing, Listing]:
-        """The images to train on, and to test.
+        """Returns the images to train on and the images to test, not yet read.
 
         Raises:
-            InputError: there are none, or their classes differ.
+            InputError: There are none, or their classes differ.
         """
         train, test = self._list("train"), self._list("test", "val")
         require(
@@ -63,7 +72,7 @@ class FolderTask(Classification):
         return train, test
 
     def dataset(self, listing: Listing, size: int) -> Dataset[Any]:
-        """The images as squares of ``size`` pixels a side: in memory, or decoded at each reading."""
+        """Returns the images as squares of ``size`` pixels a side: in memory, or decoded each time they are read."""
         if len(listing.files) * 3 * size * size > self.memory_gb * 1e9:
             return ImageFiles(listing.files, listing.targets, size)
         return TensorDataset(decode_all(listing.files, size, torch.get_num_threads()), torch.tensor(listing.targets))
@@ -87,14 +96,14 @@ class FolderTask(Classification):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(FolderTask):
-    """A folder of images, one subfolder a class."""
+    """A folder of images with one subfolder for each class."""
 
     image_size: int | None = None
-    """Pixels a side after scaling and cutting out the middle; as the first training image when not given."""
+    """Pixels a side after scaling and cutting out the middle; those of the first training image when not given."""
     augment: bool = True
-    """Random crop and mirror of training images."""
+    """Crops training images at random and mirrors half of them."""
     padding: int = 4
-    """Pixels added on each side before the random crop."""
+    """Number of pixels added on each side before the random crop."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

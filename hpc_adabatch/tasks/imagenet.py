@@ -6,16 +6,14 @@ Russakovsky et al. 2015, https://arxiv.org/abs/1409.0575: 1,281,167 images of 1,
     train    shorter side ``stored_size``, middle cut out   random resized crop, mirror (augment.py)
     test     shorter side ``test_size``, middle cut out     the middle, ``image_size``
 
-Draws belong to samples, so an epoch's crops are the same for any number of ranks, batches and workers. How training
-differs from torchvision's reference, which crops out of each file as it is:
+Draws belong to samples, so an epoch's crops are the same for any number of ranks, batches and workers. torchvision's
+reference crops each file as it is; training here differs from it in three ways:
 
-- The crop lies inside the middle square: what a wide or high image has beyond it is never trained on.
-- Areas of 8 % to 100 % are those of the square, which holds 75 % of an image of 500x375 pixels: crops show less of it.
-- Two scalings follow each other, to ``stored_size`` and to ``image_size``. A small crop has been through the first and
-  is blurred: 8 % of 256x256 are 72x72 pixels, enlarged to 224x224; in a file of 500x375 they were 106x106. A larger
-  ``stored_size`` keeps more, for more memory and traffic; well above ``image_size``, large crops begin to alias.
-
-Not here: listing and decoding (image_folder.py, images.py).
+- The crop lies inside the middle square: the rest of a wide or high image is never trained on.
+- Areas of 8 % to 100 % are parts of the square, which has 75 % of an image of 500x375 pixels: crops show less of it.
+- Images are scaled twice, to ``stored_size`` and to ``image_size``, so small crops are blurred: 8 % of 256x256 are
+  72x72 pixels, enlarged to 224x224; in a file of 500x375 pixels they were 106x106. A larger ``stored_size`` keeps more,
+  but takes more memory and traffic; if it is far above ``image_size``, large crops begin to alias.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from .task import TaskData
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNet(FolderTask):
-    """A folder of images, one subfolder a class, with ImageNet's crops."""
+    """ImageNet, or a folder of its kind: one subfolder for each class, with ImageNet's crops."""
 
     default_model: ClassVar[str] = "resnet50"
 
@@ -40,15 +38,15 @@ class ImageNet(FolderTask):
     label_smoothing: float = 0.1
     """Part of each training target that is spread evenly over all classes; 0 to below 1."""
     image_size: int = 224
-    """Pixels a side that the network sees."""
+    """Pixels a side of the images that the network sees."""
     stored_size: int = 256
-    """Pixels a side of training images between decoding and the random crop."""
+    """Pixels a side of training images after decoding and before the random crop."""
     test_size: int = 256
-    """Shorter side of test images, before their middle is cut out."""
+    """Shorter side of test images before their middle is cut out, in pixels."""
     least_area: float = 0.08
-    """Smallest random crop, as a part of the stored image's area."""
+    """Smallest area of a random crop, as a part of the stored image's area."""
     augment: bool = True
-    """Random crops and mirror of training images; else their middle is cut out."""
+    """Crops training images at random and mirrors half of them; if false, their middle is cut out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,4 @@
-"""Image files decoded once, at the size the network wants.
-
-Not here: which files (image_folder.py), random crops (augment.py).
-"""
+"""Image files, decoded at the size that is stored."""
 
 from __future__ import annotations
 
@@ -22,10 +19,10 @@ CHUNK = 256  # images that one thread decodes at a time
 
 
 def decode(path: Path, size: int) -> np.ndarray:
-    """One image as RGB, its shorter side scaled to ``size`` and its middle cut out. Shape (size, size, 3), uint8.
+    """Returns an image as RGB, its shorter side scaled to ``size``, its middle cut out. Shape (size, size, 3), uint8.
 
     Raises:
-        InputError: the file is no image that Pillow can read.
+        InputError: Pillow cannot read the file as an image.
     """
     try:
         with Image.open(path) as file:
@@ -43,7 +40,7 @@ def decode(path: Path, size: int) -> np.ndarray:
 
 
 def decode_all(paths: Sequence[Path], size: int, threads: int) -> torch.Tensor:
-    """All images. Shape (images, 3, size, size), uint8."""
+    """Returns all images, decoded by this number of threads. Shape (images, 3, size, size), uint8."""
     pixels = np.empty((len(paths), size, size, 3), dtype=np.uint8)
 
     def fill(start: int) -> None:
@@ -56,10 +53,15 @@ def decode_all(paths: Sequence[Path], size: int, threads: int) -> torch.Tensor:
 
 
 class ImageFiles(Dataset[Any]):
-    """Images decoded whenever they are read, for folders that do not fit into memory.
+    """A dataset of images that are decoded whenever they are read, for folders that do not fit into memory.
 
-    Paths and targets are two arrays. A list of a million Python objects would be copied into every loader process that
-    only looks at them, because looking at an object writes its reference count.
+    Paths and targets are kept as two arrays: a list of a million Python objects would be copied into every loader
+    process that reads them, because reading an object writes its reference count.
+
+    Args:
+        paths: Paths of the images.
+        targets: Number of the class of each image.
+        size: Pixels a side of the decoded images.
     """
 
     def __init__(self, paths: Sequence[Path], targets: Sequence[int], size: int) -> None:

@@ -1,7 +1,4 @@
-"""What there is to learn: data, model, loss and metric behind one interface.
-
-Not here: batches (batches/), training (training/).
-"""
+"""The interface of a task: data, model, loss and metric."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -18,34 +15,34 @@ from .augment import Prepare
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
-    """A task's data, in memory or ready to be read."""
+    """The data of a task, in memory or ready to be read."""
 
     train: Dataset[Any]
-    """Samples are (input, target)."""
+    """Training set; a sample is (input, target)."""
     test: Dataset[Any]
-    """Likewise."""
+    """Test set; a sample is (input, target)."""
     augment: Transform
-    """From a training micro-batch as stored to what the model sees, on the device."""
+    """Function that makes the model's inputs of stored training inputs, on the device, with random augmentation."""
     prepare: Prepare
-    """The same for test samples, without randomness."""
+    """Function that makes the model's inputs of stored test inputs, on the device, without randomness."""
     sample_shape: tuple[int, ...]
-    """Of one input."""
+    """Shape of one input of the model, without the dimension of the samples."""
     n_classes: int
-    """Of the targets."""
+    """Number of classes among the targets."""
 
     def example(self, n_samples: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The first training sample so many times, prepared like test samples: inputs and targets, (n_samples, ...)."""
+        """Returns inputs and targets, both (n_samples, ...): the first training sample again and again, prepared."""
         inputs, targets = (torch.stack([torch.as_tensor(field)] * n_samples) for field in self.train[0])
         return self.prepare(inputs), targets
 
 
 class Task(ABC):
-    """Something to learn.
+    """A task: data, model, loss and metric.
 
     Attributes:
-        metric: name of what is reported: ``metric_of`` the mean over the samples of what ``score`` adds up.
-        larger_is_better: of the metric.
-        default_model: network that the task trains when none is named.
+        metric: Name of the metric, which is ``metric_of`` the mean of ``score`` over all test samples.
+        larger_is_better: True if a larger metric is better.
+        default_model: Name of the network that is trained if the recipe names none.
     """
 
     metric: ClassVar[str] = "accuracy"
@@ -53,36 +50,36 @@ class Task(ABC):
     default_model: ClassVar[str] = "small_cnn"
 
     def fetch(self) -> None:  # noqa: B027 (most tasks have their data at hand)
-        """Brings the data to this node; called on one rank a node, before ``load``."""
+        """Brings the data to this node; called on one rank of each node, before ``load``."""
 
     @abstractmethod
     def load(self) -> TaskData:
         """Reads the data; called on every rank.
 
         Raises:
-            InputError: the data is missing or damaged.
+            InputError: The data are missing or damaged.
         """
 
     @abstractmethod
     def model(self, name: str, data: TaskData) -> nn.Module:
-        """The network of this name, for this data.
+        """Returns the network of this name, for these data.
 
         Raises:
-            InputError: there is none of this name.
+            InputError: There is no network of this name.
         """
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Mean over the samples, of what training minimises. Shape ()."""
+        """Returns the loss that training minimises, as a mean over the samples. Shape ()."""
         return cross_entropy(outputs, targets)
 
     def evaluation_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The same of the test set, where training minimises something regularised. Shape ()."""
+        """Returns the loss reported of the test set, without regularisation, as a mean over the samples. Shape ()."""
         return self.loss(outputs, targets)
 
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Sum over the samples. Shape ()."""
+        """Returns the score, as a sum over the samples: the number of correct predictions. Shape ()."""
         return (outputs.argmax(dim=1) == targets).sum()
 
     def metric_of(self, mean_score: float) -> float:
-        """The metric, from the mean of ``score`` over the samples."""
+        """Returns the metric for a mean score over samples; here the mean itself."""
         return mean_score

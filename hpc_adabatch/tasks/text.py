@@ -1,9 +1,9 @@
-"""A text, word by word: the next word is to be predicted, and the metric is perplexity.
+"""A text, word by word: the network predicts the next word, and the metric is perplexity.
 
-The classic way cuts the text into B streams and carries the network's state along each of them, from step to step. The
-order of the data, the state and the checkpoint are then made for B, and a batch that changes would tear streams apart.
-Here a sample is one step of one stream, by itself: a window of ``steps`` words, and before it the ``context``, from
-which the state at the window's start is computed anew (models/lstm.py).
+Usually the text is cut into B streams, and the network's state is carried along each of them from step to step. The
+order of the data, the state and the checkpoint then depend on B, and a batch that changes would break the streams. Here
+a sample is one step of one stream by itself: a window of ``steps`` words, and before it the ``context``, from which the
+state at the window's start is computed anew (models/lstm.py).
 
     text              w0 w1 w2 w3 w4 w5 w6 w7 w8 w9            steps = 3, context = 2
     sample 0    e  e [w0 w1 w2]                   -> w1 w2 w3  e: <eos>, before the text begins
@@ -12,21 +12,19 @@ which the state at the window's start is computed anew (models/lstm.py).
 
     name         meaning                                                              unit
     batch B      streams trained side by side for one window: B times steps words     samples
-    epoch        every window once, shuffled, whatever the batches are
+    epoch        every window once, shuffled, for any batches
     loss         mean over all words of -log p(word)                                  nats
     perplexity   exp(loss) of the test text                                           words
 
-So batches, statistics, shuffling and restarts are those of images. Windows do not overlap, and every word but the first
-is predicted once an epoch; what is left at the end, fewer than ``steps`` words, is left out. A word is predicted from
-the ``context`` + 1 to ``context`` + ``steps`` words before it, in testing as in training; with a context of 0 each
-window starts from state 0. The context costs a pass of the LSTM without gradient and without the last layer; what it
-gains is in docs/text.md.
+Batches, statistics, shuffling and restarts are thus the same as for images. Windows do not overlap, and every word but
+the first is predicted once an epoch; fewer than ``steps`` words at the end are left out. A word is predicted from the
+``context`` + 1 to ``context`` + ``steps`` words before it, in testing as in training; with a context of 0 each window
+starts from state 0. The context costs a pass of the LSTM without gradient and without the last layer; docs/text.md
+shows its gain.
 
-Words are split at white space, and each line ends with the word <eos>. The vocabulary is <unk>, <eos>, then the
-training text's words by frequency, equally frequent ones by their letters. Perplexities compare for equal vocabularies
-only: whatever becomes <unk> is easy to predict.
-
-Not here: networks (models/lstm.py), tokens that are parts of words.
+Words are split at white space, and each line ends with the word <eos>. The vocabulary is <unk>, <eos>, then the words
+of the training text by frequency, and alphabetically if equally frequent. Perplexities can be compared for equal
+vocabularies only, because <unk> is easy to predict.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
-from ..errors import InputError, require
+from ..errors import InputError, require, whole
 from .augment import AsStored, NoAugmentation
 from .models.lstm import WordLstm, sizes
 from .task import Task, TaskData
@@ -55,24 +53,24 @@ UNKNOWN, END = "<unk>", "<eos>"  # ids 0 and 1
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Task):
-    """Two UTF-8 text files: one to train on, one to test.
+    """A language model of two UTF-8 text files: one to train on, one to test.
 
     Raises:
-        InputError: a field is out of its range.
+        InputError: A field is out of range.
     """
 
     train: str = "data/train.txt"
-    """File of the training text."""
+    """Path of the training text."""
     test: str = "data/test.txt"
-    """File of the test text."""
+    """Path of the test text."""
     steps: int = 35
-    """Words of a window, through which the gradient flows."""
+    """Number of words of a window, through which the gradient flows."""
     context: int = 35
-    """Words before the window, from which the state at its start is computed; 0: it starts from 0."""
+    """Number of words before a window, from which the state at its start is computed; with 0 the state is 0."""
     vocabulary: int | None = None
-    """Words to keep, the most frequent; others become <unk>, which counts, as <eos> does. null: all to train on."""
+    """Size of the vocabulary: the most frequent words, with <unk> and <eos>; null keeps all of the training text."""
     max_words: int | None = None
-    """Words to read of each of the two texts, from its beginning; null reads all."""
+    """Number of words to read from the beginning of each text; null reads all."""
 
     metric: ClassVar[str] = "perplexity"
     larger_is_better: ClassVar[bool] = False
@@ -80,12 +78,12 @@ class Text(Task):
 
     def __post_init__(self) -> None:
         steps, context, vocabulary, words = self.steps, self.context, self.vocabulary, self.max_words
-        require(steps >= 1, "task.steps", steps, "1 or more", "--task.steps 35")
-        require(context >= 0, "task.context", context, "0 or more", "--task.context 35")
-        good = vocabulary is None or vocabulary >= 2
+        require(whole(steps) >= 1, "task.steps", steps, "1 or more", "--task.steps 35")
+        require(whole(context) >= 0, "task.context", context, "0 or more", "--task.context 35")
+        good = vocabulary is None or whole(vocabulary) >= 2
         require(good, "task.vocabulary", vocabulary, "2 or more: <unk>, <eos>, words", "--task.vocabulary 10000")
         more = f"more than task.steps ({steps})"
-        require(words is None or words > steps, "task.max_words", words, more, "--task.max_words 100000")
+        require(words is None or whole(words) > steps, "task.max_words", words, more, "--task.max_words 100000")
 
     def load(self) -> TaskData:
         ids = ids_of(self._words("train"), self.vocabulary)
@@ -105,15 +103,15 @@ class Text(Task):
         return WordLstm(layers, hidden, data.n_classes, self.context)
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Mean over samples and their words. Outputs (samples, steps, words), targets (samples, steps). Shape ()."""
+        """Returns the mean loss of a word: outputs (samples, steps, words), targets (samples, steps) -> ()."""
         return cross_entropy(outputs.flatten(0, 1), targets.flatten())
 
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Sum over the samples of the mean loss of their words. Shape ()."""
+        """Returns the sum over samples of the mean loss of their words. Shape ()."""
         return cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="sum") / targets.shape[1]
 
     def metric_of(self, mean_score: float) -> float:
-        """The perplexity, from the mean loss of a word."""
+        """Returns the perplexity for a mean loss of a word; infinite if it is too large for a float."""
         try:
             return math.exp(mean_score)
         except OverflowError:  # training has diverged
@@ -143,11 +141,11 @@ class Text(Task):
 
 
 def ids_of(words: Iterable[str], size: int | None) -> dict[str, int]:
-    """The vocabulary: <unk>, <eos>, then words by frequency, equally frequent ones by their letters.
+    """Returns the number of each word: <unk>, <eos>, then words by frequency, alphabetically if equally frequent.
 
     Args:
-        words: of the training text.
-        size: of the vocabulary, at most; None for all words.
+        words: Words of the training text.
+        size: Largest size of the vocabulary; None for all words.
     """
     counts = Counter(words)
     ranked = sorted(counts.keys() - {UNKNOWN, END}, key=lambda word: (-counts[word], word))
@@ -155,11 +153,12 @@ def ids_of(words: Iterable[str], size: int | None) -> dict[str, int]:
 
 
 def windows(words: torch.Tensor, steps: int, context: int) -> TensorDataset:
-    """The samples of a text: views of one copy of it, however long the context.
+    """Returns the samples of a text, as views of one copy of it, however long the context is.
 
     Args:
-        words: ids, shape (words,), more than ``steps`` of them.
-        steps, context: words of a window, and before it.
+        words: Numbers of the words, shape (words,), more than ``steps`` of them.
+        steps: Words of a window.
+        context: Words before a window.
 
     Returns:
         Inputs, shape (samples, context + steps), and targets, shape (samples, steps); int64.

@@ -1,8 +1,8 @@
-"""torchvision, importable beside a CPU build of torch: everything here imports it through this module.
+"""torchvision, made importable beside a CPU build of torch: the package imports it through this module.
 
-torchvision's PyPI wheel is a CUDA build. Beside a CPU torch its C++ library cannot load, and the import fails where it
-decorates the operators that this library would have declared. Declaring those two (their schema only; they are the
-boxes' non-maximum suppression, which nothing here calls) lets models, datasets and transforms work.
+torchvision's PyPI wheel is a CUDA build. Beside a CPU torch its C++ library cannot load, and the import fails when it
+decorates two operators that this library would have declared (non-maximum suppression of boxes, which the package never
+calls). Declaring their schemas here lets models, datasets and transforms work.
 """
 
 from __future__ import annotations

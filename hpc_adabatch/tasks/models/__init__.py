@@ -28,14 +28,19 @@ OURS: dict[str, Callable[[int, int], nn.Module]] = {  # (classes, channels of th
 
 
 def build_model(name: str, n_classes: int, sample_shape: tuple[int, ...]) -> nn.Module:
-    """The network of this name with fresh weights.
+    """Returns a network by name, with fresh weights.
 
     ``resnet20`` to ``resnet110`` are the CIFAR networks of depth 6n + 2; torchvision's ``resnet18``, ``resnet34``,
     ``resnet50``, ``alexnet``, ``vgg19_bn``, ... are ImageNet's. ``lstm_1x128``, or any other size, reads an image row
     by row.
 
+    Args:
+        name: Name of the network.
+        n_classes: Number of classes.
+        sample_shape: Shape of one input, (channels, height, width).
+
     Raises:
-        InputError: there is no such network, or it does not take such images.
+        InputError: There is no such network, or it does not take such images.
     """
     channels = sample_shape[0]
     if name.startswith("lstm"):

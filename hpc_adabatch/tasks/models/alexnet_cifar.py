@@ -7,7 +7,7 @@ one position.
     32x32  conv 11x11 /4, 64   8x8  pool  4x4  conv 5x5, 192  4x4  pool  2x2  conv 3x3, 384, 256, 256  2x2  pool  1x1
 
 2,472,266 parameters with 3 channels and 10 classes. Larger images end as several positions, whose mean is taken; below
-29 pixels a side none is left. Without normalisation it starts to learn at learning rates of about 0.01.
+29 pixels a side none is left. Without normalisation the network starts to learn at learning rates of about 0.01.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import nn
 
 
 class CifarAlexNet(nn.Module):
-    """Five convolutions and one linear layer.
+    """AlexNet for images of 32x32 pixels: five convolutions and one linear layer.
 
     Args:
-        n_classes: outputs.
-        channels_in: of the images.
+        n_classes: Number of outputs.
+        channels_in: Number of channels of the images.
     """
 
     def __init__(self, n_classes: int, channels_in: int = 3) -> None:

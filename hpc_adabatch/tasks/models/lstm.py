@@ -8,16 +8,14 @@ Hochreiter & Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735, with 
             ------->  | ------------------->
             no gradient | word after each, with gradient
 
-The state with which a window starts is computed from its context by the weights that there are now; the gradient stops
-at the window's first word (truncated back-propagation). Carrying the state over from the step before would tie each
-sample to the one before it, and the order of all samples to the batch. Computing it anew from a stretch of the past is
-the burn-in of Kapturowski et al. 2019 (R2D2), https://openreview.net/forum?id=r1lyTjAqYX, section 3.
+The state at the start of a window is computed from its context by the present weights; the gradient stops at the
+window's first word (truncated back-propagation). Carrying the state over from the step before would tie each sample to
+the one before it, and the order of all samples to the batch. Computing the state anew from a stretch of the past is the
+burn-in of Kapturowski et al. 2019 (R2D2), https://openreview.net/forum?id=r1lyTjAqYX, section 3.
 
-Weights start uniform between -1/sqrt(H) and 1/sqrt(H), the embedding's and the last layer's too; biases at 0, those of
-forget gates at 1 (Jozefowicz, Zaremba & Sutskever 2015, https://proceedings.mlr.press/v37/jozefowicz15.html). There is
-no dropout, and no weight is tied.
-
-Not here: how a text becomes windows with their context (tasks/text.py).
+All weights start uniform between -1/sqrt(H) and 1/sqrt(H), also in the embedding and the last layer; biases start at 0,
+those of forget gates at 1 (Jozefowicz, Zaremba & Sutskever 2015, https://proceedings.mlr.press/v37/jozefowicz15.html).
+There is no dropout, and no weights are tied. tasks/text.py cuts a text into windows with their context.
 """
 
 from __future__ import annotations
@@ -34,10 +32,10 @@ EXAMPLE = "lstm_1x128"
 
 
 def sizes(name: str) -> tuple[int, int]:
-    """Layers and units a layer of the network of this name.
+    """Returns the number of layers, and of units a layer, of the LSTM of this name.
 
     Raises:
-        InputError: it is no name of an LSTM.
+        InputError: The name is not that of an LSTM.
     """
     found = NAME.fullmatch(name)
     if found is None:
@@ -48,10 +46,15 @@ def sizes(name: str) -> tuple[int, int]:
 def through(
     lstm: nn.LSTM, inputs: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor] | None = None
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-    """Returns the outputs and the last state of the layers.
+    """Returns the outputs of the last layer, and the last state of all layers.
+
+    Args:
+        lstm: The layers.
+        inputs: Inputs, shape (samples, steps, features).
+        state: Outputs and cells before the first step; 0 when not given.
 
     Raises:
-        InputError: autocast asks for a precision in which this processor cannot compute an LSTM.
+        InputError: Autocast asks for a precision in which this processor cannot compute an LSTM.
     """
     try:
         return lstm(inputs, state)
@@ -63,12 +66,13 @@ def through(
 
 
 class RowLstm(nn.Module):
-    """Reads an image row by row, from the top, and classifies it after the last.
+    """An LSTM that reads an image row by row from the top, and classifies it after the last row.
 
     Args:
-        layers, hidden: L and H.
-        n_classes: outputs.
-        features: of one row, channels x width.
+        layers: Number of layers (L).
+        hidden: Number of units of a layer (H).
+        n_classes: Number of outputs.
+        features: Numbers of one row, channels x width.
     """
 
     def __init__(self, layers: int, hidden: int, n_classes: int, features: int) -> None:
@@ -84,12 +88,13 @@ class RowLstm(nn.Module):
 
 
 class WordLstm(nn.Module):
-    """Predicts the word after each word of a window.
+    """An LSTM that predicts the next word after each word of a window.
 
     Args:
-        layers, hidden: L and H; words are embedded in H dimensions.
-        n_words: of the vocabulary.
-        context: words at the beginning of each sample that make the window's first state; 0: it is 0.
+        layers: Number of layers (L).
+        hidden: Number of units of a layer (H), and of dimensions in which words are embedded.
+        n_words: Size of the vocabulary.
+        context: Words at the beginning of each sample from which the window's first state is computed; with 0 it is 0.
     """
 
     def __init__(self, layers: int, hidden: int, n_words: int, context: int) -> None:
@@ -101,14 +106,14 @@ class WordLstm(nn.Module):
         _initialise(self, self.lstm)
 
     def forward(self, words: torch.Tensor) -> torch.Tensor:
-        """From ids, shape (samples, context + steps), to log odds of the next word, shape (samples, steps, words)."""
+        """Returns log odds of each next word: word numbers (samples, context + steps) -> (samples, steps, words)."""
         state = self._state(words[:, : self.context]) if self.context else None
         outputs, _ = through(self.lstm, self.embedding(words[:, self.context :]), state)
         return self.head(outputs)
 
     @torch.no_grad()
     def _state(self, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Output and cell after these words; shapes (layers, samples, hidden)."""
+        """Returns output and cell after these words; shapes (layers, samples, hidden)."""
         _, state = through(self.lstm, self.embedding(words))
         # weights that autocast has cast here have no gradient, and torch 2.1 would use them for the window too
         # (https://github.com/pytorch/pytorch/issues/112583)

@@ -12,7 +12,13 @@ from torch.nn.functional import relu
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
+    """Two 3x3 convolutions beside a shortcut.
+
+    Args:
+        channels_in: Number of channels of the input.
+        channels: Number of channels of the output.
+        stride: Stride of the first convolution.
+    """
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -32,12 +38,12 @@ class Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """The 6n + 2 layer network.
+    """A ResNet of 6n + 2 layers for images of 32x32 pixels.
 
     Args:
-        depth: 6n + 2.
-        n_classes: outputs.
-        channels_in: of the images.
+        depth: Number of layers, 6n + 2.
+        n_classes: Number of outputs.
+        channels_in: Number of channels of the images.
     """
 
     def __init__(self, depth: int, n_classes: int, channels_in: int = 3) -> None:

@@ -10,7 +10,13 @@ from torch import nn
 
 
 class SmallCnn(nn.Module):
-    """Two convolutions, pooling to a grid of 4x4, two fully connected layers."""
+    """Two convolutions, pooling to a grid of 4x4 and two fully connected layers.
+
+    Args:
+        n_classes: Number of outputs.
+        channels_in: Number of channels of the images.
+        width: Number of channels of the first convolution; the second has twice as many.
+    """
 
     def __init__(self, n_classes: int, channels_in: int, width: int = 32) -> None:
         super().__init__()

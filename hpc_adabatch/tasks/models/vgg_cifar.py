@@ -5,9 +5,9 @@ as in the AdaBatch experiments: five poolings turn 32x32 pixels into one positio
 
     channels    64 64 | 128 128 | 256 256 256 256 | 512 512 512 512 | 512 512 512 512 |      | pooling by 2
 
-20,035,018 parameters with 3 channels and 10 classes. The convolutions have no bias, which BatchNorm would subtract
-again; with biases, as in the AdaBatch authors' code, there would be 5,504 more. Larger images end as several positions,
-whose mean is taken; below 32 pixels a side none is left.
+With 3 channels and 10 classes there are 20,035,018 parameters. The convolutions have no bias, which BatchNorm would
+subtract again; with biases, as in the AdaBatch authors' code, there would be 5,504 more. Larger images end as several
+positions, whose mean is taken; below 32 pixels a side none is left.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolut
 
 
 class CifarVgg(nn.Module):
-    """Stages of 3x3 convolutions, each halved by pooling.
+    """VGG-19 with BatchNorm for images of 32x32 pixels: five stages of 3x3 convolutions, each followed by pooling.
 
     Args:
-        n_classes: outputs.
-        channels_in: of the images.
+        n_classes: Number of outputs.
+        channels_in: Number of channels of the images.
     """
 
     def __init__(self, n_classes: int, channels_in: int = 3) -> None:
