@@ -2,7 +2,8 @@
 
 A rule maps the progress of training and the noise of its gradients to the global batch that it wants. Every rank
 computes ``phase``; when the phase changes, rank 0 asks ``propose``, bounds the answer and broadcasts it
-(training/coordinator.py). A rule may also lengthen the batch in hand before the update: for that, rank 0 asks ``extension``.
+(training/coordinator.py). A rule may also lengthen the batch in hand before the update: for that, rank 0 asks
+``extension``.
 """
 
 from abc import ABC, abstractmethod
