@@ -1,26 +1,53 @@
-"""What the launcher and the machine say about this process: the only reader of os.environ.
-
-Not here: Horovod (horovod.py), GPUs and threads (device.py).
-"""
+"""What the launcher and the machine say about this process: the only reader of os.environ."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import require
 
-# Launcher                  rank                    number of ranks          rank on this node
+
+class _Launcher(NamedTuple):
+    """The environment variables that a launcher sets in each process that it starts."""
+
+    name: str
+    rank: str
+    n_ranks: str
+    local_rank: str
+    with_local_rank: bool = False
+    """True where another launcher sets rank and n_ranks too, and the local rank alone tells them apart."""
+
+
+# The first row whose rank and number of ranks are set is the launcher. Variables that one launcher alone sets stand before
+# those that several set: srun --mpi=pmi2, srun --mpi=cray_shasta and flux run set PMI_RANK and PMI_SIZE as well, and the
+# Spectrum MPI that jsrun starts is an Open MPI. Hydra may start its proxies by srun, one on each node, and hands their
+# Slurm variables on: so it stands before srun, told by a local rank that srun does not set.
 _LAUNCHERS = (
-    ("horovodrun --gloo", "HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_RANK"),
-    ("mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
-    ("mpiexec", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
-    ("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+    # Horovod 0.28.1, horovod/runner/gloo_run.py
+    _Launcher("horovodrun --gloo", "HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_RANK"),
+    # https://github.com/Lightning-AI/pytorch-lightning/blob/master/src/lightning/fabric/plugins/environments/lsf.py
+    _Launcher("jsrun", "JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_LOCAL_RANK"),
+    # https://docs.open-mpi.org/en/v5.0.6/tuning-apps/environment-var.html
+    _Launcher("mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    # MVAPICH2 User Guide, sections 13.1 to 13.4
+    _Launcher("mpirun_rsh", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK"),
+    # https://github.com/flux-framework/flux-core/blob/master/src/shell/task.c
+    _Launcher("flux run", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID"),
+    # Hydra, of MPICH and Intel MPI: https://github.com/pmodels/mpich/blob/main/src/pm/hydra/proxy/pmip_cb.c
+    _Launcher("mpiexec", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", with_local_rank=True),
+    # srun(1), output environment variables
+    _Launcher("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+    # HPE's names: https://github.com/SchedMD/slurm/blob/master/src/plugins/mpi/cray_shasta/mpi_cray_shasta.c
+    _Launcher("mpiexec (PALS)", "PALS_RANKID", "PMI_SIZE", "PALS_LOCAL_RANKID"),
+    # another process manager with PMI: https://flux-framework.readthedocs.io/projects/flux-rfc/en/latest/spec_13.html
+    _Launcher("mpiexec", "PMI_RANK", "PMI_SIZE", "PMI_LOCAL_RANK"),
 )
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Which launcher started this process, and its place among the ranks, before any library is asked."""
+    """The launcher that started this process and its place among the ranks, before any library is asked."""
 
     launcher: str
     rank: int
@@ -29,28 +56,29 @@ class Launch:
 
     @property
     def has_mpi(self) -> bool:
+        """Reports whether the ranks can reach each other by MPI; with Gloo they cannot."""
         return self.launcher != "horovodrun --gloo"
 
 
 def launch() -> Launch | None:
-    """The launch this process belongs to; None when it was started by hand."""
-    for launcher, rank, n_ranks, local_rank in _LAUNCHERS:
-        if rank in os.environ and n_ranks in os.environ:
-            return Launch(launcher, int(os.environ[rank]), int(os.environ[n_ranks]), int(os.environ.get(local_rank, 0)))
+    """Returns the launch that this process belongs to; None for a process that was started by hand."""
+    for name, rank, n_ranks, local_rank, with_local_rank in _LAUNCHERS:
+        if {rank, n_ranks, *([local_rank] if with_local_rank else [])} <= os.environ.keys():
+            return Launch(name, int(os.environ[rank]), int(os.environ[n_ranks]), int(os.environ.get(local_rank, 0)))
     return None
 
 
 def stop_file() -> Path | None:
-    """ADABATCH_STOP_FILE: made by a batch script that was told to stop."""
+    """Returns ADABATCH_STOP_FILE: the file that a batch script makes when Slurm tells it to stop."""
     text = os.environ.get("ADABATCH_STOP_FILE", "")
     return Path(text) if text else None
 
 
 def stall_limit_s() -> float | None:
-    """ADABATCH_STALL_S: seconds after which a rank that does not move ends; None for never.
+    """Returns ADABATCH_STALL_S: seconds after which a rank that does not move ends itself; None for never.
 
     Raises:
-        InputError: it is no such number.
+        InputError: the variable is not a positive number.
     """
     text = os.environ.get("ADABATCH_STALL_S", "")
     if not text:
@@ -64,17 +92,17 @@ def stall_limit_s() -> float | None:
 
 
 def ranks_wanted() -> int | None:
-    """ADABATCH_RANKS: as many as launch/run has started, which is what Slurm was asked for."""
+    """Returns ADABATCH_RANKS: the number of ranks that launch/run started; None without launch/run."""
     text = os.environ.get("ADABATCH_RANKS", "")
     return int(text) if text.isdigit() else None
 
 
 def threads_wanted() -> int | None:
-    """OMP_NUM_THREADS when the user or the site set it."""
+    """Returns OMP_NUM_THREADS where the user or the site set it; else None."""
     text = os.environ.get("OMP_NUM_THREADS", "")
     return int(text) if text.isdigit() and int(text) > 0 else None
 
 
 def variables() -> dict[str, str]:
-    """All of them, for a program to be called."""
+    """Returns a copy of all environment variables, for a program to be called."""
     return dict(os.environ)

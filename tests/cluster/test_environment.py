@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hpc_adabatch.cluster.environment import launch
+from hpc_adabatch.cluster.environment import _LAUNCHERS, launch
 
-ALL = [
-    *("HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_RANK"),
-    *("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
-    *("PMI_RANK", "PMI_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
-]
+OMPI = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "8"}
+PMI2 = {"PMI_RANK": "5", "PMI_SIZE": "6"}
+SRUN = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "6", "SLURM_LOCALID": "2"}
+PALS = {"PALS_RANKID": "5", "PALS_LOCAL_RANKID": "2", "PMI_RANK": "5", "PMI_SIZE": "6", "PMI_LOCAL_RANK": "2"}
 
 
 @pytest.mark.parametrize(
@@ -18,17 +17,35 @@ ALL = [
     [
         ({}, None),
         ({"HOROVOD_RANK": "3", "HOROVOD_SIZE": "8", "HOROVOD_LOCAL_RANK": "1"}, ("horovodrun --gloo", 3, 8, 1, False)),
-        ({"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "8"}, ("mpirun", 3, 8, 0, True)),
+        (OMPI, ("mpirun", 3, 8, 0, True)),
+        (OMPI | {"OMPI_COMM_WORLD_LOCAL_RANK": "1"}, ("mpirun", 3, 8, 1, True)),
+        (
+            {"MV2_COMM_WORLD_RANK": "3", "MV2_COMM_WORLD_SIZE": "8", "MV2_COMM_WORLD_LOCAL_RANK": "1"},
+            ("mpirun_rsh", 3, 8, 1, True),
+        ),
+        (
+            OMPI | {"JSM_NAMESPACE_RANK": "3", "JSM_NAMESPACE_SIZE": "8", "JSM_NAMESPACE_LOCAL_RANK": "1"},
+            ("jsrun", 3, 8, 1, True),  # of Spectrum MPI, an Open MPI
+        ),
+        (
+            PMI2 | {"FLUX_TASK_RANK": "5", "FLUX_JOB_SIZE": "6", "FLUX_TASK_LOCAL_ID": "2"},
+            ("flux run", 5, 6, 2, True),
+        ),
         ({"PMI_RANK": "1", "PMI_SIZE": "2"}, ("mpiexec", 1, 2, 0, True)),
-        ({"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "6", "SLURM_LOCALID": "2"}, ("srun", 5, 6, 2, True)),
+        ({"PMI_RANK": "1", "PMI_SIZE": "2", "PMI_LOCAL_RANK": "1"}, ("mpiexec", 1, 2, 1, True)),
+        (PMI2 | {"MPI_LOCALRANKID": "2"}, ("mpiexec", 5, 6, 2, True)),  # MPICH and Intel MPI
+        (
+            # Hydra on two nodes of an allocation, whose proxies srun started
+            {**PMI2, "MPI_LOCALRANKID": "2", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "0"},
+            ("mpiexec", 5, 6, 2, True),
+        ),
+        (SRUN, ("srun", 5, 6, 2, True)),
+        (SRUN | PMI2, ("srun", 5, 6, 2, True)),  # srun --mpi=pmi2, which was called mpiexec with local rank 0
+        (SRUN | PALS, ("srun", 5, 6, 2, True)),  # srun --mpi=cray_shasta
+        (PALS, ("mpiexec (PALS)", 5, 6, 2, True)),
         ({"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, None),  # inside a batch script, not started by srun
         (
-            {
-                "SLURM_PROCID": "0",
-                "SLURM_STEP_NUM_TASKS": "1",
-                "OMPI_COMM_WORLD_RANK": "3",
-                "OMPI_COMM_WORLD_SIZE": "8",
-            },
+            OMPI | {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},
             ("mpirun", 3, 8, 0, True),  # mpirun inside an allocation
         ),
     ],
@@ -36,8 +53,9 @@ ALL = [
 def test_the_launcher_is_told_by_its_variables(
     variables: dict[str, str], expected: tuple[str, int, int, int, bool] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ALL:
-        monkeypatch.delenv(name, raising=False)
+    for row in _LAUNCHERS:
+        for name in (row.rank, row.n_ranks, row.local_rank):
+            monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     found = launch()
