@@ -22,6 +22,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 
 from .errors import InputError, require
 from .learning_rate import LearningRate
+from .learning_rate.rule import PRESETS
 from .optim import OPTIMIZERS
 from .policies import POLICIES
 from .recipe import Options, Recipe
@@ -64,6 +65,7 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
     for key, default in parser.get_defaults().items():
         if known.get(key) is None and default is not None and not key.startswith("config"):
             raise InputError(key, "null", "a value", f"--{key} {_example(key, parser)}")
+    _expand_preset(known, sections, flags)
     text = _resolved(parser, known, extra)
     classes = {field: CHOICES[field][0][name] for field, name in chosen.items()}
     recipe = Recipe(
@@ -149,6 +151,24 @@ def _parser(command: str, chosen: dict[str, str], extra: type | None) -> Argumen
         parser.add_class_arguments(classes[name], field)
     parser.add_class_arguments(LearningRate, "learning_rate")
     return parser
+
+
+def _expand_preset(known: Namespace, sections: dict[str, Any], flags: list[str]) -> None:
+    """Replaces learning_rate.preset by its fields, except those that the recipe or a flag gives.
+
+    Only here is it known which fields were given: later on, one that was given its default value looks like one that
+    was not. The resolved recipe names the fields instead of the preset, so that it stands for the same run.
+    """
+    values, given = known["learning_rate"], set(sections.get("learning_rate", {}))
+    if {"gamma", "power"} <= given:  # never used together: a config.yaml of earlier code, with every default in it
+        given = set()
+    prefix = "--learning_rate."
+    given |= {flag.partition("=")[0].removeprefix(prefix) for flag in flags if flag.startswith(prefix)}
+    defaults = LearningRate()
+    for field, value in PRESETS[values["preset"]].items():
+        if field not in given and values[field] == getattr(defaults, field):
+            values[field] = value
+    values["preset"] = "none"
 
 
 def _fields(known: Namespace, field: str) -> dict[str, Any]:

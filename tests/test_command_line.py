@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hpc_adabatch.cli import TrainFlags
 from hpc_adabatch.command_line import CHOICES, parse_recipe
 from hpc_adabatch.errors import InputError
+from hpc_adabatch.learning_rate import LearningRate
 from hpc_adabatch.policies import AdaBatch, Fixed, Schedule
 
 QUICKSTART = str(Path(__file__).resolve().parent.parent / "recipes" / "quickstart.yaml")
@@ -48,6 +51,39 @@ def test_the_resolved_recipe_is_a_recipe_for_the_same_run(tmp_path: Path) -> Non
     assert again == resolved
     assert recipe.chosen == {"task": "digits", "policy": "adabatch", "optimizer": "lars"}
     assert recipe.options.seed == 4
+
+
+GOYAL = ["--learning_rate.preset", "goyal"]
+
+
+@pytest.mark.parametrize("spelling", [["--learning_rate.warmup", "none"], ["--learning_rate.warmup=none"]])
+@pytest.mark.parametrize("by", ["flag", "recipe"])
+def test_a_field_given_beside_a_preset_holds_though_it_is_the_default(
+    spelling: list[str], by: str, tmp_path: Path
+) -> None:
+    """The preset overruled it: warm-up over 5 epochs, which the user had taken away."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text("global_batch: 8\nlearning_rate: {warmup: none, warmup_epochs: 0}\n", encoding="utf-8")
+    line = [str(path), *GOYAL] if by == "recipe" else [QUICKSTART, *GOYAL, *spelling, "--learning_rate.warmup_epochs=0"]
+    recipe, _, resolved = parse_recipe("train", line)
+    assert recipe.learning_rate == LearningRate(scaling="linear")
+    path.write_text(resolved, encoding="utf-8")
+    again, _, text = parse_recipe("train", [str(path)])
+    assert (again.learning_rate, text) == (recipe.learning_rate, resolved)
+
+
+def test_a_preset_gives_the_fields_that_were_left_out(tmp_path: Path) -> None:
+    whole = LearningRate(scaling="linear", warmup="fixed", warmup_epochs=5.0)
+    recipe, _, resolved = parse_recipe("train", [QUICKSTART, *GOYAL])
+    assert recipe.learning_rate == whole
+    assert parse_recipe("train", [QUICKSTART, *GOYAL, "--out", "warmup"], TrainFlags)[0].learning_rate == whole
+    shorter, _, _ = parse_recipe("train", [QUICKSTART, *GOYAL, "--learning_rate.warmup_epochs=2"])
+    assert shorter.learning_rate == replace(whole, warmup_epochs=2.0)
+    path = tmp_path / "config.yaml"  # as version 0.1.0 wrote it: all fields at their defaults, besides the preset
+    of_old = yaml.safe_load(resolved)
+    of_old["learning_rate"] |= {"scaling": "none", "warmup": "none", "warmup_epochs": 0.0, "preset": "goyal"}
+    path.write_text(yaml.safe_dump(of_old), encoding="utf-8")
+    assert parse_recipe("train", [str(path)])[0].learning_rate == whole
 
 
 def test_print_config_shows_every_field_and_ends(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,10 +19,10 @@ class _Launcher(NamedTuple):
     """True where another launcher sets rank and n_ranks too, and the local rank alone tells them apart."""
 
 
-# The first row whose rank and number of ranks are set is the launcher. Variables that one launcher alone sets stand before
-# those that several set: srun --mpi=pmi2, srun --mpi=cray_shasta and flux run set PMI_RANK and PMI_SIZE as well, and the
-# Spectrum MPI that jsrun starts is an Open MPI. Hydra may start its proxies by srun, one on each node, and hands their
-# Slurm variables on: so it stands before srun, told by a local rank that srun does not set.
+# The first row whose rank and number of ranks are set is the launcher. Variables that one launcher alone sets stand
+# before those that several set: srun --mpi=pmi2, srun --mpi=cray_shasta and flux run set PMI_RANK and PMI_SIZE as well,
+# and the Spectrum MPI that jsrun starts is an Open MPI. Hydra may start its proxies by srun, one a node, and hands on
+# their Slurm variables: it stands before srun, told by a local rank that srun does not set.
 _LAUNCHERS = (
     # Horovod 0.28.1, horovod/runner/gloo_run.py
     _Launcher("horovodrun --gloo", "HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_RANK"),
