@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         require(command in commands, "command", command, ", ".join(commands), "adabatch --help")
         code = commands[command](rest)
     except InputError as error:  # found before the ranks joined: the same on each
-        from .cluster.environment import launch
+        from .environment import launch
 
         found = launch()
         if found is None or found.rank == 0:
@@ -110,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def train(arguments: list[str]) -> int:
     """Trains a recipe."""
-    from .cluster import Watchdog, environment
+    from . import environment
+    from .cluster import Watchdog
     from .command_line import parse_recipe
     from .training.signals import StopFlag
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .environment import threads_wanted
+from ..environment import threads_wanted
 
 
 def cores() -> frozenset[int]:

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..environment import Launch
 from ..errors import InputError
 from .cluster import Cluster, DistributedOptimizer
 from .device import pin
-from .environment import Launch
 
 
 class HorovodCluster(Cluster):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ..environment import launch, ranks_wanted
 from ..errors import require
 from .cluster import Cluster
 from .device import pin
-from .environment import launch, ranks_wanted
 from .horovod import HorovodCluster
 from .single import SingleProcess
 

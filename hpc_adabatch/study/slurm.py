@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..cluster.environment import variables
+from ..environment import variables
 from . import slurm_answers
 from .slurm_answers import COLUMNS, FIELDS, Job
 

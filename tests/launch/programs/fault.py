@@ -5,7 +5,7 @@ import sys
 import torch
 
 from hpc_adabatch.cli import main
-from hpc_adabatch.cluster.environment import launch
+from hpc_adabatch.environment import launch
 from hpc_adabatch.tasks import Digits
 
 calls = 0

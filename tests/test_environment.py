@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpc_adabatch.cluster.environment import _LAUNCHERS, launch
+from hpc_adabatch.environment import _LAUNCHERS, launch
 
 OMPI = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "8"}
 PMI2 = {"PMI_RANK": "5", "PMI_SIZE": "6"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import require
+from .errors import require
 
 
 class _Launcher(NamedTuple):
