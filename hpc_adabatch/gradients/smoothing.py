@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit  # not scipy.stats, whose import takes every rank a second
 
 from ..errors import real, require
 from .noise import Measurement
@@ -69,6 +68,9 @@ class Smoother:
     """
 
     def __init__(self, window_samples: float) -> None:
+        # here, so that neither runs without measurements nor the first measured step pay for the import
+        from scipy.special import stdtrit  # not scipy.stats, whose import takes a second
+
         require(
             real(window_samples) > 0,
             "policy.window",
@@ -76,6 +78,7 @@ class Smoother:
             "more than 0 samples",
             "--policy.window 20000",
         )
+        self._quantile = stdtrit
         self.window_samples = window_samples
         self._weight = self._weight_squares = 0.0
         self._sums = np.zeros(2)  # of variance, signal
@@ -118,7 +121,7 @@ class Smoother:
         mean = self._sums / self._weight
         covariance = (self._products / self._weight - np.outer(mean, mean)) / (steps - 1.0)  # of the mean
         along, across, loss = (float(x) if math.isfinite(x) else None for x in self._others / self._weight)
-        low, high = fieller(mean, covariance, float(stdtrit(steps - 1.0, (1 + CONFIDENCE) / 2)))
+        low, high = fieller(mean, covariance, float(self._quantile(steps - 1.0, (1 + CONFIDENCE) / 2)))
         return Estimate(
             variance=float(mean[0]),
             signal=float(mean[1]),

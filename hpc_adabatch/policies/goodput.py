@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from ..batches.micro_batch import even, passes_and_micro_batch
 from ..gradients import Estimate
@@ -86,6 +85,8 @@ class StepTime:
         if len(batches) == 1:
             self._costs = np.array([seconds[0] / 2, 0.0, seconds[0] / 2 / rows[0, 2]])
         else:
+            from scipy.optimize import nnls  # here, because its import takes a third of a second, on every rank
+
             self._costs = nnls(rows / seconds[:, None], np.ones(len(batches)))[0]  # relative errors
 
     def __call__(self, global_batch: int) -> float:

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +47,8 @@ def fit(message_bytes: Sequence[int], seconds: Sequence[float]) -> Fit:
     Raises:
         ValueError: fewer than two sizes, or a time that is not positive.
     """
+    from scipy.optimize import nnls
+
     sizes, measured = np.array(message_bytes, dtype=np.float64), np.array(seconds, dtype=np.float64)
     if len(np.unique(sizes)) < 2 or not (measured > 0).all():
         raise ValueError("a line needs two sizes of messages, and times above 0")
