@@ -12,56 +12,66 @@ tasks          what there is to learn
 probe          what messages and steps take on these ranks
 """
 
-from .batches import AdaptiveBatches
-from .cluster import Cluster
-from .errors import InputError
-from .learning_rate import LearningRate
-from .optim import LAMB, LARS, Armijo, BarzilaiBorwein, parameter_groups
-from .policies import (
-    AdaBatch,
-    BigBatch,
-    Cabs,
-    Fixed,
-    Goodput,
-    InnerProduct,
-    NoiseScale,
-    NormTest,
-    Plateau,
-    Policy,
-    Schedule,
-    Seesaw,
-    SimiGrad,
-    Smith,
-)
-from .replay import Replay
-from .training import AdaptiveTraining, LoopOptions
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = [
-    "LAMB",
-    "LARS",
-    "AdaBatch",
-    "AdaptiveBatches",
-    "AdaptiveTraining",
-    "Armijo",
-    "BarzilaiBorwein",
-    "BigBatch",
-    "Cabs",
-    "Cluster",
-    "Fixed",
-    "Goodput",
-    "InnerProduct",
-    "InputError",
-    "LearningRate",
-    "LoopOptions",
-    "NoiseScale",
-    "NormTest",
-    "Plateau",
-    "Policy",
-    "Replay",
-    "Schedule",
-    "Seesaw",
-    "SimiGrad",
-    "Smith",
-    "parameter_groups",
-]
+
+_NAMES = {  # of each module that `import hpc_adabatch` offers; imported at first use, for torch takes seconds
+    "batches": ("AdaptiveBatches",),
+    "cluster": ("Cluster",),
+    "coordinator": (),
+    "errors": ("InputError",),
+    "gradients": (),
+    "learning_rate": ("LearningRate",),
+    "optim": ("LAMB", "LARS", "Armijo", "BarzilaiBorwein", "parameter_groups"),
+    "policies": (
+        *("AdaBatch", "BigBatch", "Cabs", "Fixed", "Goodput", "InnerProduct", "NoiseScale", "NormTest", "Plateau"),
+        *("Policy", "Schedule", "Seesaw", "SimiGrad", "Smith"),
+    ),
+    "replay": ("Replay",),
+    "training": ("AdaptiveTraining", "LoopOptions"),
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = list(_MODULES)
+
+if TYPE_CHECKING:
+    from .batches import AdaptiveBatches as AdaptiveBatches
+    from .cluster import Cluster as Cluster
+    from .errors import InputError as InputError
+    from .learning_rate import LearningRate as LearningRate
+    from .optim import LAMB as LAMB
+    from .optim import LARS as LARS
+    from .optim import Armijo as Armijo
+    from .optim import BarzilaiBorwein as BarzilaiBorwein
+    from .optim import parameter_groups as parameter_groups
+    from .policies import AdaBatch as AdaBatch
+    from .policies import BigBatch as BigBatch
+    from .policies import Cabs as Cabs
+    from .policies import Fixed as Fixed
+    from .policies import Goodput as Goodput
+    from .policies import InnerProduct as InnerProduct
+    from .policies import NoiseScale as NoiseScale
+    from .policies import NormTest as NormTest
+    from .policies import Plateau as Plateau
+    from .policies import Policy as Policy
+    from .policies import Schedule as Schedule
+    from .policies import Seesaw as Seesaw
+    from .policies import SimiGrad as SimiGrad
+    from .policies import Smith as Smith
+    from .replay import Replay as Replay
+    from .training import AdaptiveTraining as AdaptiveTraining
+    from .training import LoopOptions as LoopOptions
+else:
+
+    def __getattr__(name: str) -> object:
+        """Imports a public name when it is first used."""
+        if name in _MODULES:
+            globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+            return globals()[name]
+        if name in _NAMES:
+            return import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULES, *_NAMES})

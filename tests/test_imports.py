@@ -1,0 +1,68 @@
+"""What is imported, and when. Each program is a process of its own, because an import cannot be taken back."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hpc_adabatch as hab
+
+HEAVY = ("torch", "scipy", "numpy", "horovod", "matplotlib", "sklearn", "torchvision", "rich", "jsonargparse")
+
+
+def loaded(program: str, *names: str) -> list[str]:
+    """Returns those of the names that are loaded when the program has run."""
+    program = f"import sys\n{program}\nprint([name for name in {names} if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    return ast.literal_eval(done.stderr.splitlines()[-1])
+
+
+def test_the_package_loads_nothing_before_a_name_is_used() -> None:
+    assert loaded("import hpc_adabatch as hab; dir(hab); hab.__version__", *HEAVY) == []
+    assert loaded("import hpc_adabatch as hab; hab.InputError", *HEAVY) == []
+    assert loaded("from hpc_adabatch import Cluster", "torch") == ["torch"]
+
+
+def test_a_network_is_trained_without_what_only_some_runs_need() -> None:
+    program = "from hpc_adabatch import *; from hpc_adabatch.training.run import Run"
+    assert loaded(program, "scipy", "matplotlib", "sklearn", "torchvision", "jsonargparse") == []
+
+
+def test_every_public_name_is_found() -> None:
+    tree = ast.parse(Path(hab.__file__).read_text(encoding="utf-8"))
+    typed = {
+        alias.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed.keys() == set(hab.__all__)  # a type checker sees what there is
+    for name, module in typed.items():
+        assert getattr(hab, name) is getattr(sys.modules[f"hpc_adabatch.{module}"], name)
+        assert name in dir(hab)
+    assert hab.policies.AdaBatch is hab.AdaBatch  # type: ignore[attr-defined]
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'hpc_adabatch' has no attribute 'Lars'"):
+        hab.Lars  # type: ignore[attr-defined] # noqa: B018
+    with pytest.raises(ImportError):
+        from hpc_adabatch import Lars  # type: ignore[attr-defined] # noqa: F401
+
+
+def test_help_shows_the_public_names() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import hpc_adabatch; help(hpc_adabatch)"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    for expected in ("class AdaBatch(", "class Cluster(", "parameter_groups(", "learning_rate  one function"):
+        assert expected in done.stdout
