@@ -20,7 +20,6 @@ __version__ = "0.1.0"
 _NAMES = {  # of each module that `import hpc_adabatch` offers; imported at first use, for torch takes seconds
     "batches": ("AdaptiveBatches",),
     "cluster": ("Cluster",),
-    "coordinator": (),
     "errors": ("InputError",),
     "gradients": (),
     "learning_rate": ("LearningRate",),

@@ -1,12 +1,11 @@
 """Recipes from YAML files and flags.
 
-Every field of a recipe is a flag of the same dotted name. Three fields choose among classes by name, and bring the
-fields of the class with them:
+Every field of a recipe is a flag of the same dotted name. The fields task, policy and optimizer each choose a class by
+name, and the fields of that class come with it:
 
-    policy: adabatch                        policy: {name: adabatch, factor: 2, interval: 20}
-    --policy adabatch --policy.factor 4     choosing another name drops the fields of the recipe's
-
-Not here: what the fields mean (the classes they belong to), the commands (cli.py).
+    policy: {name: adabatch, factor: 2, interval: 20}      in the recipe
+    --policy.factor 4                                      overrules one field
+    --policy schedule                                      another class; the recipe's policy.* fields are dropped
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
+from .argument_errors import example, explain
 from .errors import InputError, require
 from .learning_rate import LearningRate
 from .learning_rate.rule import PRESETS
@@ -40,15 +40,15 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
     """Reads ``RECIPE [--field value ...]``.
 
     Args:
-        command: for the help text.
-        arguments: after the command's name.
-        extra: a dataclass of further flags that belong to the command, not to the recipe.
+        command: the name of the command, for the help text.
+        arguments: the words after the command's name.
+        extra: a dataclass of flags that belong to the command and not to the recipe.
 
     Returns:
-        The recipe; all parsed fields, the extra ones among them; the resolved recipe as YAML.
+        The recipe; all parsed fields, those of ``extra`` among them; the recipe as YAML with every field resolved.
 
     Raises:
-        InputError: the first thing that cannot be used.
+        InputError: a field cannot be used; the first one found.
         SystemExit: after ``--help`` or ``--print_config``.
     """
     arguments = _spell_out(arguments)
@@ -64,7 +64,7 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
         raise explain(str(error), parser) from error
     for key, default in parser.get_defaults().items():
         if known.get(key) is None and default is not None and not key.startswith("config"):
-            raise InputError(key, "null", "a value", f"--{key} {_example(key, parser)}")
+            raise InputError(key, "null", "a value", f"--{key} {example(key, parser)}")
     _expand_preset(known, sections, flags)
     text = _resolved(parser, known, extra)
     classes = {field: CHOICES[field][0][name] for field, name in chosen.items()}
@@ -80,13 +80,40 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
     return recipe, known, text
 
 
+def parse_flags(command: str, arguments: list[str], flags: type) -> Namespace:
+    """Reads the flags of a command that may be given a recipe, and is not.
+
+    Args:
+        command: the name of the command, for the error lines.
+        arguments: the words after the command's name.
+        flags: a dataclass of the command's own flags.
+
+    Raises:
+        InputError: a flag cannot be used; the first one found.
+    """
+    names, hint = list(flags.__dataclass_fields__), f"adabatch {command} recipes/quickstart.yaml"  # type: ignore[attr-defined]
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        known = not flag.startswith("--") or flag[2:] in names
+        require(known, flag[2:], "no RECIPE that has such a field", ", ".join(names), f"{hint} {flag} VALUE")
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_class_arguments(flags)
+    parser.add_argument("late", nargs="?")
+    try:
+        found = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise explain(str(error), parser) from error
+    require(found["late"] is None, "RECIPE", f"{found['late']} after the flags", "the recipe first", hint)
+    return found
+
+
 def _spell_out(arguments: Sequence[str]) -> list[str]:
-    """``--policy NAME`` is short for ``--policy.name NAME``."""
+    """Replaces ``--policy NAME`` by ``--policy.name NAME``, of which it is short."""
     return [re.sub(rf"^--({'|'.join(CHOICES)})(=|$)", r"--\1.name\2", argument) for argument in arguments]
 
 
 def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
-    """The recipe's path, given first, and the flags."""
+    """Returns the recipe's path, which is given first or not at all, and the flags."""
     if arguments and not arguments[0].startswith("-"):
         return Path(arguments[0]), arguments[1:]
     return None, arguments
@@ -114,7 +141,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _choose(field: str, sections: dict[str, Any], flags: list[str]) -> str:
-    """The class of this field: by flag, else by recipe, else by default. Drops a recipe's fields of another class."""
+    """Returns the name of the field's class: by flag, else by recipe, else by default.
+
+    Where it is not the recipe's class, the recipe's fields of that class are dropped from ``sections``.
+    """
     classes, default = CHOICES[field]
     in_recipe = sections.get(field, {}).get("name", default)
     flag = f"--{field}.name"
@@ -137,24 +167,30 @@ def _parser(command: str, chosen: dict[str, str], extra: type | None) -> Argumen
         exit_on_error=False,
         allow_abbrev=False,
         prog=f"adabatch {command} RECIPE",
-        description="Fields of task, policy and optimizer are those of the classes chosen; "
+        description="RECIPE is a YAML file; every field of it is a flag too. The fields of task, policy and optimizer "
+        "are those of the classes chosen; to choose: "
         + "; ".join(f"{field}: {', '.join(classes)}" for field, (classes, _) in CHOICES.items())
         + ".",
     )
-    parser.add_argument("--config", action="config", help="another YAML file over RECIPE")
+    parser.add_argument("--config", action="config", help="A YAML file whose fields overrule those of RECIPE.")
     if extra is not None:
         parser.add_class_arguments(extra)
     parser.add_class_arguments(Options)
     for field, name in chosen.items():
         classes, _ = CHOICES[field]
-        parser.add_argument(f"--{field}.name", type=Literal[tuple(classes)], default=name, help=f"short: --{field}")
+        parser.add_argument(
+            f"--{field}.name",
+            type=Literal[tuple(classes)],
+            default=name,
+            help=f"The class of the {field}; --{field} is short for it.",
+        )
         parser.add_class_arguments(classes[name], field)
     parser.add_class_arguments(LearningRate, "learning_rate")
     return parser
 
 
 def _expand_preset(known: Namespace, sections: dict[str, Any], flags: list[str]) -> None:
-    """Replaces learning_rate.preset by its fields, except those that the recipe or a flag gives.
+    """Replaces learning_rate.preset by the preset's fields, except those that the recipe or a flag gives.
 
     Only here is it known which fields were given: later on, one that was given its default value looks like one that
     was not. The resolved recipe names the fields instead of the preset, so that it stands for the same run.
@@ -180,43 +216,3 @@ def _resolved(parser: ArgumentParser, known: Namespace, extra: type | None) -> s
     for name in ["config", *(extra.__dataclass_fields__ if extra else ())]:  # type: ignore[attr-defined]
         resolved.pop(name, None)
     return yaml.safe_dump(resolved, sort_keys=False)
-
-
-_KEY = re.compile(r'Parser key "(?P<key>[^"]+)"')
-_VALUE = re.compile(r"(?:Got|Given) value: (?P<value>.*)", re.DOTALL)
-_EXPECTED = re.compile(r"Expected an? (.*?)(?:\. Got|\n|$)")
-_UNKNOWN = re.compile(
-    r"(?:Group '(?P<group>[^']+)' does not accept option|Option|unrecognized arguments:) '?(?P<name>[^' ]+)"
-)
-_REQUIRED = re.compile(r"arguments? (?:are|is) required: (?P<key>\S+)")
-_NO_VALUE = re.compile(r"argument --(?P<key>\S+): expected one argument")
-_TYPES = {
-    "<class 'int'>": "an integer",
-    "<class 'float'>": "a number",
-    "<class 'bool'>": "true or false",
-    "<class 'NoneType'>": "null",
-}
-
-
-def _example(key: str, parser: ArgumentParser) -> str:
-    default = parser.get_defaults().get(key)
-    return "VALUE" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
-
-
-def explain(message: str, parser: ArgumentParser) -> InputError:
-    """jsonargparse's message as field, given, allowed, what to type."""
-    if found := _KEY.search(message):
-        key, value = found["key"], _VALUE.search(message)
-        kinds = [kind.removeprefix("typing.Literal").strip("[]") for kind in _EXPECTED.findall(message)]
-        allowed = " or ".join(_TYPES.get(kind, kind) for kind in kinds)
-        return InputError(key, value["value"] if value else message, allowed, f"--{key} {_example(key, parser)}")
-    if found := _UNKNOWN.search(message):
-        name = f"{found['group']}.{found['name']}" if found["group"] else found["name"].lstrip("-").partition("=")[0]
-        prefix = f"{name.rpartition('.')[0]}." if "." in name else ""
-        known = [key for key in parser.get_defaults().keys() if key.startswith(prefix)]  # noqa: SIM118 (a namespace, not a dict)
-        near = difflib.get_close_matches(name, known, n=1)
-        allowed = ", ".join(known) if prefix and known else "the fields that adabatch train --help lists"
-        return InputError(name, "a field that does not exist", allowed, f"--{near[0]} VALUE" if near else "")
-    if found := _REQUIRED.search(message) or _NO_VALUE.search(message):
-        return InputError(found["key"].rstrip(","), "nothing", "a value", f"--{found['key'].rstrip(',')} VALUE")
-    return InputError("command line", message, "those of adabatch train --help")

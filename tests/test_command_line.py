@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hpc_adabatch.cli import TrainFlags
 from hpc_adabatch.command_line import CHOICES, parse_recipe
+from hpc_adabatch.commands import TrainFlags
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.learning_rate import LearningRate
 from hpc_adabatch.policies import AdaBatch, Fixed, Schedule

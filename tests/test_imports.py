@@ -28,7 +28,7 @@ def test_the_package_loads_nothing_before_a_name_is_used() -> None:
 
 
 def test_a_network_is_trained_without_what_only_some_runs_need() -> None:
-    program = "from hpc_adabatch import *; from hpc_adabatch.training.run import Run"
+    program = "from hpc_adabatch import *; from hpc_adabatch.run.run import Run"
     assert loaded(program, "scipy", "matplotlib", "sklearn", "torchvision", "jsonargparse") == []
 
 
@@ -66,3 +66,24 @@ def test_help_shows_the_public_names() -> None:
     )
     for expected in ("class AdaBatch(", "class Cluster(", "parameter_groups(", "learning_rate  one function"):
         assert expected in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("--help",),
+        ("--version",),
+        ("completion", "bash"),
+        ("report", "--help"),
+        ("doctor", "--help"),
+        ("study", "--help"),
+        ("study", "plan", "--help"),
+        ("study", "submit", "--help"),
+        ("nonsense",),
+    ],
+    ids=" ".join,
+)
+def test_help_comes_without_waiting_for_torch(line: tuple[str, ...]) -> None:
+    """It took five seconds: told by what is imported, because a time is no test."""
+    program = f"from hpc_adabatch.cli import main\ntry:\n    main({line})\nexcept SystemExit: pass"
+    assert loaded(program, "torch", "scipy", "numpy", "matplotlib", "horovod") == []

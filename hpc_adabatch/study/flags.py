@@ -140,7 +140,7 @@ def parse(
     try:
         found = parser.parse_args(words)
     except ArgumentError as error:
-        from ..command_line import explain
+        from ..argument_errors import explain
 
         raise explain(str(error), parser) from error
     given = found.as_dict()

@@ -1,0 +1,188 @@
+"""What each verb of the command line does, in a few lines that join its flags to the module that does the work.
+
+Each function takes the words after its verb and returns the exit code. Modules that need torch are imported inside, so
+that ``adabatch --help`` and the first line about a wrong word come at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from . import environment
+from .all_ranks import on_all_ranks
+from .errors import require
+from .study.flags import NodesFlags
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from .cluster import Cluster
+
+Flags = TypeVar("Flags")
+HELP = {"-h", "--help"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFlags:
+    """Where the run goes, and when it ends."""
+
+    out: str | None = None
+    """The folder of the run; runs/RECIPE-DATE when not given."""
+    resume: Literal["no", "auto"] = "no"
+    """auto goes on from the folder's checkpoint, or starts when there is none."""
+    until: str | None = None
+    """METRIC=VALUE, for example accuracy=0.92; the first evaluation as good as that ends the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanFlags(NodesFlags):
+    """For whom to plan."""
+
+    ranks: int = 1
+    """The number of ranks that will train; with --nodes, the number on each node."""
+    measure: bool = False
+    """Passes a few micro-batches of each size through the network on this machine, to tell hours and memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeFlags:
+    """How long to measure, and where to write."""
+
+    out: str | None = None
+    """The JSON file for all numbers; none is written when not given."""
+    seconds: float = 120.0
+    """The time that measuring may take, about."""
+
+
+def train(arguments: list[str]) -> int:
+    """Trains a recipe."""
+    from .cluster import Watchdog
+    from .command_line import parse_recipe
+    from .training.signals import StopFlag
+
+    found, file = environment.launch(), environment.stop_file()
+    stop_flag = StopFlag(file if found is None or found.rank == 0 else None)
+    with stop_flag.listening():  # from here on, because a signal that comes while ranks join must not kill one
+        recipe, flags, resolved = parse_recipe("train", arguments, TrainFlags)
+        limit_s = environment.stall_limit_s()
+        from .run.run import Run
+
+        def run(cluster: Cluster) -> int:
+            name = f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
+            return Run(
+                recipe,
+                resolved,
+                Path(flags["out"] or cluster.tell(name)),
+                resume=flags["resume"] == "auto",
+                until=flags["until"],
+                cluster=cluster,
+                stop_flag=stop_flag,
+                watchdog=Watchdog(limit_s, cluster.rank, note=file),
+            ).train()
+
+        return on_all_ranks(run)
+
+
+def plan(arguments: list[str]) -> int:
+    """Prints what a recipe will do, before it is trained."""
+    from .command_line import parse_recipe
+
+    recipe, known, _ = parse_recipe("plan", arguments, PlanFlags)
+    flags = _flags(PlanFlags, known)
+    if flags.nodes is None:
+        from .run.preview import preview
+
+        preview(recipe, flags.ranks, measure=flags.measure)
+    else:
+        from .study.ahead import plan_ahead
+        from .terminal import display
+
+        display(*plan_ahead(recipe, flags.ranks, flags))
+    return 0
+
+
+def probe(arguments: list[str]) -> int:
+    """Measures messages between the ranks, and a recipe's steps on them."""
+    from .command_line import parse_flags, parse_recipe
+    from .probe import check_seconds, measure
+
+    recipe = None
+    if arguments and (not arguments[0].startswith("-") or {*HELP, "--print_config"} & set(arguments)):
+        recipe, flags, _ = parse_recipe("probe", arguments, ProbeFlags)
+    else:
+        flags = parse_flags("probe", arguments, ProbeFlags)
+    check_seconds(flags["seconds"])
+    out = Path(flags["out"]) if flags["out"] is not None else None
+
+    def run(cluster: Cluster) -> int:
+        measure(recipe, out, seconds=flags["seconds"], cluster=cluster)
+        return 0
+
+    return on_all_ranks(run)
+
+
+def measure(arguments: list[str]) -> int:
+    """Measures where the time of a recipe's steps goes."""
+    from .command_line import parse_recipe
+    from .probe.breakdown import MeasureFlags, measure_step
+
+    recipe, known, _ = parse_recipe("measure", arguments, MeasureFlags)
+    flags = _flags(MeasureFlags, known)
+
+    def run(cluster: Cluster) -> int:
+        measure_step(recipe, flags, cluster)
+        return 0
+
+    return on_all_ranks(run)
+
+
+def noise(arguments: list[str]) -> int:
+    """Measures the noise of a model's gradient, and suggests a batch."""
+    from .command_line import parse_recipe
+    from .run.noise import NoiseFlags, report_noise
+    from .terminal import display
+
+    recipe, known, _ = parse_recipe("noise", arguments, NoiseFlags)
+    flags = _flags(NoiseFlags, known)
+
+    def run(cluster: Cluster) -> int:
+        parts = report_noise(recipe, flags, cluster)
+        if cluster.leads:
+            display(*parts)
+        return 0
+
+    return on_all_ranks(run)
+
+
+def report(arguments: list[str]) -> int:
+    """Prints the table of a finished run."""
+    require(len(arguments) == 1, "RUN", " ".join(arguments) or "nothing", "one folder", "adabatch report runs/NAME")
+    from .run.result import report as parts
+    from .terminal import display
+
+    display(*parts(Path(arguments[0])))
+    return 0
+
+
+def study(arguments: list[str]) -> int:
+    """Plans, submits and reports scaling studies."""
+    from .study.cli import main
+
+    return main(arguments)
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """Prints what is installed and what is wrong; returns 0 when nothing is."""
+    require(not arguments, "doctor", " ".join(arguments), "no arguments", "adabatch doctor")
+    from .doctor import examine
+
+    return examine()
+
+
+def _flags(kind: type[Flags], known: Namespace) -> Flags:
+    """Returns the command's own flags, out of all fields that were parsed."""
+    return kind(**{field.name: known[field.name] for field in fields(kind)})  # type: ignore[arg-type]

@@ -1,0 +1,61 @@
+"""The table of verbs: help, version and completion. What users get wrong is tried in launch/test_bad_input.py."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+import hpc_adabatch as hab
+from hpc_adabatch.cli import VERBS, main
+from hpc_adabatch.study.cli import main as study_main
+
+
+def printed(line: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(line)
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_names_every_verb_and_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed([], capsys).splitlines()
+    assert lines == printed(["--help"], capsys).splitlines()
+    for name, verb in VERBS.items():
+        at = [number for number, line in enumerate(lines) if line.split()[:1] == [name]]
+        assert len(at) == len(verb.usages)
+        assert lines[at[-1] + 1].strip() == verb.does
+    assert max(map(len, lines)) <= 120
+
+
+def test_version_says_what_it_runs_on(capsys: pytest.CaptureFixture[str]) -> None:
+    first, _, rest = printed(["--version"], capsys).strip().partition(" (")
+    assert first == f"adabatch {hab.__version__}"
+    assert [part.split()[0] for part in rest.rstrip(")").split(", ")] == ["Python", "torch", "horovod"]
+
+
+@pytest.mark.parametrize("verb", ["report", "doctor", "completion"])
+def test_a_verb_without_flags_has_its_help_too(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed([verb, "--help"], capsys).startswith(f"usage: adabatch {verb}")
+
+
+def completed(script: str, *words: str) -> list[str]:
+    """Returns what bash offers for the last word."""
+    line = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _adabatch; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", f"{script}\n{line}"], capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout.split()
+
+
+def test_bash_completes_verbs_and_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    script = printed(["completion", "bash"], capsys)
+    assert completed(script, "adabatch", '""') == [*VERBS, "--help", "--version"]
+    assert completed(script, "adabatch", "st") == ["study"]
+    assert completed(script, "adabatch", "train", "--r") == ["--resume"]
+    assert completed(script, "adabatch", "train", '""') == []  # files
+    assert completed(script, "adabatch", "plan", "recipes/quickstart.yaml", "--n") == ["--nodes", "--network"]
+
+
+def test_bash_completes_the_verbs_of_a_study(capsys: pytest.CaptureFixture[str]) -> None:
+    assert study_main(["nonsense"]) == 2
+    allowed = capsys.readouterr().err.partition("allowed: ")[2].partition(";")[0].split(", ")
+    assert completed(printed(["completion", "bash"], capsys), "adabatch", "study", '""') == allowed
