@@ -91,6 +91,7 @@ def test_json_holds_finite_numbers_only(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "numbers.json", {"value": float("nan")})
     assert json.loads((tmp_path / "numbers.json").read_text())["value"] == 1.5
+    assert [each.name for each in tmp_path.iterdir()] == ["numbers.json"]
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:

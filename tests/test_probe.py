@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from hpc_adabatch.errors import InputError
 from hpc_adabatch.probe import measure
 from hpc_adabatch.probe.fit import fit
 from hpc_adabatch.probe.messages import SIZES
-from hpc_adabatch.probe.report import check_writable, write
+from hpc_adabatch.probe.report import check_writable
 from hpc_adabatch.probe.steps import micro_batches
 from hpc_adabatch.probe.timing import LEAST_ROUNDS, Timer, Times
 
@@ -143,12 +142,3 @@ def test_the_file_is_looked_at_first(path: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="out"):
         check_writable(tmp_path / path)
-
-
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "probe.json"
-    write(path, {"seconds": 1})
-    with pytest.raises(ValueError, match="JSON"):
-        write(path, {"seconds": math.nan})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"seconds": 1}
-    assert list(tmp_path.iterdir()) == [path]

@@ -1,21 +1,17 @@
 """Where the time of a recipe's steps goes, at its own batch on these ranks: the cell of a scaling study.
 
     one round, on every rank:   step            with gradients summed over the ranks
-                                step alone      the same, each rank for itself, all at the same time
-                                  data          what that one waits for its samples
-                                allreduce       the gradient's bytes, nothing else
+                                alone           the same without the sum; all ranks at the same time
+                                  data          the part of alone that waits for samples
+                                allreduce       a sum of the gradient's bytes, nothing else
 
     data       mean over ranks                                    data + compute + straggler + exposed
     compute    mean over ranks of (alone - data)                      = mean alone + (slowest - mean) + (step - slowest)
     straggler  slowest rank's alone - mean over ranks                 = step
     exposed    step - slowest rank's alone
 
-Each part is the median over rounds, so that they add up to the step up to that. Exposed communication is measured, not
-guessed: step times alone cannot tell serial time from bandwidth.
-
-The file is result.json, written by rename; its fields are those of ``Breakdown``, and what the recipe is.
-
-Not here: all micro-batches (steps.py), many node counts (study/).
+In each round the parts add up to the step; the parts of the file are medians over rounds, and add up to it nearly.
+Exposed communication is measured, because step times alone cannot tell serial time from bandwidth.
 """
 
 from __future__ import annotations
@@ -30,24 +26,24 @@ import torch
 from ..batches.micro_batch import passes_and_micro_batch
 from ..cluster import Cluster, SingleProcess
 from ..errors import require
-from ..files import make_writable
+from ..files import make_writable, write_json
 from ..recipe import Recipe
-from ..run.progress import ProgressDisplay as Display
-from .report import write
+from ..terminal import display
+from .report import place
 from .steps import FixedSteps, RecipeSteps
 from .timing import Timer, Times, Work
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureFlags:
-    """What to measure."""
+    """How much to measure, and where to write."""
 
     out: str | None = None
-    """Folder for result.json; none is written when not given."""
+    """The folder for result.json; none is written when not given."""
     warmup: int = 20
-    """Rounds whose times are forgotten."""
+    """The number of rounds before those that count; their times are forgotten."""
     steps: int = 200
-    """Rounds that count."""
+    """The number of rounds that count."""
 
     def __post_init__(self) -> None:
         require(self.warmup >= 0, "warmup", self.warmup, "0 or more", "--warmup 20")
@@ -56,36 +52,47 @@ class MeasureFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class Breakdown:
-    """A step of a recipe on these ranks; seconds."""
+    """A step of a recipe on these ranks, and the parts of its time."""
 
     global_batch: int
+    """Samples of a step over all ranks."""
     local_batch: int
-    """Of the fullest rank."""
+    """Samples of a step on the rank with the most of them."""
     micro_batch: int
+    """Samples of a pass."""
     passes: int
+    """Forward and backward passes of a step on one rank."""
     warmup: int
+    """Rounds whose times were forgotten."""
     steps: int
+    """Rounds that count."""
     parameters: int
+    """The number of trained parameters."""
     gradient_bytes: int
+    """Bytes that a step sums over the ranks."""
     step_s: Times
+    """Seconds of a step on its slowest rank."""
     data_s: float
+    """Seconds that a rank waits for samples; the mean over ranks."""
     compute_s: float
+    """Seconds of passes and optimizer; the mean over ranks."""
     straggler_s: float
+    """Seconds by which the slowest rank is behind the mean, communication left out."""
     exposed_s: float
-    """May be negative, by what the times scatter; 0 on one rank."""
+    """Seconds of communication that the passes do not hide; below 0 where times scatter, and 0 on one rank."""
     allreduce_s: float | None
-    """The gradient's bytes summed over the ranks, with nothing beside; None on one rank."""
+    """Seconds of a sum of the gradient's bytes with nothing beside; None on one rank."""
     samples_per_s: float
+    """Samples per second over all ranks."""
 
 
 def parts(data: np.ndarray, alone: np.ndarray, step: np.ndarray) -> dict[str, float]:
-    """The parts of a step.
+    """Returns the parts of a step, data_s, compute_s, straggler_s and exposed_s: medians over rounds, in seconds.
 
     Args:
-        data, alone, step: seconds, (ranks, rounds).
-
-    Returns:
-        data_s, compute_s, straggler_s, exposed_s: medians over rounds.
+        data: seconds that each rank waited for samples in a step alone, (ranks, rounds).
+        alone: seconds of each rank's step without communication, (ranks, rounds).
+        step: seconds of each rank's step with communication, (ranks, rounds).
     """
     slowest, mean = alone.max(axis=0), alone.mean(axis=0)  # (rounds,)
     rounds = {
@@ -98,10 +105,15 @@ def parts(data: np.ndarray, alone: np.ndarray, step: np.ndarray) -> dict[str, fl
 
 
 def measure_step(recipe: Recipe, flags: MeasureFlags, cluster: Cluster) -> None:
-    """Measures the recipe's first batch on all ranks; rank 0 prints, and writes the file.
+    """Measures the recipe's first batch on all ranks; rank 0 prints the parts and writes result.json.
+
+    Args:
+        recipe: the recipe whose steps are measured.
+        flags: how much to measure, and where to write.
+        cluster: the ranks.
 
     Raises:
-        InputError: the folder cannot be written, or data, model or sizes cannot be used; the same on every rank.
+        InputError: the folder cannot be written, or data, model or sizes cannot be used; raised on every rank.
     """
     out = Path(flags.out) if flags.out is not None else None
     with cluster.together():
@@ -109,15 +121,17 @@ def measure_step(recipe: Recipe, flags: MeasureFlags, cluster: Cluster) -> None:
             make_writable(out, given=out, allowed="a folder that can be written", example="--out DIR")
     steps = RecipeSteps(recipe, cluster)
     found = _measure(steps, flags, cluster)
-    display = Display(cluster.leads)
-    display.line(
+    if not cluster.leads:
+        return
+    display(
         f"{recipe.name}: global batch {found.global_batch} on {cluster.size} rank(s), {cluster.n_nodes} node(s): step "
         f"{1e3 * found.step_s.median_s:.2f} ms = data {1e3 * found.data_s:.2f} + compute {1e3 * found.compute_s:.2f} + "
         f"straggler {1e3 * found.straggler_s:.2f} + exposed communication {1e3 * found.exposed_s:.2f}; "
         f"{found.samples_per_s:.0f} samples/s"
     )
-    if cluster.leads and out is not None:
-        write(out / "result.json", {"kind": "measure", **_about(recipe, cluster), **asdict(found)})
+    if out is not None:
+        about = {"kind": "measure", "name": recipe.name, **recipe.chosen, "model": recipe.model_name}
+        write_json(out / "result.json", {**about, **place(cluster), **asdict(found)})
 
 
 def _measure(steps: RecipeSteps, flags: MeasureFlags, cluster: Cluster) -> Breakdown:
@@ -152,17 +166,3 @@ def _measure(steps: RecipeSteps, flags: MeasureFlags, cluster: Cluster) -> Break
         samples_per_s=batch / times.median_s,
         **parts(data, seconds["alone"], step),
     )
-
-
-def _about(recipe: Recipe, cluster: Cluster) -> dict[str, object]:
-    cuda = cluster.device.type == "cuda"
-    return {
-        "name": recipe.name,
-        **recipe.chosen,
-        "model": recipe.model_name,
-        "world_size": cluster.size,
-        "nodes": cluster.n_nodes,
-        "launcher": cluster.launcher,
-        "device_name": torch.cuda.get_device_name(cluster.device) if cuda else "cpu",
-        "threads": torch.get_num_threads(),
-    }

@@ -1,16 +1,14 @@
-"""Latency and bandwidth of a network from the times of its messages.
+"""Latency and bandwidth of a network, from the times of its messages.
 
 Hockney 1994, The communication challenge for MPP, https://doi.org/10.1016/S0167-8191(06)80021-9:
 
     time = latency + bytes / bandwidth        the sum over messages of ((time - measured) / measured)^2 is least
 
-Relative errors, because a plain sum of squares would be the largest message's alone. Neither term is let below zero.
+Errors are relative, because the largest message alone would decide a plain sum of squares. Neither term is negative.
 
-    name        meaning                              unit
-    latency     time of an empty message             s
-    bandwidth   of a message without end             bytes/s
-
-Not here: the measured times (messages.py).
+    name        meaning                                     unit
+    latency     time of an empty message                    s
+    bandwidth   bytes per second of an endless message      bytes/s
 """
 
 from __future__ import annotations
@@ -26,23 +24,24 @@ class Fit:
     """A straight line through the times of messages."""
 
     latency_s: float
+    """Seconds of an empty message."""
     bandwidth_bytes_per_s: float | None
-    """None where larger messages take no longer."""
+    """Bytes per second; None where larger messages take no longer."""
     largest_relative_error: float
-    """Of the line at one of the messages: 0.5 is half the measured time."""
+    """The line's largest error at one of the messages, over the measured time: 0.5 is half of that."""
 
     def seconds(self, message_bytes: float) -> float:
-        """Of a message of this size, by the line."""
+        """Returns the seconds that a message of so many bytes takes, by the line."""
         bandwidth = self.bandwidth_bytes_per_s
         return self.latency_s + (message_bytes / bandwidth if bandwidth is not None else 0.0)
 
 
 def fit(message_bytes: Sequence[int], seconds: Sequence[float]) -> Fit:
-    """The line with the least relative errors.
+    """Returns the line with the least relative errors.
 
     Args:
-        message_bytes: at least two sizes.
-        seconds: what each took, more than 0.
+        message_bytes: the sizes of the messages, at least two different ones.
+        seconds: the time that each took, more than 0.
 
     Raises:
         ValueError: fewer than two sizes, or a time that is not positive.

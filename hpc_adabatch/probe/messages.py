@@ -1,12 +1,11 @@
-"""What messages between the ranks take: sums of gradients' sizes, and a decision.
+"""How long messages between the ranks take: sums of gradients, by their size, and a decision.
 
-    algorithm bandwidth   bytes / time                          of one rank's buffer
-    bus bandwidth         bytes / time * 2 (N - 1) / N          what a ring of N ranks moves through its slowest link
+    algorithm bandwidth   bytes / time                          bytes of one rank's buffer
+    bus bandwidth         bytes / time * 2 (N - 1) / N          bytes that a ring of N ranks sends over its slowest link
 
-https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md. Every message of Horovod's waits for its next cycle
-(HOROVOD_CYCLE_TIME, 1 ms): that is most of a small one's time, and it is in the times here, as it is in training.
-
-Not here: the line through the times (fit.py), gradients among backward passes (steps.py).
+https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md. Horovod starts messages once a cycle
+(HOROVOD_CYCLE_TIME, 1 ms). Waiting for the cycle is most of a small message's time; the times here include it, as those
+of training do.
 """
 
 from __future__ import annotations
@@ -26,42 +25,49 @@ MOST_ROUNDS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Allreduce:
-    """A sum over all ranks of so many bytes of float32."""
+    """The time of a float32 sum over all ranks."""
 
     message_bytes: int
+    """The size of one rank's buffer."""
     time: Times
+    """Seconds on the slowest rank."""
     algorithm_bytes_per_s: float
+    """The buffer's bytes over the median time."""
     bus_bytes_per_s: float
+    """The bytes that a ring would send over its slowest link, over the median time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
-    """A few float64 from rank 0 to all."""
+class DecisionTimes:
+    """The time of a decision: a few float64 numbers from rank 0 to all."""
 
     message_bytes: int
+    """The size of the decision."""
     broadcast: Times
-    """By Horovod."""
+    """Seconds of Horovod's broadcast."""
     announce: Times
-    """By the quickest road there is, which decisions take in training."""
+    """Seconds of ``Cluster.announce``, by which training sends decisions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Messages:
-    """What was measured between the ranks."""
+    """The times of messages between the ranks."""
 
     allreduce: list[Allreduce]
-    """From small to large."""
+    """Sums over the ranks, from small to large."""
     fit: Fit
-    """Of the medians of ``allreduce``."""
-    decision: Decision
+    """The line through the medians of ``allreduce``."""
+    decision: DecisionTimes
+    """The times of a decision."""
 
 
 def measure_messages(timer: Timer, *, share: float) -> Messages:
-    """Times messages; call on every rank, with more than one.
+    """Times messages; call it on every rank, of which there must be more than one.
 
     Args:
-        timer: of the ranks.
-        share: part of its time to take. Sizes for which that is too short are left out, from the largest down.
+        timer: the ranks' clock.
+        share: the part of the timer's seconds to use. Sizes for which it is too short are left out, from the largest
+            down.
     """
     cluster = timer.cluster
     decision = torch.zeros(DECISION_NUMBERS, dtype=torch.float64)
@@ -80,7 +86,7 @@ def measure_messages(timer: Timer, *, share: float) -> Messages:
         before_s = timer.left_s()
         timer.once(works[size])
         timer.once(works[size])
-        last_s = (before_s - timer.left_s()) / 2  # of the barrier too
+        last_s = (before_s - timer.left_s()) / 2  # the barrier's time included
         round_s += last_s
     seconds = timer.rounds(works, share=share, most=MOST_ROUNDS)
     times = {key: Times.of(repeats) for key, repeats in seconds.items()}
@@ -88,7 +94,7 @@ def measure_messages(timer: Timer, *, share: float) -> Messages:
     return Messages(
         allreduce=sums,
         fit=fit([one.message_bytes for one in sums], [one.time.median_s for one in sums]),
-        decision=Decision(message_bytes=decision.nbytes, broadcast=times["broadcast"], announce=times["announce"]),
+        decision=DecisionTimes(message_bytes=decision.nbytes, broadcast=times["broadcast"], announce=times["announce"]),
     )
 
 

@@ -1,14 +1,12 @@
-"""What optimizer steps of a recipe take, with communication and without, for each micro-batch.
+"""How long the steps of a recipe take, with communication and without, for each micro-batch.
 
-    pass          forward and backward of one micro-batch, on the device already
-    step alone    data, pass, optimizer; each rank for itself, all at the same time
-    step          the same, with gradients summed over the ranks
+    pass          forward and backward of one micro-batch that is on the device already
+    step alone    data, pass, optimizer, without communication; all ranks at the same time
+    step          data, pass, gradients summed over the ranks, optimizer
     exposed       step - step alone, round by round: the communication that the backward pass does not hide
 
-Everything is the recipe's and goes through ``AdaptiveTraining`` with a fixed batch of one pass a rank; but the learning
-rate is next to nothing, so that no network diverges, however many steps there are, and no step size is searched.
-
-Not here: rounds and clock (timing.py), what the messages take by themselves (messages.py).
+Steps are those of ``AdaptiveTraining``, with the recipe's network, data and optimizer and a fixed batch of one pass a
+rank. The learning rate is next to 0, so that no network diverges, and no step size is searched.
 """
 
 from __future__ import annotations
@@ -38,57 +36,79 @@ MOST_ROUNDS = 100  # so that small micro-batches leave their time to large ones
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepTimes:
-    """One micro-batch on every rank."""
+class MicroBatchTimes:
+    """The times of a step with one pass of a micro-batch on every rank."""
 
     micro_batch: int
+    """Samples of the pass."""
     global_batch: int
+    """Samples of the step over all ranks."""
     forward_backward: Times
+    """Seconds of the pass."""
     step_alone: Times
+    """Seconds of the step without communication."""
     step: Times
+    """Seconds of the step."""
     exposed: Times | None
-    """May be negative, by what the times scatter; None with one rank."""
+    """Seconds of communication that the pass does not hide; below 0 where times scatter, None with one rank."""
     samples_per_s_per_rank: float
+    """Samples per second of ``step`` on one rank."""
     samples_per_s: float
-    """Of ``step``, over all ranks."""
+    """Samples per second of ``step`` over all ranks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A micro-batch without times."""
+    """A micro-batch that was not timed."""
 
     micro_batch: int
+    """Samples of the pass."""
     reason: str
+    """The reason in words, such as the error that the pass raised."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """What was measured of a recipe."""
+    """The times of a recipe's steps."""
 
     parameters: int
-    """That are trained."""
+    """The number of trained parameters."""
     gradient_bytes: int
-    """That a step sums over the ranks."""
-    steps: list[StepTimes]
+    """Bytes that a step sums over the ranks."""
+    steps: list[MicroBatchTimes]
+    """Times by micro-batch, from small to large."""
     left_out: list[LeftOut]
+    """The micro-batches that were not timed."""
 
 
 def micro_batches(max_micro_batch: int, max_global_batch: int, n_ranks: int) -> list[int]:
-    """Powers of two up to the most that a rank passes at once when the global batch is largest, and that."""
+    """Returns the micro-batches to time: the powers of two below the largest one, and the largest one.
+
+    Args:
+        max_micro_batch: the most samples that a rank may pass at once.
+        max_global_batch: the most samples of a step over all ranks.
+        n_ranks: the number of ranks.
+    """
     most = min(max_micro_batch, max(1, max_global_batch // n_ranks))
     powers = [2**power for power in range(most.bit_length())]
     return powers if powers[-1] == most else [*powers, most]
 
 
 class RecipeSteps:
-    """The steps of a recipe on these ranks.
+    """A clock for the steps of a recipe on these ranks.
 
     Args:
-        recipe: what to train.
+        recipe: the recipe whose steps are timed.
         cluster: the ranks.
 
+    Attributes:
+        data: the data of the recipe's task.
+        sizes: the micro-batches to time.
+        parameters: the number of trained parameters.
+        gradient_bytes: bytes that a step sums over the ranks.
+
     Raises:
-        InputError: data, model or sizes cannot be used; the same on every rank.
+        InputError: data, model or sizes cannot be used; raised on every rank.
     """
 
     def __init__(self, recipe: Recipe, cluster: Cluster) -> None:
@@ -105,8 +125,12 @@ class RecipeSteps:
         self.gradient_bytes = sum(parameter.nbytes for parameter in trained)
 
     def measure(self, timer: Timer) -> Steps:
-        """Times every micro-batch for which there is time and memory, from small to large; call on every rank."""
-        steps: list[StepTimes] = []
+        """Times every micro-batch for which there is time and memory, from small to large; call it on every rank.
+
+        Args:
+            timer: the ranks' clock.
+        """
+        steps: list[MicroBatchTimes] = []
         left_out: list[LeftOut] = []
         for index, micro_batch in enumerate(self.sizes):
             # twice the samples take at most about twice as long
@@ -119,14 +143,14 @@ class RecipeSteps:
                 left_out.append(found)
             else:
                 steps.append(found)
-            gc.collect()  # Horovod's hooks and its optimizer hold each other, and the weights with them
+            gc.collect()  # Horovod's hooks and its optimizer refer to each other, and keep the weights in memory
         return Steps(parameters=self.parameters, gradient_bytes=self.gradient_bytes, steps=steps, left_out=left_out)
 
-    def _measure(self, micro_batch: int, timer: Timer, share: float) -> StepTimes | LeftOut:
+    def _measure(self, micro_batch: int, timer: Timer, share: float) -> MicroBatchTimes | LeftOut:
         cluster, seed = self.cluster, self.recipe.options.seed
         one_rank = SingleProcess(cluster.device)
         together = FixedSteps(self.recipe, self.data, micro_batch * cluster.size, micro_batch, cluster, seed)
-        own_seed = seed + cluster.rank  # other samples a rank
+        own_seed = seed + cluster.rank  # other samples on each rank
         alone = FixedSteps(self.recipe, self.data, micro_batch, micro_batch, one_rank, own_seed)
         reason = ""
         try:  # without communication: a rank that has no memory left keeps no other waiting
@@ -146,7 +170,7 @@ class RecipeSteps:
         exposed = None
         if cluster.size > 1:
             exposed = Times.of(np.subtract(seconds["step"], seconds["alone"]).tolist())
-        return StepTimes(
+        return MicroBatchTimes(
             micro_batch=micro_batch,
             global_batch=micro_batch * cluster.size,
             forward_backward=Times.of(seconds["pass"]),
@@ -159,18 +183,18 @@ class RecipeSteps:
 
 
 class FixedSteps:
-    """Optimizer steps of one fixed batch without end, one at a time.
+    """An endless series of optimizer steps with one fixed batch, made one at a time.
 
     Args:
-        recipe: what to train.
-        data: the task's.
+        recipe: the recipe to train.
+        data: the data of the recipe's task.
         global_batch: samples of a step, over the ranks of ``cluster``.
-        micro_batch: the most of a pass.
+        micro_batch: the most samples of a pass.
         cluster: the ranks that step together.
-        seed: of the order of the samples.
+        seed: the seed of the order of samples.
 
     Attributes:
-        waited_s: seconds that each step has waited for its samples.
+        waited_s: seconds that each step has waited for its samples, in order.
     """
 
     def __init__(
@@ -205,7 +229,7 @@ class FixedSteps:
         self.waited_s: list[float] = []
 
     def step(self) -> None:
-        """Data, passes, sum over the ranks, optimizer."""
+        """Makes one step: data, passes, sum over the ranks, optimizer."""
         step = next(self._steps)
         micro_batches, waited_s = iter(step), 0.0
         while True:
@@ -220,7 +244,7 @@ class FixedSteps:
         self.waited_s.append(waited_s)
 
     def forward_backward(self) -> None:
-        """A pass of the samples of the last step, whose gradient is forgotten."""
+        """Passes the samples of the last step forward and backward, and forgets the gradient."""
         self._loss(*self._held).backward()  # type: ignore[no-untyped-call]
         self._model.zero_grad()
 
@@ -229,14 +253,14 @@ class FixedSteps:
 
 
 def _whole_batches(dataset: Dataset[Any], global_batch: int) -> Dataset[Any]:
-    """The samples of whole global batches only: a ragged one at an epoch's end would be quicker than the others."""
+    """Returns the samples of whole global batches: a smaller one at an epoch's end would take less time than others."""
     n_samples = len(cast(Sized, dataset)) // global_batch * global_batch
-    if isinstance(dataset, TensorDataset):  # stays one, because those are indexed without workers
+    if isinstance(dataset, TensorDataset):  # it stays a TensorDataset, which is indexed without worker processes
         return TensorDataset(*(tensor[:n_samples] for tensor in dataset.tensors))
     return Subset(dataset, range(n_samples))
 
 
-def _round_s(times: StepTimes) -> float:
-    """A round of all that is timed with one micro-batch."""
+def _round_s(times: MicroBatchTimes) -> float:
+    """Returns the seconds of a round: a pass, a step alone and, with several ranks, a step."""
     step_s = times.step.median_s if times.exposed is not None else 0.0
     return times.forward_backward.median_s + times.step_alone.median_s + step_s

@@ -1,11 +1,9 @@
-"""Times of what all ranks do together, in interleaved rounds.
+"""Times of work that all ranks do together, in interleaved rounds.
 
-    round 1   barrier A   barrier B   barrier C         each piece of work once, so that a disturbance
-    round 2   barrier B   barrier C   barrier A         of the machine meets all of them alike
+    round 1   barrier A   barrier B   barrier C         a round does each piece of work once, so that
+    round 2   barrier B   barrier C   barrier A         a disturbance of the machine meets all alike
 
-A repeat takes as long as on its slowest rank. How many rounds there are, rank 0 decides from its clock and tells.
-
-Not here: the work (messages.py, steps.py).
+The time of a repeat is that on its slowest rank. Rank 0 decides by its clock how many rounds there are.
 """
 
 from __future__ import annotations
@@ -21,24 +19,33 @@ import torch
 from ..cluster import Cluster
 
 Key = TypeVar("Key")
-Work = Callable[[], object]  # with communication: the same on every rank, in the same order
+Work = Callable[[], object]
+"""A piece of work; one that communicates is done by every rank, in the same order."""
 
-WARM_ROUNDS = 2  # the first makes buffers and connections, the second still learns their names
-LEAST_ROUNDS = 5  # below, quartiles say nothing
+WARM_ROUNDS = 2  # the first makes buffers and connections; in the second Horovod still negotiates their names
+LEAST_ROUNDS = 5  # quartiles of fewer say nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Times:
-    """Repeats of one thing, in seconds."""
+    """Median and quartiles of repeats, in seconds."""
 
     median_s: float
+    """The median."""
     lower_quartile_s: float
+    """The lower quartile."""
     upper_quartile_s: float
+    """The upper quartile."""
     repeats: int
+    """The number of repeats."""
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Times:
-        """Of the repeats, at least one; quartiles interpolate between them."""
+        """Returns the median and the quartiles, which interpolate between repeats.
+
+        Args:
+            seconds: the time of each repeat; at least one.
+        """
         lower, median, upper = np.percentile(seconds, [25, 50, 75]).tolist()
         return cls(median_s=median, lower_quartile_s=lower, upper_quartile_s=upper, repeats=len(seconds))
 
@@ -48,7 +55,7 @@ class Timer:
 
     Args:
         cluster: the ranks.
-        seconds: there are from now on.
+        seconds: the time there is, from now on.
     """
 
     def __init__(self, cluster: Cluster, seconds: float) -> None:
@@ -56,15 +63,15 @@ class Timer:
         self._end_s = time.perf_counter() + seconds
 
     def left_s(self) -> float:
-        """Seconds left, by the clock of this rank; below 0 after the end."""
+        """Returns the seconds left by the clock of this rank; below 0 after the end."""
         return self._end_s - time.perf_counter()
 
     def allows(self, seconds: float) -> bool:
-        """Whether so many seconds are left: rank 0's answer, on every rank."""
+        """Reports whether so many seconds are left; every rank gets rank 0's answer."""
         return bool(self.cluster.tell(self.left_s() >= seconds))
 
     def once(self, work: Work) -> float:
-        """Seconds that it takes this rank, begun with all others, and finished on its device."""
+        """Returns the seconds of the work on this rank, begun with all others and finished on its device."""
         self.cluster.barrier()
         began_s = time.perf_counter()
         work()
@@ -73,15 +80,15 @@ class Timer:
         return time.perf_counter() - began_s
 
     def rounds(self, works: Mapping[Key, Work], *, share: float, most: int) -> dict[Key, list[float]]:
-        """Repeats everything in turn, after ``WARM_ROUNDS`` whose times are forgotten.
+        """Repeats all work in turn, after ``WARM_ROUNDS`` whose times are forgotten.
 
         Args:
-            works: what to time.
-            share: part of the seconds left that this may take; ``LEAST_ROUNDS`` are done anyway.
-            most: rounds.
+            works: the work to time, by key.
+            share: the part of the seconds left that this may take; ``LEAST_ROUNDS`` are done anyway.
+            most: the largest number of rounds.
 
         Returns:
-            Seconds of each repeat on its slowest rank, the same on every rank, in the order of the rounds.
+            By key, the seconds of each repeat on its slowest rank, in the order of the rounds; alike on every rank.
         """
         end_s = self._end_s - (1 - share) * self.left_s()
         for _ in range(WARM_ROUNDS):
@@ -100,15 +107,15 @@ class Timer:
         return dict(zip(keys, np.max(everyone, axis=0).tolist(), strict=True))
 
     def on_every_rank(self, works: Mapping[Key, Work], *, warmup: int, rounds: int) -> dict[Key, np.ndarray]:
-        """Repeats everything in turn so many times.
+        """Repeats all work in turn, a given number of times.
 
         Args:
-            works: what to time.
-            warmup: rounds whose times are forgotten.
-            rounds: that count.
+            works: the work to time, by key.
+            warmup: the number of rounds whose times are forgotten.
+            rounds: the number of rounds that count.
 
         Returns:
-            Seconds, (ranks, rounds) each, the same on every rank.
+            By key, the seconds of each repeat on each rank, (ranks, rounds); alike on every rank.
         """
         keys = list(works)
         mine: dict[Key, list[float]] = {key: [] for key in keys}
@@ -120,7 +127,7 @@ class Timer:
         return {key: everyone[:, index] for index, key in enumerate(keys)}
 
     def _more(self, done: int, most: int, began_s: float, end_s: float) -> int:
-        """Rounds to go on for: half of what the time left would allow, because the next may take longer than these."""
+        """Returns how many rounds follow: half of what the time left allows, for they may take longer than before."""
         if done == 0:
             return LEAST_ROUNDS
         now_s = time.perf_counter()
