@@ -1,4 +1,4 @@
-"""Packaging. Each requirement says why it is here; heavy ones that few need are extras."""
+"""Packaging. Each requirement has its reason beside it; large ones that few users need are extras."""
 
 from pathlib import Path
 
@@ -26,9 +26,22 @@ EXTRAS = {
     ],
     "benchmark": [
         "timm>=1.0",  # LARS and LAMB beside ours (benchmarks/optimizers.py)
-        "pytorch_optimizer>=3",  # likewise
+        "pytorch_optimizer>=3",  # LARS and LAMB of another hand, likewise (benchmarks/optimizers.py)
     ],
 }
+CLASSIFIERS = [
+    "Development Status :: 4 - Beta",
+    "Environment :: Console",
+    "Environment :: GPU :: NVIDIA CUDA",
+    "Intended Audience :: Science/Research",
+    "Operating System :: POSIX :: Linux",
+    "Programming Language :: Python :: 3 :: Only",
+    "Programming Language :: Python :: 3.10",
+    "Programming Language :: Python :: 3.11",
+    "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    "Topic :: System :: Distributed Computing",
+    "Typing :: Typed",
+]
 
 if __name__ == "__main__":
     setup(
@@ -37,7 +50,8 @@ if __name__ == "__main__":
         description="Data-parallel training with adaptive batch sizes on HPC clusters: Horovod, MPI, LARS, Slurm",
         long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
         long_description_content_type="text/markdown",
-        license="Apache-2.0",
+        license="Apache-2.0",  # its text, LICENSE, goes into the wheel by default
+        classifiers=CLASSIFIERS,
         python_requires=">=3.10",
         packages=find_packages(include=["hpc_adabatch", "hpc_adabatch.*"]),
         package_data={"hpc_adabatch": ["py.typed"]},
