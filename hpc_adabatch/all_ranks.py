@@ -1,11 +1,9 @@
-"""Working on all ranks of a launch: they join, work and leave together, and a fault on one ends them all.
+"""All ranks of a launch join, work and leave together, and a fault on one of them ends all.
 
-    InputError, known to all ranks       one line from rank 0, exit code 2
-    InputError of one rank               one line from that rank, all are ended with 2
-    Ctrl-C                               all are ended with 130
-    anything else                        its traceback, each line with the rank, all are ended with 1
-
-Not here: the ranks (cluster/), what they work at (cli.py).
+InputError that all ranks raise      one line from rank 0, exit code 2
+InputError of one rank               one line from that rank, all are ended with 2
+Ctrl-C                               all are ended with 130
+any other exception                  its traceback, each line with the rank, all are ended with 1
 """
 
 from __future__ import annotations
@@ -22,14 +20,18 @@ if TYPE_CHECKING:
 
 
 def on_all_ranks(work: Callable[[Cluster], int]) -> int:
-    """Joins the other ranks, works and leaves. Faults on one rank end all."""
-    from .cluster import Cluster
+    """Joins the other ranks, works and leaves; a fault on one rank ends all. Returns the exit code.
 
-    cluster = Cluster.start()
+    Args:
+        work: takes the ranks and returns the exit code; called on every rank.
+    """
+    from .cluster import start
+
+    cluster = start()
     try:
         code = work(cluster)
     except InputError as error:
-        if not error.shared:  # the other ranks know nothing of it
+        if not error.shared:  # the other ranks do not raise it, and would wait for this one
             complain(error, f" (rank {cluster.rank})" if cluster.size > 1 else "")
             cluster.abort(2)
         if cluster.leads:
@@ -44,11 +46,17 @@ def on_all_ranks(work: Callable[[Cluster], int]) -> int:
 
 
 def complain(error: InputError, where: str = "") -> None:
+    """Prints the error's line to standard error.
+
+    Args:
+        error: the error.
+        where: words behind "error", such as the rank that raised it.
+    """
     print(f"adabatch: error{where}: {error}", file=sys.stderr, flush=True)
 
 
 def _report_fault(error: BaseException, rank: int) -> None:
-    """The traceback of the rank that failed; one line from ranks that only lost a peer."""
+    """Prints the traceback of a rank that failed, and one line on a rank that only lost another one."""
     if type(error).__name__ == "HorovodInternalError":
         print(f"adabatch: rank {rank} ends because another rank did", file=sys.stderr, flush=True)
         return

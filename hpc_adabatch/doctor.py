@@ -23,6 +23,7 @@ from .cluster.device import cores, ranks_on_my_cores
 from .cluster.horovod import build
 
 GIB = 2**30
+MPIRUN_WAITS_S = 30
 REBUILD = "rm -rf ~/.cache/hpc_adabatch/wheels .venv; ./launch/install"
 
 
@@ -89,7 +90,7 @@ def _horovod_and_mpi() -> Iterator[Check]:
             )
         else:
             version = subprocess.run(
-                [mpirun, "--version"], capture_output=True, text=True, timeout=30, check=False
+                [mpirun, "--version"], capture_output=True, text=True, timeout=MPIRUN_WAITS_S, check=False
             ).stdout
             yield Check("mpirun", (version.splitlines() or ["silent"])[0])
         try:

@@ -1,21 +1,18 @@
-"""What a user typed that cannot work, said in one line.
-
-Not here: faults of the program itself; those keep their traceback.
-"""
+"""Input that cannot be used, told in one line. Faults of the program itself keep their traceback."""
 
 import math
 from numbers import Integral, Real
 
 
 class InputError(ValueError):
-    """One field of a recipe, a flag or an argument that cannot be used.
+    """A field of a recipe, a flag or an argument that cannot be used.
 
     Attributes:
         field: the field's dotted name as it stands in the recipe, such as ``policy.factor``.
-        given: what was given, as text.
-        allowed: what would be accepted.
-        hint: what to type instead.
-        shared: True when every rank raises it, so that each may leave in good order.
+        given: the value that was given, as text.
+        allowed: the values that would be accepted, in words.
+        hint: the words to type instead; empty when there are none.
+        shared: True when every rank raises the error, so that each may leave in good order.
     """
 
     shared = False
@@ -25,7 +22,7 @@ class InputError(ValueError):
         self.given = str(given)
         self.allowed = allowed
         self.hint = hint
-        super().__init__(field, self.given, allowed, hint)  # these four rebuild it in another process (pickle)
+        super().__init__(field, self.given, allowed, hint)  # pickle makes the error again from these four
 
     def __str__(self) -> str:
         line = f"{self.field}: given {self.given}; allowed: {self.allowed}"
@@ -33,7 +30,15 @@ class InputError(ValueError):
 
 
 def require(condition: bool, field: str, given: object, allowed: str, hint: str = "") -> None:
-    """Raises InputError unless the condition holds."""
+    """Raises an InputError unless the condition holds.
+
+    Args:
+        condition: True when the field can be used.
+        field: the field's dotted name.
+        given: the value that was given.
+        allowed: the values that would be accepted, in words.
+        hint: the words to type instead.
+    """
     if not condition:
         raise InputError(field, given, allowed, hint)
 

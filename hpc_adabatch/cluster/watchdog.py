@@ -1,13 +1,11 @@
 """A thread that ends this rank when nothing moves any more.
 
-    the loop   beat  beat  beat  -  -  -  -  (a peer is gone or frozen: the sum over ranks never comes back)
-    watchdog                     |---- limit ----| says where the loop stands, leaves a note, exit code 75
+    the loop   beat  beat  beat  -  -  -  -  (another rank is gone or frozen, and a sum over ranks never ends)
+    watchdog                     |---- limit ----| prints where the loop stands, leaves a note, exit code 75
 
-A rank that waits in a sum can do nothing itself: launchers differ in whether they end it when a peer dies (plain srun
-does not), none notices one that is frozen, and Horovod's own stall check never fires under Gloo. The thread runs all
-the same, because Horovod waits without the interpreter's lock.
-
-Not here: being told to stop (training/signals.py).
+A rank that waits in a sum cannot end itself. Launchers differ in whether they end it when another rank dies (plain srun
+does not), none notices a frozen rank, and Horovod's own stall check never fires under Gloo. The thread goes on running,
+because Horovod waits without the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -19,17 +17,17 @@ import threading
 import time
 from pathlib import Path
 
-EXIT_CODE = 75  # start me again, from the checkpoint
-LOOKS = 20  # in the time of the limit
+EXIT_CODE = 75  # EX_TEMPFAIL: the run may be started again, from its checkpoint
+LOOKS = 20  # at the clock, within the limit
 
 
 class Watchdog:
-    """Watches the main thread of a rank.
+    """A thread that watches the main thread of a rank.
 
     Args:
-        limit_s: seconds without a beat that are too many; None watches nothing.
-        rank: this one, for the message.
-        note: a file to leave, for the batch script: launchers do not pass exit codes on in the same way.
+        limit_s: the seconds without a beat after which the rank ends; None to watch nothing.
+        rank: the number of this rank, for the message.
+        note: a file to leave for the batch script, because not every launcher passes the exit code on; None for none.
     """
 
     def __init__(self, limit_s: float | None, rank: int, note: Path | None = None) -> None:
@@ -41,11 +39,11 @@ class Watchdog:
             threading.Thread(target=self._watch, args=(limit_s,), name="watchdog", daemon=True).start()
 
     def beat(self) -> None:
-        """Something moved."""
+        """Notes that the main thread moved."""
         self._last_s = time.monotonic()
 
     def stop(self) -> None:
-        """Watches no longer."""
+        """Ends the watch."""
         self._over.set()
 
     def _watch(self, limit_s: float) -> None:
@@ -66,7 +64,7 @@ class Watchdog:
         os._exit(EXIT_CODE)
 
     def _where(self) -> str:
-        """The line that the main thread stands at."""
+        """Returns the function and the line that the main thread stands at."""
         frame = sys._current_frames().get(self._main)
         if frame is None:
             return "a thread that has ended"
