@@ -166,9 +166,9 @@ def _parser(command: str, chosen: dict[str, str], extra: type | None) -> Argumen
     parser = ArgumentParser(
         exit_on_error=False,
         allow_abbrev=False,
-        prog=f"adabatch {command} RECIPE",
-        description="RECIPE is a YAML file; every field of it is a flag too. The fields of task, policy and optimizer "
-        "are those of the classes chosen; to choose: "
+        usage=f"adabatch {command} RECIPE [--FIELD VALUE ...]",
+        description="RECIPE is a YAML file, and each of its fields is a flag too. task, policy and optimizer choose a "
+        "class by name, whose fields then follow below; there are "
         + "; ".join(f"{field}: {', '.join(classes)}" for field, (classes, _) in CHOICES.items())
         + ".",
     )
