@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from . import __version__, commands
+from . import commands
 from .all_ranks import complain
 from .completion import bash
 from .environment import launch
@@ -98,7 +98,7 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs a verb and exits.
+    """Carries a verb out and exits.
 
     Args:
         arguments: the words of the command line; those of this process when not given.
@@ -136,11 +136,12 @@ def usage() -> str:
 
 
 def versions() -> str:
-    """Returns the versions of this package and of what it runs on, without importing any of it."""
-    found = [f"Python {platform.python_version()}"]
-    for name in ("torch", "horovod"):
+    """Returns the versions of adabatch and of what it runs on, without importing them."""
+    found = {}
+    for name in ("hpc_adabatch", "torch", "horovod"):
         try:
-            found.append(f"{name} {version(name)}")
+            found[name] = version(name)
         except PackageNotFoundError:
-            found.append(f"no {name}")
-    return f"adabatch {__version__} ({', '.join(found)})"
+            found[name] = "not installed"
+    rest = f"Python {platform.python_version()}, torch {found['torch']}, horovod {found['horovod']}"
+    return f"adabatch {found['hpc_adabatch']} ({rest})"

@@ -28,7 +28,7 @@ HELP = {"-h", "--help"}
 
 @dataclass(frozen=True, kw_only=True)
 class TrainFlags:
-    """Where the run goes, and when it ends."""
+    """The folder of the run, and its end."""
 
     out: str | None = None
     """The folder of the run; runs/RECIPE-DATE when not given."""
@@ -40,7 +40,7 @@ class TrainFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanFlags(NodesFlags):
-    """For whom to plan."""
+    """The ranks to plan for."""
 
     ranks: int = 1
     """The number of ranks that will train; with --nodes, the number on each node."""
@@ -50,7 +50,7 @@ class PlanFlags(NodesFlags):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeFlags:
-    """How long to measure, and where to write."""
+    """The time and the file of a probe."""
 
     out: str | None = None
     """The JSON file for all numbers; none is written when not given."""
@@ -169,7 +169,7 @@ def report(arguments: list[str]) -> int:
 
 
 def study(arguments: list[str]) -> int:
-    """Plans, submits and reports scaling studies."""
+    """Carries out a scaling study: many jobs, one answer."""
     from .study.cli import main
 
     return main(arguments)

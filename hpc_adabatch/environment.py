@@ -50,9 +50,13 @@ class Launch:
     """The launcher that started this process and its place among the ranks, before any library is asked."""
 
     launcher: str
+    """The name of the launcher."""
     rank: int
+    """The number of this process among all ranks."""
     n_ranks: int
+    """The number of ranks."""
     local_rank: int
+    """The number of this process within its node."""
 
     @property
     def has_mpi(self) -> bool:

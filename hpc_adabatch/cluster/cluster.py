@@ -34,7 +34,7 @@ class DistributedOptimizer(Protocol):
     """The optimizer to inspect, step and save: Horovod rebuilds the one that it is given."""
 
     def expect(self, passes: int) -> None:
-        """Announces, before the first backward pass, how many this rank will make in the step."""
+        """Tells how many backward passes this rank will make in the step; called before the first of them."""
 
     def reduce(self) -> None:
         """Waits until every ``p.grad`` is the sum over ranks. A rank without a backward pass contributes zeros."""

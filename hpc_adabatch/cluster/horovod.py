@@ -103,7 +103,7 @@ class HorovodCluster(Cluster):
         self._hvd.shutdown()
 
 
-class HorovodOptimizer:
+class HorovodOptimizer(DistributedOptimizer):
     """An optimizer that Horovod rebuilt around the same parameter groups, so that it sums gradients over ranks."""
 
     def __init__(

@@ -56,7 +56,7 @@ class SingleProcess(Cluster):
         pass
 
 
-class LocalOptimizer:
+class LocalOptimizer(DistributedOptimizer):
     """An optimizer of the only rank, whose gradients are the sum over ranks without further work."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:

@@ -36,7 +36,7 @@ from .timing import Timer, Times, Work
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureFlags:
-    """How much to measure, and where to write."""
+    """The rounds and the folder of a measurement."""
 
     out: str | None = None
     """The folder for result.json; none is written when not given."""

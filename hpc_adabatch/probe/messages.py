@@ -62,7 +62,7 @@ class Messages:
 
 
 def measure_messages(timer: Timer, *, share: float) -> Messages:
-    """Times messages; call it on every rank, of which there must be more than one.
+    """Measures how long messages take; call it on every rank, of which there must be more than one.
 
     Args:
         timer: the ranks' clock.

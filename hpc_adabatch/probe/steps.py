@@ -125,7 +125,7 @@ class RecipeSteps:
         self.gradient_bytes = sum(parameter.nbytes for parameter in trained)
 
     def measure(self, timer: Timer) -> Steps:
-        """Times every micro-batch for which there is time and memory, from small to large; call it on every rank.
+        """Measures every micro-batch for which there is time and memory, from small to large; call it on every rank.
 
         Args:
             timer: the ranks' clock.
@@ -244,7 +244,7 @@ class FixedSteps:
         self.waited_s.append(waited_s)
 
     def forward_backward(self) -> None:
-        """Passes the samples of the last step forward and backward, and forgets the gradient."""
+        """Sends the samples of the last step forward and backward, and forgets the gradient."""
         self._loss(*self._held).backward()  # type: ignore[no-untyped-call]
         self._model.zero_grad()
 
