@@ -44,11 +44,13 @@ class Goodput(Measured):
         if now not in timed:
             return float(now)  # not timed yet
         model = StepTime(timed, progress.n_ranks, progress.max_micro_batch)
+        # candidates: even batches within one change's reach, the present batch and those timed
         high = min(now * self.growth, progress.max_global_batch)
         ranks, micro, most = progress.n_ranks, progress.max_micro_batch, progress.max_global_batch
         grid = np.geomspace(max(1.0, now / self.growth), high, CANDIDATES)
         candidates = {now} | {even(float(size), ranks, micro, least=1, most=most) for size in grid}
         candidates |= {size for size in timed if now / self.growth <= size <= high}
+        # measured times rule out a slower batch and all beyond it, above and below
         slower = [size for size, seconds in timed.items() if size / seconds < now / timed[now]]
         below = max((size for size in slower if size < now), default=0)
         above = min((size for size in slower if size > now), default=math.inf)
@@ -60,6 +62,7 @@ class Goodput(Measured):
         def goodput(size: int) -> float:
             return size / model(size) * efficiency(size, estimate.noise_scale, progress.start_batch)
 
+        # the best of the rest, if it is better than the present batch by more than the tolerance
         best = max(allowed, key=lambda size: (goodput(size), -size))
         return float(best) if goodput(best) > goodput(now) * (1 + self.tolerance) else float(now)
 

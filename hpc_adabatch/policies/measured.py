@@ -94,10 +94,12 @@ class Measured(Policy):
 
     def propose(self, progress: Progress) -> Proposal:
         now, factor, estimate = progress.global_batch, progress.learning_rate_factor, progress.estimate
+        # no change on little evidence, or soon after the last change
         if estimate is None or not estimate.full:
             return Proposal(global_batch=now, learning_rate_factor=factor, reason="measuring: the window is not full")
         if progress.measurements - self._changed_at < self.dwell:
             return Proposal(global_batch=now, learning_rate_factor=factor, reason="dwelling after a change")
+        # the batches wanted at the lower end of the interval, at the estimate and at the upper end
         least, target, most = (
             self.wanted(_with(estimate, scale), progress)
             for scale in (estimate.low, estimate.noise_scale, estimate.high)
@@ -107,7 +109,7 @@ class Measured(Policy):
             f" wanted {target:.4g} ({least:.4g} to {most:.4g})"
         )
         standing = now / factor  # the batch that this learning rate stands for
-        if least <= standing <= most:
+        if least <= standing <= most:  # the evidence allows the present batch
             return Proposal(global_batch=now, learning_rate_factor=factor, reason=found)
         batch, factor = self._bounded(target, standing, progress)
         if (batch, factor) != (now, progress.learning_rate_factor):
@@ -119,15 +121,18 @@ class Measured(Policy):
         now, ranks, micro = progress.global_batch, progress.n_ranks, progress.max_micro_batch
         maximum = progress.max_global_batch
         least = min(progress.min_global_batch, maximum)
+        # one change is a factor of growth at most, and none is made below the tolerance
         bounded = min(target, standing * self.growth)
         if not self.shrink:
             bounded = max(bounded, standing)
         bounded = max(bounded, standing / self.growth, 1.0)
         if abs(bounded - standing) <= self.tolerance * standing:
             return now, progress.learning_rate_factor
+        # beyond the maximum the learning rate takes the rest
         top = max(even(maximum, ranks, micro, least=least, most=maximum), now)
         if bounded >= top:
             return top, top / bounded if self.lower_lr else 1.0
+        # below it an even batch, such that rounding neither reverses a change nor swallows it
         goal = even(target, ranks, micro, least=least, most=maximum)
         batch = even(bounded, ranks, micro, least=least, most=maximum)
         if goal == now or (goal > now) != (bounded > now):  # what is wanted rounds to the present batch
