@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from ..errors import InputError, require
-from .flags import GridFlags
-from .placement import check_placement, directives, options
+from ..errors import require
 from .spec import MODES
 
 
@@ -26,30 +23,6 @@ def parse_modes(text: str) -> tuple[str, ...]:
         require(mode in MODES, "mode", mode or "nothing", ", ".join(MODES), "--mode strong,adaptive")
     require(len(set(modes)) == len(modes), "mode", text, "each once", "--mode strong,adaptive")
     return modes
-
-
-def asked(flags: GridFlags, words: tuple[str, ...]) -> dict[str, str]:
-    """What a job asks for: the template's lines, and the flags over them.
-
-    Raises:
-        InputError: the template cannot be read, or does not go with the study.
-    """
-    if flags.where == "local":
-        others = [word for word in words if not word.startswith(("--time=", "-t"))]
-        require(not others, "sbatch", " ".join(others), "only --time with --where local", "--sbatch=--time=00:20:00")
-        launcher = flags.launcher
-        require(launcher in (None, "mpirun"), "launcher", launcher, "mpirun with --where local", "--launcher mpirun")
-        return options(words)
-    template = Path(flags.template)
-    try:
-        text = template.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        given = f"{template} ({type(error).__name__})"
-        raise InputError("template", given, "a batch script that can be read", "--template slurm/cpu.sbatch") from error
-    require(text.startswith("#!"), "template", template, "a script that begins with #!", "--template slurm/cpu.sbatch")
-    asked = directives(text) | options(words)
-    check_placement(asked, flags.ranks_per_node)
-    return asked
 
 
 def check_recipe(recipe: Sequence[str]) -> None:

@@ -11,27 +11,25 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from .folder import StudyFolder
 from .results import CellResult, to_csv
-from .slurm import Slurm
-from .slurm_answers import Job
+from .slurm.answers import Job
+from .state import State
 from .status import CellStatus, States, read_result
 from .submissions import Attempt
 
 
-def collect(folder: StudyFolder, states: States, slurm: Slurm | None) -> list[CellResult]:
-    """One line a cell, in the plan's order.
+def collect(folder: StudyFolder, states: States, accounts: Mapping[str, Job]) -> list[CellResult]:
+    """Returns one line for each cell, in the plan's order.
 
     Args:
-        folder: its files.
+        folder: the study's files.
         states: where the cells stand.
-        slurm: to ask for the hours; None for a study on this machine.
+        accounts: what the place tells of the hours of jobs, by number.
     """
-    ids = sorted({job_id for status in states.cells for job_id in status.job_ids}, key=int)
-    told = slurm.accounting(job_ids=ids) if slurm is not None and ids else None
-    accounts = {job.job_id: job for job in told or []}
     return [_result(folder, status, accounts) for status in states.cells]
 
 
@@ -44,9 +42,9 @@ def write_results(folder: StudyFolder, results: list[CellResult]) -> None:
     folder.replace(folder.results, to_csv(results))
 
 
-def _result(folder: StudyFolder, status: CellStatus, accounts: dict[str, Job]) -> CellResult:
+def _result(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]) -> CellResult:
     cell = status.cell
-    content = read_result(folder, cell.name) if status.state == "OK" else None
+    content = read_result(folder, cell.name) if status.state is State.OK else None
     numbers = {} if content is None else _measured(content) if content.get("kind") == "measure" else _trained(content)
     return CellResult(
         cell=cell.name,
@@ -96,10 +94,10 @@ def _trained(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _wait_s(status: CellStatus, accounts: dict[str, Job]) -> float | None:
+def _wait_s(status: CellStatus, accounts: Mapping[str, Job]) -> float | None:
     """From submission to start of the last attempt."""
     job = accounts.get(status.job_id or "") or status.job
-    if job is not None and job.state != "PENDING":
+    if job is not None and job.state is not State.PENDING:
         return _between(job.submitted_s, job.began_s)
     seen = status.attempts[-1].seen if status.attempts else None
     return _between(seen.get("submitted_s"), seen.get("began_s")) if seen is not None else None
@@ -109,7 +107,7 @@ def _between(start_s: float | None, end_s: float | None) -> float | None:
     return None if start_s is None or end_s is None else max(0.0, end_s - start_s)
 
 
-def _node_hours(folder: StudyFolder, status: CellStatus, accounts: dict[str, Job]) -> float | None:
+def _node_hours(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]) -> float | None:
     """Over all attempts of which it is known; None where it is of none."""
     used = [_used_s(status, attempt, accounts) for attempt in status.attempts]
     known = [seconds for seconds in used if seconds is not None]
@@ -118,14 +116,14 @@ def _node_hours(folder: StudyFolder, status: CellStatus, accounts: dict[str, Job
     return sum(known) * status.cell.nodes / 3600 if known else None
 
 
-def _used_s(status: CellStatus, attempt: Attempt, accounts: dict[str, Job]) -> float | None:
+def _used_s(status: CellStatus, attempt: Attempt, accounts: Mapping[str, Job]) -> float | None:
     if attempt.ended_s is not None:  # on this machine
         return attempt.ended_s - attempt.began_s
     account = accounts.get(attempt.job_id or "")
     if account is not None and account.used_s is not None:
         return account.used_s
-    if status.job is not None and status.job.job_id == attempt.job_id and status.job.state != "PENDING":
-        return _between(status.job.began_s, status.job.ended_s if status.job.ended else time.time())
+    if status.job is not None and status.job.job_id == attempt.job_id and status.job.state is not State.PENDING:
+        return _between(status.job.began_s, time.time() if status.job.state.active else status.job.ended_s)
     return _between(attempt.seen.get("began_s"), attempt.seen.get("ended_s")) if attempt.seen is not None else None
 
 

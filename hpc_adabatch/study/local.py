@@ -1,10 +1,8 @@
-"""A study without Slurm: its cells one after another, all ranks on this machine.
+"""This machine as the place of a study: its cells one after another, all ranks here.
 
 Nodes are simulated: a cell of 2 nodes with 4 ranks each is 8 ranks here. Ctrl-C asks the running cell to write a
 checkpoint and to end; the next submit goes on with it. The study's lock is handed on to launch/run and mpirun: a cell
 whose submit was killed still counts as running.
-
-Not here: cells on Slurm (submit.py).
 """
 
 from __future__ import annotations
@@ -13,26 +11,109 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
-from ..errors import require
+from ..errors import InputError, require
 from . import submissions
 from .cells import Cell
-from .flags import STALL_S
+from .flags import STALL_S, GridFlags, SubmitFlags
 from .folder import StudyFolder
-from .slurm_answers import last_cue
+from .place import Order, Place, Say, Terms
+from .placement import options
+from .slurm.answers import Job, last_cue
 from .spec import Study
-from .status import CellStatus, States, log_tail, ok_status
+from .state import State
+from .status import CellStatus, States, log_tail, ok_status, running
 from .submissions import Attempt
 
 _GRACE_S = 30.0  # for a checkpoint
 _EXIT_CODES = {75: "stopped by a signal", 130: "interrupted"}
 
 
+class ThisMachine(Place):
+    """This machine, where cells wait for each other."""
+
+    @staticmethod
+    def terms(flags: GridFlags, words: tuple[str, ...], directory: Path) -> Terms:
+        others = [word for word in words if not word.startswith(("--time=", "-t"))]
+        require(not others, "sbatch", " ".join(others), "only --time with --where local", "--sbatch=--time=00:20:00")
+        launcher = flags.launcher or "mpirun"
+        require(launcher == "mpirun", "launcher", launcher, "mpirun with --where local", "--launcher mpirun")
+        launch_script(directory)
+        return Terms(template="", launcher=launcher, asked=options(words))
+
+    @property
+    def title(self) -> str:
+        return "this machine"
+
+    def look(self, stall_s: float = STALL_S) -> States:
+        return self._states(stall_s, in_use=self.folder.in_use())
+
+    def check(self, flags: SubmitFlags) -> None:
+        require(not flags.test_only, "test_only", "for a study on this machine", "without it")
+        others = "for a study on this machine, whose cells wait for each other anyway"
+        require(not flags.chain, "chain", others, "without it")
+
+    def lines(self, order: Order) -> Iterator[str]:
+        yield f"cd {shlex.quote(self.study.directory)}"
+        for status in self._states(in_use=False).to_start(order.cells, order.retry):
+            yield shlex.join(command(self.study, self.folder, status.cell))
+
+    def test(self, order: Order) -> NoReturn:
+        raise NotImplementedError("check refuses --test-only")
+
+    def submit(self, order: Order, say: Say) -> int:
+        """Runs what is to be started. Returns 0, 1 when a cell did not end well, 130 when the user stopped it.
+
+        Raises:
+            InputError: another submit is running, or the folder cannot be written.
+        """
+        failed = False
+        with self.folder.lock() as lock:
+            # The lock is this process's: whatever looks as if it were running was interrupted.
+            todo = self._states(in_use=False).to_start(order.cells, order.retry)
+            for index, status in enumerate(todo, 1):
+                say(f"{index} of {len(todo)}  {status.cell.name}  {status.cell.ranks} rank(s)")
+                stopped, code = _run_cell(self.study, self.folder, status, lock)
+                if stopped == "interrupted":
+                    say(f"{status.cell.name}: interrupted; the same command goes on with it")
+                    return 130
+                if ok_status(self.folder, self.study, status.cell, status.attempts) is None:
+                    failed = True
+                    say(f"{status.cell.name}: exit code {code} {stopped}".rstrip())
+        return 1 if failed else 0
+
+    def cancel(self, cells: Sequence[Cell]) -> NoReturn:
+        given = f"{self.study.name}, which runs on this machine"
+        raise InputError("NAME", given, "a study on Slurm", "Ctrl-C where adabatch study submit runs")
+
+    def accounts(self, states: States) -> Mapping[str, Job]:
+        """Returns nothing: there are no jobs, and the hours of cells are written down."""
+        return {}
+
+    def _states(self, stall_s: float = STALL_S, *, in_use: bool) -> States:
+        """Returns where the cells stand.
+
+        Args:
+            stall_s: seconds without a change, after which a running cell counts as stalled.
+            in_use: True where another process holds the study's lock, so that the newest attempt may be running.
+        """
+        attempts = submissions.read(self.folder)
+        newest = max((each.order for some in attempts.values() for each in some), default=-1)
+        found = []
+        for cell in self.study.cells:
+            tried = attempts.get(cell.name, [])
+            ok = ok_status(self.folder, self.study, cell, tried)
+            runs = in_use and bool(tried) and tried[-1].order == newest
+            found.append(ok or _status(self.folder, cell, tried, stall_s, runs=runs))
+        return States(cells=found)
+
+
 def command(study: Study, folder: StudyFolder, cell: Cell) -> list[str]:
-    """The line that starts a cell's ranks here: as many as are wanted, on whatever cores there are.
+    """Returns the line that starts a cell's ranks here: as many as are wanted, on whatever cores there are.
 
     Raises:
         InputError: launch/run is not there.
@@ -44,7 +125,7 @@ def command(study: Study, folder: StudyFolder, cell: Cell) -> list[str]:
 
 
 def launch_script(directory: Path) -> Path:
-    """launch/run of this folder, else of the checkout that this package lies in.
+    """Returns launch/run of this folder, else of the checkout that this package lies in.
 
     Raises:
         InputError: there is none.
@@ -54,84 +135,27 @@ def launch_script(directory: Path) -> Path:
     return found[0] / "launch" / "run"
 
 
-def find_states(study: Study, folder: StudyFolder, stall_s: float = STALL_S) -> States:
-    """Where the cells of a study on this machine stand."""
-    attempts = submissions.read(folder)
-    newest = max((each.order for some in attempts.values() for each in some), default=-1)
-    running = folder.in_use()
-    found = []
-    for cell in study.cells:
-        tried = attempts.get(cell.name, [])
-        ok = ok_status(folder, study, cell, tried)
-        now_running = running and bool(tried) and tried[-1].order == newest
-        found.append(ok or _status(folder, cell, tried, stall_s, running=now_running))
-    return States(cells=found, silent=None)
-
-
-def _status(folder: StudyFolder, cell: Cell, attempts: list[Attempt], stall_s: float, *, running: bool) -> CellStatus:
-    start = CellStatus(cell=cell, state="PLANNED", attempts=tuple(attempts))
+def _status(folder: StudyFolder, cell: Cell, attempts: Sequence[Attempt], stall_s: float, *, runs: bool) -> CellStatus:
+    start = CellStatus(cell=cell, state=State.PLANNED, attempts=tuple(attempts))
     if not attempts:
         return start
     last = attempts[-1]
     if last.error is not None:
-        return replace(start, state="FAILED", reason=last.error)
-    if last.exit_code is None and running:
-        quiet_s = folder.quiet_s(cell.name)
-        stalled = quiet_s > stall_s
-        reason = f"nothing has moved for {quiet_s:.0f} s" if stalled else ""
-        return replace(start, state="STALLED" if stalled else "RUNNING", reason=reason)
+        return replace(start, state=State.FAILED, reason=last.error)
+    if last.exit_code is None and runs:
+        state, reason = running(folder, cell.name, stall_s)
+        return replace(start, state=state, reason=reason)
     if last.exit_code is None or last.stopped == "interrupted":
         return replace(start, reason="interrupted; submit goes on with it")
     if last.stopped == "timeout":
-        return replace(start, state="TIMEOUT", reason="ran for longer than --time")
+        return replace(start, state=State.TIMEOUT, reason="ran for longer than --time")
     if last.exit_code == 0:
-        return replace(start, state="FAILED", reason="ended with 0, but there is no result.json")
+        return replace(start, state=State.FAILED, reason="ended with 0, but there is no result.json")
     cue = last_cue("\n".join(log_tail(folder.cell(cell.name) / _output(last.number))))
-    state = "OOM" if cue is not None and cue[0] == "OOM" else "FAILED"
+    state = State.OOM if cue is not None and cue[0] is State.OOM else State.FAILED
     said = f": {cue[1]}" if cue is not None else ""
     what = _EXIT_CODES.get(last.exit_code, "")
     return replace(start, state=state, reason=f"exit code {last.exit_code} {what}".strip() + said)
-
-
-def run(
-    study: Study, folder: StudyFolder, cells: Iterable[Cell], retry: tuple[str, ...], say: Callable[[str], None]
-) -> int:
-    """Runs the cells that are planned or to be tried again.
-
-    Returns:
-        0, or 1 when a cell did not end well, 130 when the user stopped it.
-
-    Raises:
-        InputError: another submit is running, or the folder cannot be written.
-    """
-    wanted = {cell.name for cell in cells}
-    failed = False
-    with folder.lock() as lock:
-        states = find_states(study, folder)
-        # The lock is this process's: whatever looks as if it were running was interrupted.
-        todo = [s for s in states.cells if s.cell.name in wanted and (s.state in _TO_RUN or s.state.lower() in retry)]
-        for index, status in enumerate(todo, 1):
-            say(f"{index} of {len(todo)}  {status.cell.name}  {status.cell.ranks} rank(s)")
-            stopped, code = _run_cell(study, folder, status, lock)
-            if stopped == "interrupted":
-                say(f"{status.cell.name}: interrupted; the same command goes on with it")
-                return 130
-            if ok_status(folder, study, status.cell, status.attempts) is None:
-                failed = True
-                say(f"{status.cell.name}: exit code {code} {stopped}".rstrip())
-    return 1 if failed else 0
-
-
-def dry_run(study: Study, folder: StudyFolder, cells: Iterable[Cell], retry: tuple[str, ...]) -> Iterator[str]:
-    """Lines for a shell that do what submit would, one a cell."""
-    wanted = {cell.name for cell in cells}
-    yield f"cd {shlex.quote(study.directory)}"
-    for status in find_states(study, folder).cells:
-        if status.cell.name in wanted and (status.state in _TO_RUN or status.state.lower() in retry):
-            yield shlex.join(command(study, folder, status.cell))
-
-
-_TO_RUN = ("PLANNED", "RUNNING", "STALLED")
 
 
 def _output(number: int) -> str:
@@ -139,8 +163,8 @@ def _output(number: int) -> str:
 
 
 def _run_cell(study: Study, folder: StudyFolder, status: CellStatus, lock: int) -> tuple[str, int]:
-    """Runs one cell and writes down how it ended: (timeout, interrupted or nothing; exit code)."""
-    cell, number = status.cell, len(status.attempts) + 1
+    """Runs one cell and writes down how it ended. Returns (timeout, interrupted or nothing; exit code)."""
+    cell, number = status.cell, status.next_attempt
     line = command(study, folder, cell)
     output = folder.make_cell(cell.name) / _output(number)
     submissions.write(folder, cell.name, number, command=line)

@@ -12,20 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
-STATES = (
-    "PLANNED",
-    "PENDING",
-    "RUNNING",
-    "OK",
-    "FAILED",
-    "TIMEOUT",
-    "OOM",
-    "NODE_FAIL",
-    "PREEMPTED",
-    "CANCELLED",
-    "LOST",
-    "STALLED",
-)
+from .state import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +32,7 @@ class CellResult:
     """Label of what --vary and --zip set; empty without."""
     repeat: int
     """From 1."""
-    state: str
-    """One of STATES."""
+    state: State
     reason: str = ""
     """Why it is not OK, in words."""
     job_ids: str = ""
@@ -123,6 +109,8 @@ def _read(name: str, text: str) -> str | int | float | None:
     kind = _TYPES[name]
     if kind is str:
         return text
+    if kind is State:
+        return State(text)
     if text == "" and kind is not int:
         return None
     return int(text) if kind in (int, int | None) else float(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -57,14 +58,23 @@ class Study:
     """Absolute: where plan was called, and where jobs start."""
     cells: tuple[Cell, ...]
 
-    def node_hours(self, cells: tuple[Cell, ...] | list[Cell]) -> float | None:
-        """The most that these cells use without being requeued; None without a time limit."""
+    def node_hours(self, cells: Sequence[Cell]) -> float | None:
+        """Returns the most node-hours that these cells use without being requeued; None without a time limit."""
         if self.time_limit_s is None:
             return None
         return sum(cell.nodes for cell in cells) * self.time_limit_s / 3600
 
-    def about(self) -> dict[str, str]:
-        """What was run, in words: for a report."""
+    def hours_in_words(self, cells: Sequence[Cell]) -> str:
+        """Returns the most node-hours that these cells use, for a line of text."""
+        hours = self.node_hours(cells)
+        return "without a time limit that is known (--time)" if hours is None else f"at most {hours:.2f} node-hours"
+
+    def about(self, where: str) -> dict[str, str]:
+        """Returns what was run, by name, in the order of a report.
+
+        Args:
+            where: the place of the jobs, in words.
+        """
         hours = self.node_hours(self.cells)
         fields = {**self.vary, **self.zipped}
         return {
@@ -77,7 +87,7 @@ class Study:
             "repeats": str(self.repeats),
             "until": self.until or f"{self.steps} steps after {self.warmup}",
             **{field: ", ".join(values) for field, values in fields.items()},
-            "where": "this machine" if self.where == "local" else f"Slurm, {self.template} with {self.launcher}",
+            "where": where,
             "sbatch": " ".join(self.sbatch),
             "at most": "no time limit" if hours is None else f"{hours:.3g} node-hours",
         }

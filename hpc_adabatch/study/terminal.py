@@ -14,11 +14,12 @@ from rich.text import Text
 
 from ..terminal import table
 from .cells import Cell
-from .results import STATES, CellResult
+from .results import CellResult
 from .spec import Study
+from .state import State
 from .status import States
 
-_COLOURS = {"OK": "green", "RUNNING": "cyan", "PENDING": "yellow", "PLANNED": "default"}
+_COLOURS = {State.OK: "green", State.RUNNING: "cyan", State.PENDING: "yellow", State.PLANNED: "default"}
 
 
 def plan_table(study: Study) -> Table:
@@ -33,6 +34,18 @@ def plan_table(study: Study) -> Table:
     ]
     headings = ("mode", "variant", "nodes", "ranks", "global batch", "per rank", "jobs", "runs")
     return table(headings, rows, left=("mode", "variant", "runs"))
+
+
+def batches_text(study: Study) -> str:
+    """Returns what the check of the batches found, a line for each mode."""
+    found = []
+    for mode in study.modes:
+        cells = [cell for cell in study.cells if cell.mode == mode]
+        batches, ranks = sorted({cell.global_batch for cell in cells}), sorted({cell.ranks for cell in cells})
+        batch = str(batches[0]) if len(batches) == 1 else f"{batches[0]}..{batches[-1]}"
+        over = str(ranks[0]) if len(ranks) == 1 else f"{ranks[0]}..{ranks[-1]}"
+        found.append(f"{mode}: global batch {batch} divides over {over} ranks: ok")
+    return "\n".join(found)
 
 
 def _runs(cell: Cell) -> str:
@@ -55,7 +68,7 @@ def status_table(states: States) -> Table:
 def totals(states: States) -> str:
     """How many cells are in which state."""
     counts = Counter(status.state for status in states.cells)
-    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    return ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
 
 
 def status_json(states: States) -> str:

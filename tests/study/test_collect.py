@@ -12,11 +12,14 @@ import pytest
 from hpc_adabatch.study import submissions
 from hpc_adabatch.study.collect import collect, write_results
 from hpc_adabatch.study.folder import StudyFolder
+from hpc_adabatch.study.place import place_of
 from hpc_adabatch.study.results import CellResult, from_csv
-from hpc_adabatch.study.slurm import Slurm
+from hpc_adabatch.study.slurm.commands import Slurm
+from hpc_adabatch.study.slurm.queue import accounts
+from hpc_adabatch.study.slurm.search import find_states, remember
+from hpc_adabatch.study.slurm.submit import submit
 from hpc_adabatch.study.spec import Study
-from hpc_adabatch.study.status import find_states, remember
-from hpc_adabatch.study.submit import submit
+from hpc_adabatch.study.state import State
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from fake_slurm import FakeSlurm
@@ -44,7 +47,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 def collected(study: Study, folder: StudyFolder, slurm: Slurm) -> dict[str, CellResult]:
     states = find_states(study, folder, slurm)
     remember(folder, states)
-    return {result.cell: result for result in collect(folder, states, slurm)}
+    return {result.cell: result for result in collect(folder, states, accounts(states, slurm))}
 
 
 def run(fake: FakeSlurm, number: int, nodes_s: int, **more: Any) -> None:
@@ -80,7 +83,7 @@ def test_failed_cells_stay_with_their_reason_and_all_attempts_count(tmp_path: Pa
     slurm = impatient(tmp_path)
     submit(study, folder, slurm, study.cells, say=lambda _: None)
     run(fake, 81001, 6, state="TIMEOUT", reason="TimeLimit", known=["sacct"])
-    submit(study, folder, slurm, study.cells, retry=("timeout",), say=lambda _: None)
+    submit(study, folder, slurm, study.cells, retry=(State.TIMEOUT,), say=lambda _: None)
     run(fake, 81003, 3, state="OUT_OF_MEMORY", reason="OutOfMemory")
     found = collected(study, folder, slurm)["strong_n002_r1"]
     assert (found.state, found.reason, found.job_ids, found.attempts) == (
@@ -131,12 +134,12 @@ def test_without_accounts_a_training_tells_its_own_hours(tmp_path: Path, fake: F
 
 
 def test_hours_of_cells_on_this_machine_are_those_that_were_written_down(tmp_path: Path) -> None:
-    from hpc_adabatch.study import local
-
     study, folder = planned(tmp_path, cells((2,), 1), where="local", template="")
     times = ("2026-11-21T15:00:00+00:00", "2026-11-21T15:06:00+00:00")
     for time, more in zip(times, ({"command": ["x"]}, {"exit_code": 1, "stopped": ""}), strict=True):
         folder.append(json.dumps({"cell": "strong_n002_r1", "attempt": 1, "time": time, **more}))
     assert submissions.read(folder)["strong_n002_r1"][0].exit_code == 1
-    found = collect(folder, local.find_states(study, folder), None)[0]
+    place = place_of(study, folder)
+    states = place.look()
+    found = collect(folder, states, place.accounts(states))[0]
     assert (found.state, found.reason, found.attempts, found.node_hours) == ("FAILED", "exit code 1", 1, 0.2)

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from hpc_adabatch.study.slurm import Slurm, SlurmError, clean_environment
-from hpc_adabatch.study.slurm_answers import COLUMNS, Job, accounting, control, last_cue, queue, state_of, with_log
+from hpc_adabatch.study.slurm.answers import COLUMNS, Job, accounting, control, last_cue, queue, state_of, with_log
+from hpc_adabatch.study.slurm.commands import Slurm, SlurmError, clean_environment
+from hpc_adabatch.study.state import State
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from planned import fake_slurm
@@ -37,8 +38,8 @@ def test_squeues_columns() -> None:
     array = row(JobID="9_[1-3]", State="PENDING", Name="somebody's array")
     first, second = queue("\n".join((waiting, ended, array, "")))
     assert (first.job_id, first.name, first.state, first.restarts) == ("8", "adabatch:a | b:c d", "PENDING", 2)
-    assert (first.began_s, first.told, first.ended) == (None, "PENDING (Dependency)", False)
-    assert (second.state, second.told, second.ended) == ("FAILED", "FAILED (NonZeroExitCode)", True)
+    assert (first.began_s, first.told, first.state.over) == (None, "PENDING (Dependency)", False)
+    assert (second.state, second.told, second.state.over) == ("FAILED", "FAILED (NonZeroExitCode)", True)
     assert second.ended_s is not None
     assert second.ended_s - (second.began_s or 0) == 60
 
@@ -54,7 +55,7 @@ def test_sacct_adds_up_what_all_starts_of_a_job_used() -> None:
     assert first == Job(
         job_id="7",
         name="adabatch:a",
-        state="CANCELLED",
+        state=State.CANCELLED,
         told="CANCELLED by 1000",
         restarts=1,
         submitted_s=at("2024-11-21T14:11:00"),
@@ -62,7 +63,7 @@ def test_sacct_adds_up_what_all_starts_of_a_job_used() -> None:
         ended_s=at("2024-11-21T14:25:00"),
         used_s=900.0,
     )
-    assert (second.state, second.ended_s, second.ended) == ("RUNNING", None, False)
+    assert (second.state, second.ended_s, second.state.over) == ("RUNNING", None, False)
 
 
 def test_scontrols_line_is_read_up_to_what_a_user_may_write_himself() -> None:
@@ -127,11 +128,11 @@ def test_the_end_of_a_jobs_output(log: str, state: str | None) -> None:
 
 def test_a_step_out_of_memory_in_a_job_that_just_failed() -> None:
     """Without a memory cgroup for the batch step Slurm calls such a job FAILED."""
-    job = Job(job_id="7", state="FAILED", told="FAILED (NonZeroExitCode)")
+    job = Job(job_id="7", state=State.FAILED, told="FAILED (NonZeroExitCode)")
     assert with_log(job, [OOM, STEP]).state == "OOM"
     assert with_log(job, ["adabatch: error: no"]).state == "FAILED"
     assert with_log(job, ["adabatch: error: no"]).told == "FAILED (NonZeroExitCode): adabatch: error: no"
-    assert with_log(Job(job_id="7", state="TIMEOUT", told="TIMEOUT"), [OOM]).state == "TIMEOUT"
+    assert with_log(Job(job_id="7", state=State.TIMEOUT, told="TIMEOUT"), [OOM]).state == "TIMEOUT"
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------

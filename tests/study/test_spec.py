@@ -15,8 +15,8 @@ from hypothesis import strategies as some
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.study.cells import Cell, cell_name, select, variants
 from hpc_adabatch.study.flags import GridFlags
-from hpc_adabatch.study.grid import make_study
 from hpc_adabatch.study.placement import directives, gpus_per_node, options, split_flags, time_limit_s
+from hpc_adabatch.study.plan import make_study
 from hpc_adabatch.study.spec import NAME, Study, check_name, from_json
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))

@@ -12,9 +12,11 @@ import pytest
 
 from hpc_adabatch.study import submissions
 from hpc_adabatch.study.folder import StudyFolder
+from hpc_adabatch.study.slurm.search import find_states, remember
+from hpc_adabatch.study.slurm.submit import submit
 from hpc_adabatch.study.spec import Study
-from hpc_adabatch.study.status import CellStatus, find_states, remember
-from hpc_adabatch.study.submit import submit
+from hpc_adabatch.study.state import State
+from hpc_adabatch.study.status import CellStatus
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from fake_slurm import FakeSlurm
@@ -197,7 +199,7 @@ def test_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: tup
     study, folder = planned(tmp_path, cells((1, 2), 1))
     found = find_states(study, folder, impatient(tmp_path))
     for index, state in enumerate(states):
-        found.cells[index] = CellStatus(cell=study.cells[index], state=state)
+        found.cells[index] = CellStatus(cell=study.cells[index], state=State(state))
     assert found.exit_code() == code
 
 

@@ -14,13 +14,14 @@ import pytest
 
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.study import submissions
-from hpc_adabatch.study.cancel import cancel
 from hpc_adabatch.study.cells import select
 from hpc_adabatch.study.folder import StudyFolder
-from hpc_adabatch.study.slurm import Slurm, SlurmError
+from hpc_adabatch.study.place import parse_retry
+from hpc_adabatch.study.slurm.cancel import cancel
+from hpc_adabatch.study.slurm.commands import Slurm, SlurmError
+from hpc_adabatch.study.slurm.search import find_states
+from hpc_adabatch.study.slurm.submit import dry_run, sbatch_command, submit
 from hpc_adabatch.study.spec import Study
-from hpc_adabatch.study.status import find_states
-from hpc_adabatch.study.submit import dry_run, parse_retry, sbatch_command, submit, to_submit
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from fake_slurm import FakeSlurm
@@ -86,7 +87,7 @@ def test_dry_run_prints_what_a_shell_turns_into_the_same_jobs_and_submit_knows_t
     odd.mkdir()
     study, folder = planned(odd, sbatch=("--comment=two words; rm -rf *",))
     before = sorted(odd.rglob("*"))
-    chosen = to_submit(find_states(study, folder, impatient(odd)), study.cells, ())
+    chosen = find_states(study, folder, impatient(odd)).to_start(study.cells, ())
     lines = list(dry_run(study, folder, chosen, ["SBATCH_PARTITION"], chain=True))
     assert sorted(odd.rglob("*")) == before
     assert fake.jobs() == []
@@ -176,7 +177,7 @@ def test_retry_takes_the_states_that_are_named_and_no_others(tmp_path: Path, fak
     for number, state in enumerate(("TIMEOUT", "OUT_OF_MEMORY", "FAILED", "RUNNING"), 81001):
         fake.change(number, state=state)
     assert call(study, folder, slurm) == []
-    assert call(study, folder, slurm, retry=("timeout", "oom")) == ["strong_n001_r1", "strong_n002_r1"]
+    assert call(study, folder, slurm, retry=parse_retry("timeout,oom")) == ["strong_n001_r1", "strong_n002_r1"]
     assert [job["name"][-2:] for job in fake.jobs()] == ["-1"] * 4 + ["-2"] * 2
     fake.change(81005, state="TIMEOUT")
     finish(folder, "strong_n001_r1")

@@ -14,9 +14,10 @@ from hypothesis import strategies as some
 
 from hpc_adabatch.study import submissions
 from hpc_adabatch.study.cells import Cell
-from hpc_adabatch.study.slurm import Slurm, SlurmError
-from hpc_adabatch.study.slurm_answers import Job
-from hpc_adabatch.study.submit import submit
+from hpc_adabatch.study.slurm.answers import Job
+from hpc_adabatch.study.slurm.commands import Slurm, SlurmError
+from hpc_adabatch.study.slurm.submit import submit
+from hpc_adabatch.study.state import State
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from planned import cells, planned
@@ -47,7 +48,7 @@ class MemorySlurm(Slurm):
             raise SlurmError("sbatch: no")
         name = next(word.partition("=")[2] for word in command if word.startswith("--job-name="))
         number = str(1 + len(self.jobs) + len(self.on_its_way))
-        job = Job(job_id=number, name=name, state="PENDING", told="PENDING")
+        job = Job(job_id=number, name=name, state=State.PENDING, told="PENDING")
         (self.on_its_way if "late" in event else self.jobs).append(job)
         if event.startswith("crash"):
             raise Crash

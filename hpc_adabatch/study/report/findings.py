@@ -12,6 +12,7 @@ from itertools import groupby
 from ...terminal import count, number
 from ..results import CellResult
 from ..scaling.statistics import LEAST_JOBS, mean
+from ..state import State
 from ..wording import interval, listed, nodes_in_words
 from .lines import Line, Point, Split, against_fixed, efficiency_factor, rate, speed_up, split, time_to_target
 from .tables import PART_NAMES, parts_of_step, states
@@ -33,7 +34,7 @@ def summary(results: Sequence[CellResult], lines: Sequence[Line]) -> list[Remark
     if not results:
         return [Remark(about="Cells", text="The study has none yet: there is nothing to report.")]
     said = [Remark(about="Cells", text=_states(results))]
-    if not any(cell.state == "OK" for cell in results):
+    if not any(cell.state == State.OK for cell in results):
         text = "No cell is OK, so there are none; every cell is listed below with its state and reason."
         return [*said, Remark(about="Numbers", text=text)]
     said += [remark for line in lines for remark in _scaling(line)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ...training.journal import Record
 from ..results import CellResult
+from ..state import State
 
 JournalOf = Callable[[CellResult], "list[Record] | None"]
 """The records of a cell's journal; None where it left none."""
@@ -43,7 +44,7 @@ class History:
 
 def histories(results: Iterable[CellResult], journal: JournalOf | None) -> list[History]:
     """Of the adaptive cells that are OK and left a journal."""
-    chosen = [cell for cell in results if journal and cell.mode == "adaptive" and cell.state == "OK"]
+    chosen = [cell for cell in results if journal and cell.mode == "adaptive" and cell.state == State.OK]
     found = [history(cell, journal(cell) or []) for cell in chosen if journal]
     return [one for one in found if one is not None]
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from ..results import CellResult
 from ..scaling.statistics import Interval, ratio
 from ..spec import MODES
+from ..state import State
 
 FIXED = "fixed"  # the policy that keeps its batch, as it stands in a variant's label
 
@@ -58,7 +59,7 @@ class Point:
     @property
     def jobs(self) -> tuple[CellResult, ...]:
         """The cells that are OK."""
-        return tuple(cell for cell in self.cells if cell.state == "OK")
+        return tuple(cell for cell in self.cells if cell.state == State.OK)
 
     def values(self, value: Callable[[CellResult], float | None]) -> list[float]:
         """One number a job; those that are missing, not finite or not above zero left out."""

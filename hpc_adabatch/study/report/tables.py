@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from ...terminal import count, number
-from ..results import STATES, CellResult
+from ..results import CellResult
 from ..scaling.statistics import Interval, mean
+from ..state import State
 from ..wording import interval, jobs_spread
 from .history import History
 from .lines import (
@@ -84,7 +85,7 @@ def facts(about: Sequence[tuple[str, str]]) -> Table:
 def states(results: Sequence[CellResult]) -> Table:
     """How many cells stand where; those that are OK first."""
     found = Counter(cell.state for cell in results)
-    order = sorted(found, key=lambda state: (state != "OK", STATES.index(state) if state in STATES else len(STATES)))
+    order = sorted(found, key=lambda state: (state != State.OK, list(State).index(state)))
     return Table(head=("state", "cells"), rows=tuple((state, count(found[state])) for state in order))
 
 

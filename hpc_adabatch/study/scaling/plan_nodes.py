@@ -21,7 +21,7 @@ import numpy as np
 from ...batches.micro_batch import passes_and_micro_batch
 from ...errors import require
 from .network import Network
-from .target import Cost, Grid, Stretch, cheapest, costs, doublings, finite, soonest
+from .target import BatchRange, Cost, Stretch, cheapest, costs, doublings, finite, soonest
 
 
 class PassTimes:
@@ -123,8 +123,8 @@ def plan_nodes(
     within = max_global_batch >= max(start_batch, min(nodes) * ranks_per_node)
     least = max(start_batch, min(nodes) * ranks_per_node)
     require(within, "max_global_batch", max_global_batch, f"{least} or more", f"--max_global_batch {least}")
-    grid = Grid(start_batch=start_batch, ranks_per_node=ranks_per_node, most=max_global_batch)
-    rows = costs(nodes, way, machine.step_s, grid, machine.best_rate(max_global_batch))
+    allowed = BatchRange(start_batch=start_batch, ranks_per_node=ranks_per_node, most=max_global_batch)
+    rows = costs(nodes, way, machine.step_s, allowed, machine.best_rate(max_global_batch))
     return NodesPlan(
         rows=tuple(rows),
         soonest=soonest(rows),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ...errors import require
 from ..results import CellResult
+from ..state import State
 from .identifiability import statements
 from .model import JobTimes, Layout, ScalingModel
 from .statistics import Interval, both, mean
@@ -106,7 +107,7 @@ def job(cell: CellResult) -> JobTimes:
 def _by_model(results: Sequence[CellResult]) -> dict[tuple[str, str, int], list[CellResult]]:
     found: dict[tuple[str, str, int], list[CellResult]] = {}
     for cell in results:
-        if cell.state == "OK" and cell.step_s is not None and cell.mode in ("strong", "weak"):
+        if cell.state == State.OK and cell.step_s is not None and cell.mode in ("strong", "weak"):
             found.setdefault((cell.mode, cell.variant, cell.ranks // cell.nodes), []).append(cell)
     return found
 

@@ -168,7 +168,7 @@ def cost(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class BatchRange:
     """Which batches may be asked of how many nodes."""
 
     start_batch: int
@@ -179,26 +179,26 @@ class Grid:
 
 
 def costs(
-    nodes: Iterable[int], way: Sequence[Stretch], step_s: StepSeconds, grid: Grid, best_rate: float
+    nodes: Iterable[int], way: Sequence[Stretch], step_s: StepSeconds, allowed: BatchRange, best_rate: float
 ) -> list[Cost]:
     """Every way to the target that each node count has: strong, weak, best, adaptive; goodput where stretches differ.
 
-    Batches that have fewer samples than ranks, or more than ``grid.most``, are no way.
+    Batches that have fewer samples than ranks, or more than ``allowed.most``, are no way.
     """
     found, counts = [], sorted(set(nodes))
     for n in counts:
-        ranks = n * grid.ranks_per_node
-        if ranks > grid.most:
+        ranks = n * allowed.ranks_per_node
+        if ranks > allowed.most:
             continue
 
         def fixed(mode: str, batch: int, n: int = n) -> Cost:
             return cost(mode, n, way, [batch] * len(way), step_s, best_rate)
 
-        modes = {"strong": grid.start_batch, "weak": grid.start_batch * n // counts[0]}
-        found += [fixed(mode, batch) for mode, batch in modes.items() if ranks <= batch <= grid.most]
-        sizes = doublings(ranks, grid.most)
+        modes = {"strong": allowed.start_batch, "weak": allowed.start_batch * n // counts[0]}
+        found += [fixed(mode, batch) for mode, batch in modes.items() if ranks <= batch <= allowed.most]
+        sizes = doublings(ranks, allowed.most)
         found.append(min((fixed("best", batch) for batch in sizes), key=lambda one: one.seconds))
-        batches = [spread(batch, ranks, grid.most) for batch in following(way, ranks, grid.most)]
+        batches = [spread(batch, ranks, allowed.most) for batch in following(way, ranks, allowed.most)]
         found.append(cost("adaptive", n, way, batches, step_s, best_rate))
         if len(way) > 1:
             seconds = {batch: step_s(n, batch) for batch in sizes}

@@ -14,7 +14,7 @@ from fake_slurm import FakeSlurm
 
 from hpc_adabatch.study.cells import Cell, cell_name
 from hpc_adabatch.study.folder import StudyFolder
-from hpc_adabatch.study.slurm import Slurm
+from hpc_adabatch.study.slurm.commands import Slurm
 from hpc_adabatch.study.spec import Study
 
 FAKES = Path(__file__).resolve().parent

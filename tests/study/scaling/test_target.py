@@ -13,7 +13,7 @@ from scipy.integrate import quad
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.policies.goodput import efficiency
 from hpc_adabatch.study.scaling.target import (
-    Grid,
+    BatchRange,
     Stretch,
     cheapest,
     constant,
@@ -109,7 +109,7 @@ def step_s(nodes: int, batch: int) -> float:
     return 1e-3 * batch / nodes + 0.02 * (nodes > 1)
 
 
-GRID = Grid(start_batch=64, ranks_per_node=1, most=65536)
+GRID = BatchRange(start_batch=64, ranks_per_node=1, most=65536)
 
 
 @given(way=ways)

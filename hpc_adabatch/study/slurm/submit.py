@@ -8,50 +8,36 @@
     sbatch hangs     an intent                    waits until a request on its way has arrived, and looks again
 
 A job is found by its name, which no other job has: adabatch:STUDY:CELL:KEY-ATTEMPT.
-
-Not here: how sbatch is called (slurm.py), where cells stand (status.py), cells on this machine (local.py).
 """
 
 from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from ..errors import require
-from . import submissions
-from .cells import Cell
-from .folder import StudyFolder
-from .slurm import Slurm, SlurmError
-from .spec import Study
-from .status import CellStatus, States, find_states
+from .. import submissions
+from ..cells import Cell
+from ..folder import StudyFolder
+from ..spec import Study
+from ..state import State
+from ..status import CellStatus, States
+from .commands import Slurm, SlurmError
+from .search import find_states
 
 # Longer than Slurm's MessageTimeout of 10 s: after that a request of sbatch's has arrived, or never will.
 ON_ITS_WAY_S = 15.0
-RETRY = ("failed", "timeout", "oom", "node_fail", "preempted", "cancelled", "lost")
-
-
-def parse_retry(text: str) -> tuple[str, ...]:
-    """States, as in ``--retry timeout,oom``.
-
-    Raises:
-        InputError: it is none of them.
-    """
-    states = tuple(part.strip().lower() for part in text.split(",")) if text.strip() else ()
-    for state in states:
-        require(state in RETRY, "retry", state, ", ".join(RETRY), "--retry timeout,oom")
-    return states
 
 
 def sbatch_command(study: Study, folder: StudyFolder, cell: Cell, attempt: int, after: str | None = None) -> list[str]:
-    """The call that submits a cell.
+    """Returns the call that submits a cell.
 
     Args:
         study: the plan.
-        folder: its files.
-        cell: which.
-        attempt: from 1.
-        after: number of a job that must have ended.
+        folder: the study's files.
+        cell: the cell.
+        attempt: the number of the attempt, from 1.
+        after: the number of a job that must have ended before; None for none.
     """
     out = folder.cell(cell.name)
     return [
@@ -74,23 +60,26 @@ def sbatch_command(study: Study, folder: StudyFolder, cell: Cell, attempt: int, 
     ]
 
 
-def to_submit(states: States, cells: Iterable[Cell], retry: Sequence[str]) -> list[CellStatus]:
-    """Of these cells the ones without a job, and those whose last one ended in such a state."""
-    wanted = {cell.name for cell in cells}
-    return [s for s in states.cells if s.cell.name in wanted and (s.state == "PLANNED" or s.state.lower() in retry)]
-
-
 def submit(
     study: Study,
     folder: StudyFolder,
     slurm: Slurm,
     cells: Sequence[Cell],
     *,
-    retry: Sequence[str] = (),
+    retry: Collection[State] = (),
     chain: bool = False,
     say: Callable[[str], None],
 ) -> list[Cell]:
-    """Submits what is to be submitted. Returns those cells.
+    """Submits those of the cells that are to be submitted. Returns them.
+
+    Args:
+        study: the plan.
+        folder: the study's files.
+        slurm: the commands.
+        cells: the cells that may be submitted.
+        retry: states of ended jobs whose cells are submitted again.
+        chain: True where each job waits for the end of the one before.
+        say: prints one line.
 
     Raises:
         InputError: another submit is at it, or the folder cannot be written.
@@ -98,11 +87,13 @@ def submit(
     """
     done: list[Cell] = []
     with folder.lock():
-        states = _settled(study, folder, slurm, {cell.name for cell in cells}, say)
+        # 1  What is there: with no request on its way, and jobs that an earlier call lost sight of written down.
+        states = _settled(study, folder, slurm, cells, say)
         if _adopt(folder, states, say):
             states = find_states(study, folder, slurm)
+        # 2  One cell after another: the first that is refused ends the call, and the next call goes on there.
         after = _last_active(states) if chain else None
-        for status in to_submit(states, cells, retry):
+        for status in states.to_start(cells, retry):
             try:
                 job_id = _submit_one(study, folder, slurm, status, after)
             except SlurmError as error:
@@ -115,11 +106,10 @@ def submit(
 
 
 def _submit_one(study: Study, folder: StudyFolder, slurm: Slurm, status: CellStatus, after: str | None) -> str:
-    cell = status.cell
-    attempt = status.attempts[-1].number + 1 if status.attempts else 1
+    cell, attempt = status.cell, status.next_attempt
     command = sbatch_command(study, folder, cell, attempt, after)
     folder.make_cell(cell.name)
-    submissions.write(folder, cell.name, attempt, command=command)
+    submissions.write(folder, cell.name, attempt, command=command)  # the intent: a crash from here on is found again
     try:
         job_id = slurm.submit(command)
     except SlurmError as error:
@@ -129,8 +119,10 @@ def _submit_one(study: Study, folder: StudyFolder, slurm: Slurm, status: CellSta
     return job_id
 
 
-def _settled(study: Study, folder: StudyFolder, slurm: Slurm, wanted: set[str], say: Callable[[str], None]) -> States:
-    """The states once no request can be on its way any more.
+def _settled(
+    study: Study, folder: StudyFolder, slurm: Slurm, cells: Iterable[Cell], say: Callable[[str], None]
+) -> States:
+    """Returns the states once no request for these cells can be on its way any more.
 
     Raises:
         SlurmError: squeue does not answer.
@@ -140,8 +132,8 @@ def _settled(study: Study, folder: StudyFolder, slurm: Slurm, wanted: set[str], 
         states = find_states(study, folder, slurm)
         if states.silent is not None:
             raise SlurmError(f"{states.silent}; nothing was submitted: it is not known which jobs are there")
-        unsure = [s for s in states.cells if s.unsure and s.found is None and s.cell.name in wanted]
-        youngest_s = max((s.attempts[-1].began_s for s in unsure), default=0.0)
+        unsure = [status for status in states.of(cells) if status.unsure and status.found is None]
+        youngest_s = max((status.attempts[-1].began_s for status in unsure), default=0.0)
         left_s = youngest_s + ON_ITS_WAY_S - time.time()
         if left_s <= 0:
             return states
@@ -152,7 +144,7 @@ def _settled(study: Study, folder: StudyFolder, slurm: Slurm, wanted: set[str], 
 
 
 def _adopt(folder: StudyFolder, states: States, say: Callable[[str], None]) -> bool:
-    """Writes down the jobs that were found by name. Whether there were any."""
+    """Writes down the jobs that were found by name. Reports whether there were any."""
     found = [status for status in states.cells if status.found is not None]
     for status in found:
         submissions.write(folder, status.cell.name, status.attempt, job_id=status.found)
@@ -161,15 +153,23 @@ def _adopt(folder: StudyFolder, states: States, say: Callable[[str], None]) -> b
 
 
 def _last_active(states: States) -> str | None:
-    """The newest job that waits or runs."""
-    active = [s.job_id for s in states.cells if s.state in ("PENDING", "RUNNING", "STALLED") and s.job_id is not None]
+    """Returns the number of the newest job that waits or runs; None where there is none."""
+    active = [status.job_id for status in states.cells if status.state.active and status.job_id is not None]
     return max(active, key=int, default=None)
 
 
 def dry_run(
     study: Study, folder: StudyFolder, statuses: Sequence[CellStatus], overrides: Sequence[str], *, chain: bool
 ) -> Iterator[str]:
-    """Lines for a shell that do what submit would, one a cell."""
+    """Yields lines for a shell that do what submit would, one a cell.
+
+    Args:
+        study: the plan.
+        folder: the study's files.
+        statuses: the cells that are to be submitted.
+        overrides: variables that would win over the script.
+        chain: True where each job waits for the end of the one before.
+    """
     if overrides:
         yield f"unset {' '.join(overrides)}"
     yield f"cd {shlex.quote(study.directory)}"
@@ -177,8 +177,7 @@ def dry_run(
         cell = status.cell
         if status.unsure:
             yield f"# {cell.name}: an earlier sbatch was cut short; submit looks for its job first"
-        attempt = status.attempts[-1].number + 1 if status.attempts else 1
-        line = shlex.join(sbatch_command(study, folder, cell, attempt))
+        line = shlex.join(sbatch_command(study, folder, cell, status.next_attempt))
         if chain:
             if index > 0:
                 line = line.replace("sbatch ", 'sbatch --dependency=afterany:"$previous" ', 1)
@@ -187,7 +186,7 @@ def dry_run(
 
 
 def test_only(study: Study, folder: StudyFolder, slurm: Slurm, cells: Iterable[Cell]) -> Iterator[tuple[bool, str]]:
-    """Asks Slurm about each cell without submitting it: whether it would take it, and what it said."""
+    """Asks Slurm about each cell without submitting it. Yields whether Slurm would take it, and what it said."""
     for cell in cells:
         command = sbatch_command(study, folder, cell, 1)
         try:

@@ -1,11 +1,9 @@
 """What Slurm's commands print, as jobs.
 
-    squeue --Format=...   columns of fixed width: a name may hold any character
-    sacct --parsable2     fields with | between
-    scontrol -o           KEY=VALUE with spaces between
-    slurm-JOBID.out       what slurmd writes there when it ends a job
-
-Not here: running the commands (slurm.py), what a job's state says about a cell (status.py).
+squeue --Format=...   columns of fixed width: a name may hold any character
+sacct --parsable2     fields with | between
+scontrol -o           KEY=VALUE with spaces between
+slurm-JOBID.out       what slurmd writes there when it ends a job
 """
 
 from __future__ import annotations
@@ -14,6 +12,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+from ..state import State
 
 # Columns of squeue, and how wide each is.
 COLUMNS = {
@@ -27,8 +27,6 @@ COLUMNS = {
     "Name": 260,
 }
 FIELDS = ("JobID", "JobName", "State", "Submit", "Start", "End", "ElapsedRaw", "ExitCode")  # of sacct
-WAITING = "PENDING"
-WORKING = "RUNNING"
 _STATES = {
     "PENDING": "PENDING CONFIGURING REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT",
     "RUNNING": "RUNNING COMPLETING RESIZING SIGNALING STAGE_OUT STOPPED SUSPENDED",
@@ -40,7 +38,7 @@ _STATES = {
     "PREEMPTED": "PREEMPTED",
     "CANCELLED": "CANCELLED REVOKED",
 }
-_OURS = {theirs: ours for ours, names in _STATES.items() for theirs in names.split()}
+_OURS = {theirs: State(ours) for ours, names in _STATES.items() for theirs in names.split()}
 # What slurmd, srun and the programs say. A step is cancelled too when its job ends otherwise: only the job's counts.
 _CUES = (
     ("OOM", r"oom[-_ ]kill|out of memory|outofmemoryerror|can't allocate memory|std::bad_alloc|\bMemoryError\b"),
@@ -55,33 +53,29 @@ _CUE = re.compile("|".join(f"(?P<{state}>{cue})" for state, cue in _CUES), re.IG
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What Slurm knows of a job; times in seconds since 1970."""
+    """What Slurm knows of a job. Times are in seconds since 1970."""
 
     job_id: str
     name: str = ""
-    state: str
-    """PENDING, RUNNING, OK (it ended with 0, which alone says little), FAILED, ...; LOST for a state not known here."""
+    state: State
+    """OK of a job that ended with 0, which alone says little; LOST where Slurm's word is not known here."""
     told: str
-    """Slurm's word for it, with its reason."""
+    """Slurm's word for the state, with its reason."""
     restarts: int = 0
     submitted_s: float | None = None
     began_s: float | None = None
     ended_s: float | None = None
     used_s: float | None = None
-    """Of all its starts; None where it is not told."""
-
-    @property
-    def ended(self) -> bool:
-        return self.state not in (WAITING, WORKING)
+    """Seconds that all starts of the job ran; None where they are not told."""
 
 
-def state_of(told: str) -> str:
-    """Our word for Slurm's: "CANCELLED by 1000" and "NODE_FAIL+" are CANCELLED and NODE_FAIL."""
-    return _OURS.get(told.split()[0].rstrip("+") if told.split() else "", "LOST")
+def state_of(told: str) -> State:
+    """Returns the state of Slurm's word: "CANCELLED by 1000" and "NODE_FAIL+" are CANCELLED and NODE_FAIL."""
+    return _OURS.get(told.split()[0].rstrip("+") if told.split() else "", State.LOST)
 
 
 def seconds(text: str) -> float | None:
-    """Of a time such as 2024-11-21T14:35:00, local; None of Unknown and N/A."""
+    """Returns the seconds since 1970 of a local time such as 2024-11-21T14:35:00; None of Unknown and N/A."""
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except ValueError:
@@ -89,13 +83,13 @@ def seconds(text: str) -> float | None:
 
 
 def _told(state: str, reason: str) -> str:
-    """Slurm's word, with its reason. That of a cancelled job is what it waited for before."""
-    useful = reason not in ("", "None", "N/A") and state_of(state) != "CANCELLED"
+    """Returns Slurm's word with its reason; without that of a cancelled job, which is what it waited for before."""
+    useful = reason not in ("", "None", "N/A") and state_of(state) is not State.CANCELLED
     return f"{state} ({reason})" if useful else state
 
 
 def queue(text: str) -> list[Job]:
-    """Jobs of ``squeue --noheader --Format=...``."""
+    """Returns the jobs of ``squeue --noheader --Format=...``."""
     jobs = []
     for line in text.splitlines():
         fields, start = {}, 0
@@ -120,7 +114,7 @@ def queue(text: str) -> list[Job]:
 
 
 def accounting(text: str) -> list[Job]:
-    """Jobs of ``sacct --parsable2 --duplicates``: one each, with what all its starts used."""
+    """Returns the jobs of ``sacct --parsable2 --duplicates``, each once, with what all its starts used."""
     jobs: dict[str, Job] = {}
     for line in text.splitlines():
         parts = line.split("|")
@@ -145,7 +139,7 @@ def accounting(text: str) -> list[Job]:
 
 
 def control(text: str) -> Job | None:
-    """The job of ``scontrol --oneliner show job``."""
+    """Returns the job of ``scontrol --oneliner show job``; None where the text names none."""
     fields: dict[str, str] = {}
     for name, value in re.findall(r"(?:^|\s)(\w+)=(\S*)", text):
         fields.setdefault(name, value)
@@ -165,17 +159,17 @@ def control(text: str) -> Job | None:
     )
 
 
-def last_cue(log: str) -> tuple[str, str] | None:
-    """(state, the line that says so) of the last line of a job's output that tells how it ended."""
+def last_cue(log: str) -> tuple[State, str] | None:
+    """Returns the state that the last telling line of a job's output speaks of, and that line; None without any."""
     for line in reversed(log.splitlines()):
         if found := _CUE.search(line):
-            return str(found.lastgroup), " ".join(line.split())[:200]
+            return State(found.lastgroup), " ".join(line.split())[:200]
     return None
 
 
 def with_log(job: Job, log: Iterable[str]) -> Job:
-    """The job, where its output knows better: some versions of Slurm call a job out of memory just FAILED."""
-    cue = last_cue("\n".join(log)) if job.state == "FAILED" else None
+    """Returns the job as its output knows it: some versions of Slurm call a job that ran out of memory just FAILED."""
+    cue = last_cue("\n".join(log)) if job.state is State.FAILED else None
     if cue is None:
         return job
-    return replace(job, state=cue[0] if cue[0] == "OOM" else job.state, told=f"{job.told}: {cue[1]}")
+    return replace(job, state=cue[0] if cue[0] is State.OOM else job.state, told=f"{job.told}: {cue[1]}")

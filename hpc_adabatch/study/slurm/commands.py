@@ -1,15 +1,7 @@
-"""Slurm, reached by its commands.
-
-    submit       sbatch      the job's number, or why there is none
-    queue        squeue      this user's jobs, those of the last minutes too
-    accounting   sacct       jobs long gone; a site may have none
-    control      scontrol    one job
-    cancel       scancel
+"""Slurm's commands, called: sbatch, squeue, sacct, scontrol, scancel.
 
 Variables SBATCH_*, SQUEUE_* and SACCT_* override scripts and flags without a word: they are taken out of the commands'
 environment.
-
-Not here: what the answers mean (slurm_answers.py), which jobs (submit.py).
 """
 
 from __future__ import annotations
@@ -21,20 +13,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..environment import variables
-from . import slurm_answers
-from .slurm_answers import COLUMNS, FIELDS, Job
+from ...environment import variables
+from ..place import PlaceError
+from . import answers
+from .answers import COLUMNS, FIELDS, Job
 
 PATIENCE_S = 120.0  # for a command; a busy slurmctld answers within its MessageTimeout, 10 to 100 s
 _OVERRIDES = ("SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
 _UNSURE = re.compile(r"timed out|unable to contact|connection|zero bytes|transport|communication", re.IGNORECASE)
 
 
-class SlurmError(Exception):
-    """A command of Slurm's did not do what it was asked, in one line.
+class SlurmError(PlaceError):
+    """A command of Slurm's did not do what it was asked, said in one line.
 
     Attributes:
-        unsure: the request may have arrived all the same.
+        unsure: True where the request may have arrived all the same.
     """
 
     def __init__(self, message: str, *, unsure: bool = False) -> None:
@@ -43,11 +36,11 @@ class SlurmError(Exception):
 
 
 class Slurm:
-    """The commands as PATH has them.
+    """Slurm's commands as PATH has them.
 
     Args:
-        directory: in which sbatch is called: the job's SLURM_SUBMIT_DIR.
-        patience_s: after which a command that does not answer is ended.
+        directory: the folder that sbatch is called in, the job's SLURM_SUBMIT_DIR.
+        patience_s: seconds after which a command that does not answer is ended.
     """
 
     def __init__(self, directory: Path, patience_s: float = PATIENCE_S) -> None:
@@ -57,7 +50,7 @@ class Slurm:
         """Calls sbatch --parsable. Returns the job's number.
 
         Raises:
-            SlurmError: it was refused; unsure where a job may be there all the same.
+            SlurmError: the job was refused; unsure where it may be there all the same.
         """
         answer = self._run(command, self._directory)
         numbers = re.findall(r"^(\d+)(?:;\S*)?$", answer, re.MULTILINE)
@@ -74,33 +67,36 @@ class Slurm:
         return self._run(command, self._directory, with_errors=True)
 
     def queue(self) -> list[Job]:
-        """The user's jobs, and those that ended in the last minutes.
+        """Returns the user's jobs by squeue, those that ended in the last minutes too.
 
         Raises:
             SlurmError: squeue does not answer.
         """
         columns = ",".join(f"{name}:{width}" for name, width in COLUMNS.items())
         line = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", f"--Format={columns}"]
-        return slurm_answers.queue(self._run(line))
+        return answers.queue(self._run(line))
 
     def accounting(self, job_ids: Sequence[str] = (), names: Sequence[str] = (), since: str = "") -> list[Job] | None:
-        """Jobs by number, or by name since a day; None where the site keeps no accounts or they do not answer."""
+        """Returns jobs by sacct: by number, or by name since a day.
+
+        None stands for a site that keeps no accounts, or whose accounts do not answer.
+        """
         line = ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", f"--format={','.join(FIELDS)}"]
         line += [f"--jobs={','.join(job_ids)}"] if job_ids else [f"--name={','.join(names)}", f"--starttime={since}"]
         try:
-            return slurm_answers.accounting(self._run(line))
+            return answers.accounting(self._run(line))
         except SlurmError:
             return None
 
     def control(self, job_id: str) -> Job | None:
-        """One job; None where it is forgotten."""
+        """Returns a job by scontrol; None where Slurm has forgotten it."""
         try:
-            return slurm_answers.control(self._run(["scontrol", "--oneliner", "show", "job", job_id]))
+            return answers.control(self._run(["scontrol", "--oneliner", "show", "job", job_id]))
         except SlurmError:
             return None
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """Ends jobs.
+        """Calls scancel for these jobs.
 
         Raises:
             SlurmError: scancel complained.
@@ -108,7 +104,7 @@ class Slurm:
         self._run(["scancel", *job_ids])
 
     def wait(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Waits for so many seconds."""
         time.sleep(seconds)
 
     def _run(self, command: Sequence[str], directory: Path | None = None, *, with_errors: bool = False) -> str:
@@ -140,7 +136,7 @@ class Slurm:
 
 
 def clean_environment() -> tuple[dict[str, str], list[str]]:
-    """The environment of Slurm's commands, and the names of the variables of sbatch that were taken out."""
+    """Returns the environment of Slurm's commands, and the names of the variables of sbatch that were taken out."""
     everything = variables()
     kept = {name: value for name, value in everything.items() if not name.startswith(_OVERRIDES)}
     return kept, sorted(name for name in everything if name.startswith("SBATCH_"))

@@ -1,0 +1,153 @@
+"""The place of a study's jobs: Slurm's queue, or this machine.
+
+Place  <-  SlurmQueue (slurm/queue.py), ThisMachine (local.py)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import require
+from .cells import Cell
+from .flags import STALL_S, GridFlags, SubmitFlags
+from .folder import StudyFolder
+from .slurm.answers import Job
+from .spec import Study
+from .state import State
+from .status import CellStatus, States
+
+Say = Callable[[str], None]
+"""Prints one line."""
+
+
+class PlaceError(Exception):
+    """A place did not do what it was asked, said in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What the flags of ``plan`` come to at a place."""
+
+    template: str
+    """The path of the batch script; empty where there is none."""
+    launcher: str
+    """What starts the ranks."""
+    asked: dict[str, str]
+    """What a job asks for, by the long name of sbatch's flag."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What ``submit`` is to start."""
+
+    cells: Sequence[Cell]
+    retry: tuple[State, ...] = ()
+    """States of ended jobs whose cells are started again."""
+    chain: bool = False
+    """True where each job waits for the end of the one before."""
+
+
+class Place(ABC):
+    """The place of one study's jobs.
+
+    Args:
+        study: the plan.
+        folder: the study's files.
+    """
+
+    def __init__(self, study: Study, folder: StudyFolder) -> None:
+        self.study, self.folder = study, folder
+
+    @staticmethod
+    @abstractmethod
+    def terms(flags: GridFlags, words: tuple[str, ...], directory: Path) -> Terms:
+        """Returns what the flags of ``plan`` come to here.
+
+        Args:
+            flags: the flags.
+            words: the further flags of sbatch.
+            directory: where jobs will start.
+
+        Raises:
+            InputError: a flag that cannot be used here.
+        """
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """The place in words, for a report."""
+
+    @abstractmethod
+    def look(self, stall_s: float = STALL_S) -> States:
+        """Returns where all cells stand, and writes down what would soon be forgotten.
+
+        Args:
+            stall_s: seconds without a change, after which a running cell counts as stalled.
+        """
+
+    @abstractmethod
+    def check(self, flags: SubmitFlags) -> None:
+        """Refuses flags of ``submit`` that cannot be followed here.
+
+        Raises:
+            InputError: there is such a flag.
+        """
+
+    @abstractmethod
+    def lines(self, order: Order) -> Iterator[str]:
+        """Yields lines for a shell that do what ``submit`` would."""
+
+    @abstractmethod
+    def test(self, order: Order) -> Iterator[tuple[bool, str]]:
+        """Yields for each cell that would be started whether it would be taken, and what was said."""
+
+    @abstractmethod
+    def submit(self, order: Order, say: Say) -> int:
+        """Starts the cells that are to be started, each once. Returns the exit code.
+
+        Raises:
+            InputError: another submit is at it, or the folder cannot be written.
+            PlaceError: the place refused, or does not answer. What was started stays.
+        """
+
+    @abstractmethod
+    def cancel(self, cells: Sequence[Cell]) -> list[CellStatus]:
+        """Ends the jobs of these cells that wait or run. Returns their states before.
+
+        Raises:
+            InputError: it cannot be done here, or a submit is running.
+            PlaceError: the place refused, or does not answer.
+        """
+
+    @abstractmethod
+    def accounts(self, states: States) -> Mapping[str, Job]:
+        """Returns what is known of the hours of all jobs, by their number; empty where nothing is."""
+
+
+def kind_of_place(where: str) -> type[Place]:
+    """Returns the class of ``--where``: slurm or local."""
+    from .local import ThisMachine
+    from .slurm.queue import SlurmQueue
+
+    return {"slurm": SlurmQueue, "local": ThisMachine}[where]
+
+
+def place_of(study: Study, folder: StudyFolder) -> Place:
+    """Returns the place of a study's jobs."""
+    return kind_of_place(study.where)(study, folder)
+
+
+def parse_retry(text: str) -> tuple[State, ...]:
+    """Returns the states of ``--retry timeout,oom``.
+
+    Raises:
+        InputError: a word that names none of the states that can be retried.
+    """
+    allowed = {state.lower(): state for state in State if state.can_be_retried}
+    words = [part.strip().lower() for part in text.split(",")] if text.strip() else []
+    for word in words:
+        require(word in allowed, "retry", word, ", ".join(allowed), "--retry timeout,oom")
+    return tuple(allowed[word] for word in words)
