@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_adabatch.study.scaling.model import JobTimes, Layout
+from hpc_adabatch.study.scaling.columns import JobTimes, Layout
 
 
 @dataclass(frozen=True, kw_only=True)

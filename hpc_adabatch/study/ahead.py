@@ -1,11 +1,9 @@
-"""`adabatch plan RECIPE --nodes 1,2,...,4096`: what there is to know before a job has run, put together.
+"""`adabatch plan RECIPE --nodes 1,2,...,4096`: all that a plan of nodes needs, put together before a job has run.
 
-    seconds of passes    a probe's file, or a few passes of this recipe timed here
-    network              a preset by the name of the GPU, or the probe's own line through its messages
-    noise scale          a number, or the journal of a run that measured it; unknown without either
-    samples              those of the run, or the recipe's epochs at its own batch
-
-Not here: the sums (plan_nodes.py), the recipe's own schedule (run/preview.py).
+seconds of passes    a probe's file, or a few passes of this recipe timed here
+network              a preset by the name of the GPU, or the probe's own line through its messages
+noise scale          a number, or the journal of a run that measured it; unknown without either
+samples              those of the run, or the recipe's epochs at its own batch
 """
 
 from __future__ import annotations
@@ -28,13 +26,19 @@ from .nodes import node_counts
 from .outlook import plan_parts
 from .scaling.network import Network, measured, preset
 from .scaling.plan_nodes import Machine, PassTimes, plan_nodes
-from .scaling.target import Stretch, constant, from_run
+from .scaling.stretches import Stretch, constant, from_run
 
-MOST_TIMED = 6  # micro-batches, the largest ones: small ones say little about large batches
+MOST_TIMED = 6
+"""The number of micro-batches that are timed here, the largest ones: small ones say little about large batches."""
 
 
 def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterator[RenderableType]:
-    """The table of all node counts, and what it comes to.
+    """Yields the table of all node counts, and what it comes to.
+
+    Args:
+        recipe: the recipe.
+        ranks_per_node: ranks on each node.
+        flags: the node counts and the machine.
 
     Raises:
         InputError: a flag, the recipe or one of the files cannot be used.
@@ -121,5 +125,5 @@ def _journal(folder: Path) -> list[Record]:
 
 
 def _scale(record: Record) -> float:
-    """The journal writes what is not finite as null."""
+    """Returns the noise scale of a journal's record, which writes null for what is not finite."""
     return float(record["noise_scale"]) if record["noise_scale"] is not None else math.inf

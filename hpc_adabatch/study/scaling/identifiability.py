@@ -6,8 +6,6 @@
 
 A prediction's interval already holds all of it; this says why it is wide, and what would narrow it: another node
 count tells ring bytes, ring latency and tree apart, another local batch tells samples from serial.
-
-Not here: the columns and the fit (model.py).
 """
 
 from __future__ import annotations
@@ -18,7 +16,8 @@ from itertools import combinations
 
 import numpy as np
 
-from .model import COMPUTING, Account, ScalingModel
+from .columns import COMPUTING
+from .model import Account, ScalingModel
 from .profile import Profile
 from .statistics import Interval
 
@@ -30,14 +29,14 @@ NOTABLE = 0.02  # of the step: columns that may be above are worth a word
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A column's part of the step at the largest node count; below 0 for what computing hides."""
+    """A column's seconds of the step at the largest node count; below 0 for what computing hides."""
 
     column: str
     seconds: Interval
 
 
 def shares(model: ScalingModel) -> list[Share]:
-    """Of the account that is believed first. No intervals without repeats."""
+    """Returns the shares of the model's first account; they have intervals where jobs were repeated."""
     account, found = model.accounts[0], []
     row = account.row(model, model.largest)
     for n in np.flatnonzero(row):
@@ -51,7 +50,7 @@ def shares(model: ScalingModel) -> list[Share]:
 
 
 def statements(model: ScalingModel) -> list[str]:
-    """What the data cannot separate, a sentence each."""
+    """Returns what the data cannot separate, in sentences."""
     lines = []
     if not model.apart:
         lines.append("communication was not measured apart: step times alone cannot tell serial from bandwidth")
@@ -73,7 +72,7 @@ def statements(model: ScalingModel) -> list[str]:
 
 
 def correlations(model: ScalingModel, seed: int = 0) -> list[tuple[str, str, float]]:
-    """Between the columns' coefficients over jobs drawn again within node counts, for columns that vary."""
+    """Returns (column, column, correlation of their coefficients over jobs drawn again within node counts)."""
     account, draw = model.accounts[0], np.random.default_rng(seed)
     found = np.array([_resampled(model, account, draw) for _ in range(RESAMPLES)])  # (resamples, columns)
     varying = [n for n in range(found.shape[1]) if np.ptp(found[:, n]) > 1e-9 * np.abs(found[:, n]).max() > 0]
@@ -84,7 +83,7 @@ def correlations(model: ScalingModel, seed: int = 0) -> list[tuple[str, str, flo
 
 
 def _resampled(model: ScalingModel, account: Account, draw: np.random.Generator) -> np.ndarray:
-    """(columns,) coefficients after drawing as many jobs again at each layout, all parts of a job together."""
+    """Returns (columns,) coefficients after drawing as many jobs again at each layout, all parts of a job together."""
     again = {layout: draw.integers(len(group), size=len(group)) for layout, group in model.groups.items()}
     means = [times[again[layout]].mean() for part in account.parts for layout, times, _ in model.layouts(part)]
     return Profile(account.rows, np.array(means), account.deviations).solution

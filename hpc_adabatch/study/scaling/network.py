@@ -32,8 +32,6 @@ The presets' constants, all nominal: peak rates of data sheets, one direction. M
     Aries       10 GB/s    into a node of a Cray XC, rounded (Cray, XC Series Network, WP-Aries01-1112)
     latencies   3.4, 5.7 and 9.6 microseconds a hop by NVLink, PCIe and network: what NCCL 2.8 reckons with for its
                 Simple protocol, copy kernels included (nccl v2.8, src/graph/tuning.cc, hwLat); Aries as any network
-
-Not here: links fitted to a study (model.py), measuring (probe/).
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ class Link:
 
     latency_s: float
     bandwidth_bytes_per_s: float
-    """In each direction at once."""
+    """Bytes a second in each direction, both at once."""
 
     def __post_init__(self) -> None:
         require(self.latency_s >= 0, "latency_s", self.latency_s, "0 s or more", "1e-5")
@@ -60,40 +58,43 @@ class Link:
         require(bandwidth > 0, "bandwidth_bytes_per_s", bandwidth, "more than 0 bytes/s", "12.5e9")
 
     def hop_s(self, message_bytes: float) -> float:
-        """Seconds of one message."""
+        """Returns the seconds of one message."""
         return self.latency_s + message_bytes / self.bandwidth_bytes_per_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Links within a node and between nodes."""
+    """The links within a node and between nodes."""
 
     within: Link
-    """Between neighbouring ranks of a node."""
+    """The link between neighbouring ranks of a node."""
     between: Link
-    """Of a whole node: its ranks share it."""
+    """The link of a whole node to the others, which its ranks share."""
     ranks_per_node: int
 
     def __post_init__(self) -> None:
         require(self.ranks_per_node >= 1, "ranks_per_node", self.ranks_per_node, "1 or more", "4")
 
     def allreduce_s(self, nodes: int, message_bytes: float) -> float:
-        """By the quicker of ring and double tree between the nodes, as NCCL chooses."""
+        """Returns the seconds of a sum by the quicker of ring and double tree between the nodes, as NCCL chooses."""
         return min(hierarchical_s(self, nodes, message_bytes, between=way) for way in ("ring", "double tree"))
 
 
 def ring_s(ranks: int, message_bytes: float, link: Link) -> float:
-    """2 (P-1) (alpha + M/(P beta))."""
+    """Returns the seconds of a ring: 2 (P-1) (alpha + M/(P beta))."""
     return 2 * (ranks - 1) * link.hop_s(message_bytes / ranks)
 
 
 def tree_s(ranks: int, message_bytes: float, link: Link) -> float:
-    """2 ceil(log2 P) (alpha + M/beta): a rank receives one message at a time."""
+    """Returns the seconds of a tree: 2 ceil(log2 P) (alpha + M/beta), as a rank receives one message at a time."""
     return 2 * (ranks - 1).bit_length() * link.hop_s(message_bytes)
 
 
 def double_tree_s(ranks: int, message_bytes: float, link: Link, chunk_bytes: float = CHUNK_BYTES) -> float:
-    """2 D alpha + 2 (D-1+k)/k M/beta; at two ranks, where each tree is one edge of its own, half of the bytes' time."""
+    """Returns the seconds of a double tree: 2 D alpha + 2 (D-1+k)/k M/beta.
+
+    With two ranks each tree is an edge of its own, so the bytes take half the time.
+    """
     if ranks == 1:
         return 0.0
     depth, k = ranks.bit_length() - 1, chunks(message_bytes, chunk_bytes)
@@ -102,12 +103,12 @@ def double_tree_s(ranks: int, message_bytes: float, link: Link, chunk_bytes: flo
 
 
 def chunks(message_bytes: float, chunk_bytes: float) -> int:
-    """Pieces of the half of the message that one tree carries."""
+    """Returns the number of pieces of the half of the message that one tree carries."""
     return max(1, math.ceil(message_bytes / 2 / chunk_bytes))
 
 
 def hierarchical_s(network: Network, nodes: int, message_bytes: float, *, between: str = "ring") -> float:
-    """Reduce-scatter in the node, a sum over nodes, gather in the node.
+    """Returns the seconds of reduce-scatter in the node, a sum over nodes, and gather in the node.
 
     Args:
         between: "ring" or "double tree".
@@ -124,7 +125,7 @@ def hierarchical_s(network: Network, nodes: int, message_bytes: float, *, betwee
 
 
 def measured(latency_s: float, bandwidth_bytes_per_s: float, nodes: int, ranks_per_node: int) -> Network:
-    """The network whose ring takes latency_s + M / bandwidth for a sum over these nodes, as a probe found it.
+    """Returns the network whose ring takes latency_s + M / bandwidth for a sum over these nodes, as a probe found it.
 
     What the node's own link takes is in the measurement, so it is counted with the one between nodes.
 
@@ -161,7 +162,7 @@ PRESETS = {
 
 
 def preset(name: str, ranks_per_node: int | None = None) -> Network:
-    """A network by name, with this many ranks on a node where given.
+    """Returns a network by name, with this many ranks on a node where given.
 
     Raises:
         InputError: no such preset.

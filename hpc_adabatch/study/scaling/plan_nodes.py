@@ -1,14 +1,12 @@
 """How many nodes, and which batch on them: before any has been asked for.
 
-    a pass of m samples         its measured time, between measurements by straight lines
-    a step of a global batch    passes of the fullest rank + the sum of the gradients, of which computing hides nothing
-    the sum                     closed forms by links (network.py)
-    samples needed              by the noise scale (target.py)
+a pass of m samples         its measured time, between measurements by straight lines
+a step of a global batch    passes of the fullest rank + the sum of the gradients, of which computing hides nothing
+the sum                     closed forms by links (network.py)
+samples needed              by the noise scale (stretches.py)
 
-    adabatch plan RECIPE --nodes 1,2,4,...,4096  ->  a line for each node count and way to choose the batch
-                                                     the soonest, the cheapest in node-hours
-
-Not here: what a study's jobs took (predict.py), reading probes and journals (the command).
+adabatch plan RECIPE --nodes 1,2,4,...,4096  ->  a line for each node count and way to choose the batch
+                                                 the soonest, the cheapest in node-hours
 """
 
 from __future__ import annotations
@@ -21,11 +19,12 @@ import numpy as np
 from ...batches.micro_batch import passes_and_micro_batch
 from ...errors import require
 from .network import Network
-from .target import BatchRange, Cost, Stretch, cheapest, costs, doublings, finite, soonest
+from .stretches import Stretch, finite
+from .target import BatchRange, Cost, cheapest, costs, doublings, soonest
 
 
 class PassTimes:
-    """Seconds of a forward and backward pass by its samples.
+    """The seconds of a forward and backward pass by its samples.
 
     Args:
         seconds: by micro-batch, measured; one is enough, and is taken to be proportional below and above.
@@ -42,7 +41,7 @@ class PassTimes:
         require(self.max_micro_batch >= 1, "max_micro_batch", self.max_micro_batch, "1 or more", "--max_micro_batch 64")
 
     def pass_s(self, micro_batch: int) -> float:
-        """By straight lines; beyond the ends at the outer line's slope, not below the proportional time."""
+        """Returns the seconds of a pass: between measured sizes and beyond them by straight lines."""
         sizes, seconds = self.sizes, self.seconds
         if sizes[0] <= micro_batch <= sizes[-1]:
             return float(np.interp(micro_batch, sizes, seconds))
@@ -57,14 +56,14 @@ class PassTimes:
         return float(line)
 
     def computing_s(self, global_batch: int, ranks: int) -> float:
-        """Seconds of all passes of the fullest rank."""
+        """Returns the seconds of all passes of the rank with the most samples."""
         passes, micro_batch = passes_and_micro_batch(global_batch, ranks, self.max_micro_batch)
         return passes * self.pass_s(micro_batch)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a step takes on this network."""
+    """A kind of node and network, on which a step takes so long."""
 
     passes: PassTimes
     network: Network
@@ -74,26 +73,26 @@ class Machine:
         require(self.gradient_bytes >= 0, "gradient_bytes", self.gradient_bytes, "0 or more", "1e8")
 
     def step_s(self, nodes: int, global_batch: int) -> float:
-        """Seconds of a step."""
+        """Returns the seconds of a step."""
         ranks = nodes * self.network.ranks_per_node
         return self.passes.computing_s(global_batch, ranks) + self.network.allreduce_s(nodes, self.gradient_bytes)
 
     def best_rate(self, most: int) -> float:
-        """Samples a second of one node, at the batch where it does most."""
+        """Returns the samples a second of one node, at the batch where it does most."""
         batches = doublings(self.network.ranks_per_node, max(most, self.network.ranks_per_node))
         return max(batch / self.step_s(1, batch) for batch in batches)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodesPlan:
-    """All ways to the target."""
+    """All ways to the target, with the best of them."""
 
     rows: tuple[Cost, ...]
-    """By nodes; strong, weak, best, adaptive and goodput of each, where they exist."""
+    """The costs by node count; strong, weak, best, adaptive and goodput of each, where they exist."""
     soonest: Cost
     cheapest: Cost
     left_out: tuple[int, ...]
-    """Node counts with more ranks than the largest batch has samples."""
+    """The node counts with more ranks than the largest batch has samples."""
     noise_known: bool
 
 
@@ -105,12 +104,12 @@ def plan_nodes(
     start_batch: int,
     max_global_batch: int,
 ) -> NodesPlan:
-    """Every way to the target, the soonest, and the cheapest.
+    """Returns every way to the target, the soonest, and the cheapest.
 
     Args:
         nodes: counts to compare.
         machine: what a step takes.
-        way: samples needed and noise scale, from ``target.constant`` or ``from_run``.
+        way: samples needed and noise scale, from ``stretches.constant`` or ``stretches.from_run``.
         start_batch: global batch of strong scaling, and of weak scaling on the fewest nodes.
         max_global_batch: that may be asked for.
 

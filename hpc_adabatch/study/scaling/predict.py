@@ -4,8 +4,6 @@
 
 Only jobs that are OK and timed their steps count, in strong and weak mode: an adaptive job's steps change with its
 batch. Beyond four times the largest count an extrapolation errs by factors, so it is made on request only.
-
-Not here: the model (model.py), time to a target (target.py).
 """
 
 from __future__ import annotations
@@ -16,8 +14,9 @@ from dataclasses import dataclass
 from ...errors import require
 from ..results import CellResult
 from ..state import State
+from .columns import JobTimes, Layout
 from .identifiability import statements
-from .model import JobTimes, Layout, ScalingModel
+from .model import ScalingModel
 from .statistics import Interval, both, mean
 
 FARTHEST = 4  # times the largest node count
@@ -26,16 +25,16 @@ LEAST_COUNTS = 3  # of nodes: a line goes through two of anything
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A node count."""
+    """The prediction for one node count."""
 
     nodes: int
     step_s: Interval
-    """Of a new job."""
+    """The seconds of a step of a new job."""
     speed_up: Interval
-    """Against the mean of the fewest nodes that ran."""
+    """The speed-up against the mean of the fewest nodes that ran."""
     efficiency: Interval
     run: bool
-    """Whether the study ran it."""
+    """True for a node count that the study ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,7 @@ class Group:
     jobs: int
     rows: tuple[Row, ...]
     statements: tuple[str, ...]
-    """What the data cannot separate."""
+    """What the data cannot separate, in sentences."""
 
     @property
     def title(self) -> str:
@@ -57,11 +56,11 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Of all modes and variants that have enough jobs."""
+    """The predictions of all modes and variants that have enough jobs."""
 
     groups: tuple[Group, ...]
     left_out: tuple[str, ...]
-    """Why others are missing, a sentence each."""
+    """Why other modes and variants are missing, a sentence for each."""
 
 
 def predict(results: Sequence[CellResult], nodes: Sequence[int], *, far: bool = False) -> Prediction:
@@ -94,7 +93,7 @@ def predict(results: Sequence[CellResult], nodes: Sequence[int], *, far: bool = 
 
 
 def job(cell: CellResult) -> JobTimes:
-    """A cell's medians as the model takes them; the cell timed its steps."""
+    """Returns a cell's medians as the model takes them; the cell must have timed its steps."""
     assert cell.step_s is not None
     communication_s = None if cell.exposed_s is None else cell.exposed_s + (cell.straggler_s or 0.0)
     if cell.ranks == 1:
@@ -135,6 +134,6 @@ def _group(mode: str, variant: str, per_node: int, cells: Sequence[CellResult], 
 
 
 def _against(base: Interval, step_s: Interval) -> Interval:
-    """T(N0)/T(N) of a new job on N nodes, against the mean that was measured on N0."""
+    """Returns T(N0)/T(N) of a new job on N nodes, against the mean that was measured on N0."""
     low, high = (None if not end else base.value / end for end in (step_s.high, step_s.low))
     return Interval(value=base.value / step_s.value, low=low, high=high)

@@ -8,8 +8,6 @@ This profile needs no inverse, so it holds where columns cannot be told apart, w
 c = 0, and where there are more columns than rows: then the interval reaches over all mixtures that fit. With columns
 that are told apart, away from the edge, it is Student's interval of linear least squares
 (Venzon & Moolgavkar 1988, https://doi.org/10.2307/2347496).
-
-Not here: which columns there are (model.py).
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ class Profile:
         self.misfit = float(np.sum((weighted @ self.solution - values / deviations) ** 2))
 
     def _even(self, scaled: np.ndarray) -> np.ndarray:
-        """The shortest of the solutions that fit as well, within a tenth of a standard deviation."""
+        """Returns the shortest of the solutions that fit as well, within a tenth of a standard deviation."""
         length = float(np.linalg.norm(scaled))
         if length == 0:
             return scaled
@@ -56,11 +54,11 @@ class Profile:
         return nnls(np.vstack([self._rows, ridge]), np.append(self._target, np.zeros(len(scaled))))[0]
 
     def value(self, x: np.ndarray) -> float:
-        """x . c at the best fit."""
+        """Returns x . c at the best fit."""
         return float(x @ self.solution)
 
     def interval(self, x: np.ndarray, quantile: float, deviation: float = 0.0) -> tuple[float, float]:
-        """Where x . c lies, or a new observation of it.
+        """Returns the ends of the interval of x . c, or of a new observation of it.
 
         Args:
             x: (columns,), none negative where the low end is to be meant.
@@ -86,7 +84,7 @@ class Profile:
 
 
 def _end(over: Callable[[float], float], best: float, reach: float) -> float:
-    """Where ``over`` turns positive, on the way from ``best`` in the direction of ``reach``; no further down than 0."""
+    """Returns where ``over`` turns positive, on the way from ``best`` in the direction of ``reach``; 0 at the least."""
     inside, outside = best, best + reach
     for _ in range(DOUBLINGS):
         outside = max(outside, 0.0) if reach < 0 else outside

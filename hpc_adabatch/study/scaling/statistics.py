@@ -10,8 +10,6 @@ scatter says little about the next job: bars made from one job's steps, said to 
 half of the cases (tests/study/test_statistics.py). Means are geometric: times are positive, and their errors factors.
 
 Welch 1947, The generalization of Student's problem, https://doi.org/10.1093/biomet/34.1-2.28.
-
-Not here: predicting node counts that were not run (model.py).
 """
 
 from __future__ import annotations
@@ -29,21 +27,21 @@ LEAST_JOBS = 3  # with two, Student's t is 12.7 standard errors: a bar that says
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A number, and where it lies with 95 % confidence."""
+    """A number with its 95 % confidence interval."""
 
     value: float
     low: float | None = None
-    """None where there are too few jobs to say."""
+    """The lower end; None where there are too few jobs to say."""
     high: float | None = None
 
     def times(self, factor: float) -> Interval:
-        """In another unit; the factor is positive."""
+        """Returns the interval in another unit; the factor is positive."""
         low, high = (None if end is None else factor * end for end in (self.low, self.high))
         return Interval(value=factor * self.value, low=low, high=high)
 
 
 def mean(seconds: Sequence[float]) -> Interval:
-    """Geometric mean over jobs; its interval from three jobs on.
+    """Returns the geometric mean over jobs; with an interval from three jobs on.
 
     Args:
         seconds: one number a job, above 0.
@@ -53,7 +51,7 @@ def mean(seconds: Sequence[float]) -> Interval:
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
-    """Ratio of two geometric means over different jobs, by Welch's t on logarithms.
+    """Returns the ratio of two geometric means over different jobs, by Welch's t on logarithms.
 
     Args:
         numerators: one number a job, above 0.
@@ -69,7 +67,7 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interva
 
 
 def both(mode: str, against: Interval, growth: float) -> tuple[Interval, Interval]:
-    """Speed-up and efficiency, from T(N0)/T(N) and N/N0.
+    """Returns speed-up and efficiency, from T(N0)/T(N) and N/N0.
 
     Raises:
         ValueError: neither strong nor weak scaling.
@@ -80,7 +78,7 @@ def both(mode: str, against: Interval, growth: float) -> tuple[Interval, Interva
 
 
 def _of_logarithms(seconds: Sequence[float]) -> tuple[float, float]:
-    """Mean of the logarithms, and the variance of that mean."""
+    """Returns the mean of the logarithms, and the variance of that mean."""
     logarithms = np.log(np.asarray(seconds, dtype=np.float64))
     count = len(logarithms)
     return float(logarithms.mean()), float(logarithms.var(ddof=1)) / count if count > 1 else 0.0

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
+from hpc_adabatch.study.scaling.columns import JobTimes, Layout
 from hpc_adabatch.study.scaling.identifiability import correlations, shares, statements
-from hpc_adabatch.study.scaling.model import JobTimes, Layout, ScalingModel
+from hpc_adabatch.study.scaling.model import ScalingModel
 from hpc_adabatch.study.scaling.profile import Profile
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -14,7 +14,7 @@ from hpc_adabatch.errors import InputError
 from hpc_adabatch.study.outlook import plan_parts
 from hpc_adabatch.study.scaling.network import Link, Network, hierarchical_s, preset
 from hpc_adabatch.study.scaling.plan_nodes import Machine, NodesPlan, PassTimes, plan_nodes
-from hpc_adabatch.study.scaling.target import constant
+from hpc_adabatch.study.scaling.stretches import constant
 
 PASSES = PassTimes({8: 0.03, 32: 0.06, 128: 0.18}, 128)  # a V100 and ResNet-50, about
 MACHINE = Machine(passes=PASSES, network=preset("v100"), gradient_bytes=102e6)

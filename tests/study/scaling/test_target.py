@@ -12,19 +12,8 @@ from scipy.integrate import quad
 
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.policies.goodput import efficiency
-from hpc_adabatch.study.scaling.target import (
-    BatchRange,
-    Stretch,
-    cheapest,
-    constant,
-    cost,
-    costs,
-    following,
-    from_run,
-    joined,
-    soonest,
-    spread,
-)
+from hpc_adabatch.study.scaling.stretches import Stretch, constant, from_run, joined
+from hpc_adabatch.study.scaling.target import BatchRange, cheapest, cost, costs, following, soonest, spread
 
 noises, sizes, batches = st.floats(1, 1e6), st.floats(1e3, 1e9), st.integers(1, 10**6)
 ways = st.lists(st.builds(Stretch, least_samples=sizes, noise_scale=noises), min_size=1, max_size=8)
