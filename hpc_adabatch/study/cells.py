@@ -1,9 +1,7 @@
-"""The cells of a study: what each is called, and which of them are meant.
+"""The cells of a study: their names, and filters that choose among them.
 
-    cell    mode x nodes x variant x repeat                                     strong_n004_fixed_r1
-    filter  FIELD OP VALUE[|VALUE...] with commas between, all of which hold    nodes<=4,variant=fixed|big-batch
-
-Not here: which cells a study has (grid.py), where they stand (status.py).
+cell    mode x nodes x variant x repeat                                     strong_n004_fixed_r1
+filter  FIELD OP VALUE[|VALUE...] with commas between; all must hold        nodes<=4,variant=fixed|big-batch
 """
 
 from __future__ import annotations
@@ -27,31 +25,31 @@ class Cell:
     """One job of a study."""
 
     name: str
-    """Of its folder, unique in the study."""
+    """The name of the cell and of its folder; unique in the study."""
     mode: str
     """strong, weak or adaptive."""
     nodes: int
     ranks: int
-    """Over all nodes."""
+    """The number of ranks over all nodes."""
     variant: str
-    """Label of what --vary set; empty without."""
+    """A label of the values that --vary set; empty without --vary."""
     repeat: int
-    """From 1."""
+    """The number of the repeat, from 1."""
     verb: str
-    """measure or train."""
+    """The command that the job runs: measure or train."""
     arguments: tuple[str, ...]
-    """After VERB RECIPE, without --out."""
+    """The flags after VERB RECIPE, without --out."""
     global_batch: int
-    """Samples per step, at the start where it grows."""
+    """Samples of a step over all ranks; at the start, where the batch grows."""
 
 
 def cell_name(mode: str, nodes: int, variant: str, repeat: int) -> str:
-    """The cell's name, such as strong_n004_fixed_r1."""
+    """Returns a cell's name, such as strong_n004_fixed_r1."""
     return "_".join(part for part in (mode, f"n{nodes:03d}", variant, f"r{repeat}") if part)
 
 
 def variants(varied: Mapping[str, Sequence[str]]) -> list[tuple[str, dict[str, str]]]:
-    """Every combination of the varied fields' values: (label, value by field), labels unique."""
+    """Returns every combination of the varied fields' values as (label, value by field); no label comes twice."""
     found: list[tuple[str, dict[str, str]]] = []
     taken: set[str] = set()
     for values in itertools.product(*varied.values()):
@@ -67,14 +65,14 @@ def variants(varied: Mapping[str, Sequence[str]]) -> list[tuple[str, dict[str, s
 
 
 def _label(field: str, value: str) -> str:
-    """A name stands for itself; a number is told by its field: lr-0.1."""
+    """Returns the label of a value: a name stands for itself, a number stands behind its field, as in lr-0.1."""
     bare = re.fullmatch(r"[-+.\d][-+.\deE]*|true|false|null|", value)
     text = f"{field.rpartition('.')[2]}-{value}" if bare else value
     return re.sub(r"[^A-Za-z0-9.+-]", "-", text)
 
 
 def select(cells: Iterable[Cell], text: str) -> list[Cell]:
-    """The cells for which every term of the filter holds; all of them for an empty one.
+    """Returns the cells for which every term of the filter holds; all of them for an empty filter.
 
     Raises:
         InputError: the filter cannot be read.

@@ -1,7 +1,4 @@
-"""What the flags of ``plan`` ask for, read and checked one by one.
-
-Not here: node counts (nodes.py), what follows from all of them together (grid.py).
-"""
+"""The flags of ``plan``, read and checked one by one."""
 
 from __future__ import annotations
 
@@ -13,10 +10,10 @@ from .spec import MODES
 
 
 def parse_modes(text: str) -> tuple[str, ...]:
-    """Modes, as in ``--mode strong,adaptive``.
+    """Returns the modes of ``--mode strong,adaptive``.
 
     Raises:
-        InputError: they are none.
+        InputError: a word that is no mode, or a mode that comes twice.
     """
     modes = tuple(part.strip() for part in text.split(","))
     for mode in modes:
@@ -26,10 +23,10 @@ def parse_modes(text: str) -> tuple[str, ...]:
 
 
 def check_recipe(recipe: Sequence[str]) -> None:
-    """Whether these words can be RECIPE [--FIELD VALUE ...].
+    """Sees that the words are RECIPE [--FIELD VALUE ...].
 
     Raises:
-        InputError: they cannot.
+        InputError: they are not.
     """
     hint = "adabatch study plan NAME ... -- recipes/quickstart.yaml --epochs 3"
     require(bool(recipe), "RECIPE", "nothing", "a recipe and its fields after --", hint)
@@ -41,10 +38,10 @@ def check_recipe(recipe: Sequence[str]) -> None:
 
 
 def parse_fields(flag: str, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """FIELD=a,b of each --vary as values by field.
+    """Returns the values by field of a flag such as --vary FIELD=a,b.
 
     Raises:
-        InputError: it is not of this form.
+        InputError: a text of another form, or a field or a value that comes twice.
     """
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -60,10 +57,10 @@ def parse_fields(flag: str, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def parse_zipped(texts: Sequence[str], nodes: tuple[int, ...]) -> dict[str, tuple[str, ...]]:
-    """FIELD=a,b,c of each --zip as values by field, in the order of the node counts.
+    """Returns the values by field of --zip FIELD=a,b,c, in the order of the node counts.
 
     Raises:
-        InputError: it is not of this form, or there are more or fewer of them.
+        InputError: a text of another form, or more or fewer values than node counts.
     """
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -80,10 +77,10 @@ def parse_zipped(texts: Sequence[str], nodes: tuple[int, ...]) -> dict[str, tupl
 def check_fields(
     vary: dict[str, tuple[str, ...]], zipped: dict[str, tuple[str, ...]], modes: tuple[str, ...], until: str | None
 ) -> None:
-    """Whether what varies is not what the study itself sets.
+    """Sees that no field varies which the study itself sets.
 
     Raises:
-        InputError: it is.
+        InputError: one does.
     """
     for flag, fields in (("vary", vary), ("zip", zipped)):
         for field in fields:

@@ -1,10 +1,7 @@
-"""All cells in one table: results.csv.
+"""The results of all cells in one table, results.csv.
 
-    numbers       result.json of the cell
-    state         status.py; a cell that failed keeps its line, with the reason
-    node-hours    sacct; else what Slurm said at the job's end; else the run's own clock
-
-Not here: the columns (results.py), what is computed from them (statistics.py, model.py).
+numbers       the cell's result.json; a cell that failed keeps its line, with the reason
+node-hours    sacct; else what Slurm said at the job's end; else the run's own clock
 """
 
 from __future__ import annotations
@@ -34,10 +31,10 @@ def collect(folder: StudyFolder, states: States, accounts: Mapping[str, Job]) ->
 
 
 def write_results(folder: StudyFolder, results: list[CellResult]) -> None:
-    """results.csv, by rename.
+    """Writes results.csv whole.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     folder.replace(folder.results, to_csv(results))
 
@@ -64,7 +61,7 @@ def _result(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]
 
 
 def _measured(content: dict[str, Any]) -> dict[str, Any]:
-    """Columns of a cell that measured its steps."""
+    """Returns the columns of a cell that measured its steps."""
     same = ("data_s", "compute_s", "straggler_s", "exposed_s", "allreduce_s", "gradient_bytes", "samples_per_s")
     step = content.get("step_s") or {}
     return {
@@ -77,7 +74,7 @@ def _measured(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trained(content: dict[str, Any]) -> dict[str, Any]:
-    """Columns of a cell that trained."""
+    """Returns the columns of a cell that trained."""
     metric, reached = content.get("metric") or {}, content.get("reached") or {}
     return {
         "global_batch": content.get("initial_global_batch"),
@@ -95,7 +92,7 @@ def _trained(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wait_s(status: CellStatus, accounts: Mapping[str, Job]) -> float | None:
-    """From submission to start of the last attempt."""
+    """Returns the seconds from submission to start of the last attempt."""
     job = accounts.get(status.job_id or "") or status.job
     if job is not None and job.state is not State.PENDING:
         return _between(job.submitted_s, job.began_s)
@@ -108,7 +105,7 @@ def _between(start_s: float | None, end_s: float | None) -> float | None:
 
 
 def _node_hours(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]) -> float | None:
-    """Over all attempts of which it is known; None where it is of none."""
+    """Returns the node-hours of all attempts whose hours are known; None where none are."""
     used = [_used_s(status, attempt, accounts) for attempt in status.attempts]
     known = [seconds for seconds in used if seconds is not None]
     if not accounts and status.attempts and (own_s := _own_clock_s(folder, status.cell.name)) is not None:
@@ -128,7 +125,7 @@ def _used_s(status: CellStatus, attempt: Attempt, accounts: Mapping[str, Job]) -
 
 
 def _own_clock_s(folder: StudyFolder, cell: str) -> float | None:
-    """The last time in the run's journal: seconds since its start, all its parts together."""
+    """Returns the last time in the run's journal: seconds since its start, over all its parts."""
     try:
         lines = (folder.cell(cell) / "journal.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

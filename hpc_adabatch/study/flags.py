@@ -1,8 +1,6 @@
-"""The flags of ``adabatch study`` and of ``adabatch plan --nodes``, and how a command line becomes them.
+"""The flags of ``adabatch study`` and of ``adabatch plan --nodes``, and the way from a command line to them.
 
-A word such as --dry_run stands for itself, and a value may look like a flag: --sbatch --time=5.
-
-Not here: what the values must be (checks.py, nodes.py), what is done (cli.py).
+A word such as --dry_run needs no value, and a value may look like a flag: --sbatch --time=5.
 """
 
 from __future__ import annotations
@@ -17,72 +15,73 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 STALL_S = 600.0
+"""Seconds without a change of its files, after which a running cell counts as stalled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderFlags:
-    """Where the study is."""
+    """The flag that tells where studies lie."""
 
     folder: str = "studies"
-    """In which the study's folder lies."""
+    """The folder of all studies, in which each has a folder of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitFlags(FolderFlags):
-    """Which cells, and how."""
+    """The flags of submit."""
 
     dry_run: bool = False
-    """Prints the lines that would be called, and touches nothing."""
+    """True to print the lines that would be called, and to touch nothing."""
     test_only: bool = False
-    """Asks Slurm whether it would take the jobs, and when they would start."""
+    """True to ask Slurm whether it would take the jobs and when they would start, and to submit nothing."""
     cells: str = ""
-    """Only these: 'nodes<=4,mode=strong'; by mode, nodes, variant, repeat."""
+    """The cells to submit, such as 'nodes<=4,mode=strong', by mode, nodes, variant, repeat; all when not given."""
     chain: bool = False
-    """Each job waits for the end of the one before."""
+    """True to let each job wait for the end of the one before."""
     retry: str = ""
-    """Also cells that ended so: failed, timeout, oom, node_fail, preempted, cancelled, lost, with commas between."""
+    """States of ended cells to submit again: failed, timeout, oom, node_fail, preempted, cancelled, lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatusFlags(FolderFlags):
-    """How to show it."""
+    """The flags of status."""
 
     json: bool = False
-    """For programs."""
+    """True to print JSON, for programs."""
     watch: float | None = None
-    """Shows it again every so many seconds, until nothing is still to come."""
+    """Seconds after which to show the cells again, until no job waits or runs; once when not given."""
     stall: float = STALL_S
-    """Seconds without any file of a running cell moving, after which it counts as stalled."""
+    """Seconds without a change of its files, after which a running cell counts as stalled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictFlags(FolderFlags):
-    """For how many nodes."""
+    """The flags of predict."""
 
     nodes: str
-    """Node counts, with commas between."""
+    """Node counts to predict, with commas between."""
     far: bool = False
-    """Also beyond four times the largest count that ran."""
+    """True to predict also beyond four times the largest count that ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CancelFlags(FolderFlags):
-    """Which cells."""
+    """The flags of cancel."""
 
     cells: str = ""
-    """Only these: 'nodes<=4,mode=strong'."""
+    """The cells to cancel, such as 'nodes<=4,mode=strong'; all when not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GridFlags:
-    """The grid, and how a cell is started."""
+    """The flags of plan: the grid of cells, and how a cell is started."""
 
     nodes: str
-    """Node counts, with commas between."""
+    """Node counts, with commas between, such as 1,2,4 or 1,2,...,64."""
     mode: str = "strong"
-    """strong, weak, adaptive, or several with commas between."""
+    """How the batch follows the nodes: strong, weak, adaptive, or several with commas between."""
     ranks_per_node: int = 1
-    """Ranks on each node; one a GPU."""
+    """Ranks on each node; one for each GPU."""
     repeats: int = 3
     """Jobs of each cell of the grid; intervals need 3."""
     warmup: int = 20
@@ -90,39 +89,45 @@ class GridFlags:
     steps: int = 200
     """Measured steps."""
     until: str | None = None
-    """METRIC=VALUE, for example accuracy=0.92: trains to it, instead of measuring steps."""
+    """The target to train to, such as accuracy=0.92; steps are measured when not given."""
     template: str = "slurm/cpu.sbatch"
     """The batch script, copied into the study."""
     launcher: Literal["srun", "horovodrun", "mpirun"] | None = None
-    """What starts the ranks; srun when not given, and mpirun on this machine."""
+    """The program that starts the ranks; srun when not given, and mpirun on this machine."""
     sbatch: str = ""
     """Further flags of sbatch, in one word: '--account=abc --time=00:20:00'. On this machine only --time."""
     where: Literal["slurm", "local"] = "slurm"
-    """local: all ranks on this machine, one cell after another, without Slurm."""
+    """The place of the jobs: Slurm, or local, one cell after another with all ranks on this machine."""
     folder: str = "studies"
-    """In which the study's folder lies."""
+    """The folder of all studies, in which each has a folder of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodesFlags:
-    """For which machine to plan."""
+    """The flags of ``adabatch plan --nodes``: the node counts to compare, and the machine."""
 
     nodes: str | None = None
-    """Node counts to compare, such as 1,2,4,...,4096: which is soonest, and which cheapest in node-hours."""
+    """Node counts to compare, such as 1,2,4,...,4096; the soonest and the cheapest in node-hours are named."""
     network: str = "v100"
-    """Between and within nodes: p100, p100-nvlink, p100-fdr, p100-aries, v100, or measured (with --probe)."""
+    """The links between and within nodes: p100, p100-nvlink, p100-fdr, p100-aries, v100, or measured (with --probe)."""
     probe: str | None = None
-    """File of `adabatch probe RECIPE --out FILE` on one such node or more; passes are timed here when not given."""
+    """The file of `adabatch probe RECIPE --out FILE` on one such node or more; passes are timed here when not given."""
     noise_scale: float | None = None
-    """Of the gradient, in samples, as `adabatch noise` finds it."""
+    """The noise scale of the gradient in samples, as `adabatch noise` finds it."""
     from_run: str | None = None
-    """Folder of a run that measured its noise scale as it trained; instead of a number."""
+    """The folder of a run that measured its noise scale as it trained; instead of --noise_scale."""
 
 
 def parse(
     verb: str, arguments: list[str], flags: type, lists: dict[str, str] | None = None
 ) -> tuple[str, dict[str, Any]]:
-    """NAME, and the flags by name.
+    """Reads NAME and the flags of a verb. Returns NAME, and the values of the flags by name.
+
+    Args:
+        verb: the verb.
+        arguments: the words after the verb.
+        flags: the class of the verb's flags.
+        lists: help texts by name of further flags, which may be given several times.
 
     Raises:
         InputError: the first thing that cannot be used.
@@ -132,7 +137,7 @@ def parse(
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, prog=f"adabatch study {verb}")
-    parser.add_argument("NAME", type=str, help="of the study")
+    parser.add_argument("NAME", type=str, help="name of the study")
     for name, text in (lists or {}).items():
         parser.add_argument(f"--{name}", action="append", type=str, default=[], metavar="FIELD=VALUES", help=text)
     parser.add_class_arguments(flags)
@@ -148,10 +153,10 @@ def parse(
 
 
 def _join_values(verb: str, arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
-    """--dry_run or --dry-run as --dry_run=true, and --sbatch --x as --sbatch=--x: a value may look like a flag.
+    """Joins flags and values: --dry_run or --dry-run becomes --dry_run=true, and --sbatch --x becomes --sbatch=--x.
 
     Raises:
-        InputError: a flag that there is not.
+        InputError: a flag that the verb does not have.
     """
     defaults = parser.get_defaults().as_dict()
     names = [name for name in defaults if name != "NAME"]

@@ -1,15 +1,14 @@
-"""The folder of a study: what lies where, written so that nothing is ever half there.
+"""The folder of a study, written so that no file is ever half there.
 
-    studies/NAME/
-        study.json         the plan; the whole folder appears by one rename, complete
-        recipe.yaml        byte copies
-        train.sbatch
-        submissions.jsonl  what was asked of Slurm, a line before and a line after
-        lock               whoever submits holds it (flock), and has written down who it is
-        cells/CELL/        of one job: result.json when complete, journal.jsonl, checkpoint/, slurm-JOBID.out
-        results.csv        report/
-
-Not here: what the files mean (spec.py, submissions.py, results.py).
+studies/NAME/
+    study.json         the plan; the whole folder appears by one rename, complete
+    recipe.yaml        byte copies
+    train.sbatch
+    submissions.jsonl  what was asked of Slurm, a line before and a line after
+    lock               held (flock) by whoever submits; the process and its host stand in it
+    cells/CELL/        one job: result.json when complete, journal.jsonl, checkpoint/, slurm-JOBID.out
+    results.csv        one line for each cell
+    report/            tables, pictures, a page
 """
 
 from __future__ import annotations
@@ -28,17 +27,18 @@ from ..errors import InputError, require
 from ..files import sync_folder, synced, whole
 from .spec import Study, check_name, from_json
 
-_BRIEFLY_S = 2.0  # status holds the lock for a moment; another submit holds it for longer
+_BRIEFLY_S = 2.0
+"""Seconds to wait for the lock: status holds it for a moment, another submit for longer."""
 
 
 def now() -> str:
-    """ISO 8601, in local time with its offset."""
+    """Returns the time now in ISO 8601: local time with its offset."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """A disk that is full or closed, said in one line.
+    """Turns what the operating system says of a disk that is full or closed into one line.
 
     Raises:
         InputError: the operating system refused.
@@ -51,14 +51,14 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 class StudyFolder:
-    """A study's files.
+    """The files of a study.
 
     Args:
-        root: in which studies lie.
-        name: of the study.
+        root: the folder of all studies.
+        name: the study's name.
 
     Raises:
-        InputError: no study may be called so, or lie there.
+        InputError: a name that no study may have, or a path that Slurm cannot write to.
     """
 
     def __init__(self, root: Path, name: str) -> None:
@@ -73,14 +73,14 @@ class StudyFolder:
         self._lock = self.path / "lock"
 
     def cell(self, name: str) -> Path:
-        """The folder of a cell."""
+        """Returns the folder of a cell."""
         return self.path / "cells" / name
 
     def create(self, study: Study) -> None:
         """Writes the plan, with copies of its recipe and template; all of it or nothing.
 
         Raises:
-            InputError: there is such a study, or it cannot be written.
+            InputError: a study of this name exists, or the folder cannot be written.
         """
         allowed, hint = "a new name", f"adabatch study plan {study.name}-2"
         require(not self.path.exists(), "NAME", f"{self.path}, which exists", allowed, hint)
@@ -102,10 +102,10 @@ class StudyFolder:
                 shutil.rmtree(temporary, ignore_errors=True)
 
     def load(self) -> Study:
-        """The plan.
+        """Reads the plan.
 
         Raises:
-            InputError: there is none, or it is damaged.
+            InputError: there is no plan, or it is damaged.
         """
         try:
             return from_json(self.study.read_text(encoding="utf-8"))
@@ -114,20 +114,20 @@ class StudyFolder:
             raise InputError("NAME", given, "a study that was planned", "adabatch study plan NAME") from error
 
     def make_cell(self, name: str) -> Path:
-        """The cell's folder, made where it is missing: sbatch makes none for its output.
+        """Makes the cell's folder where it is missing, as sbatch makes none for its output. Returns the folder.
 
         Raises:
-            InputError: it cannot be made.
+            InputError: the folder cannot be made.
         """
         with _writing(self.cell(name)):
             self.cell(name).mkdir(parents=True, exist_ok=True)
         return self.cell(name)
 
     def append(self, line: str) -> None:
-        """A line at the end of submissions.jsonl, on the disk when this returns.
+        """Writes a line at the end of submissions.jsonl; the line is on the disk when this returns.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: the file cannot be written.
         """
         with _writing(self.submissions), synced(self.submissions, "a+b") as file:
             if file.tell() > 0:  # at the end: what was cut short there must not swallow this line
@@ -136,20 +136,20 @@ class StudyFolder:
             file.write(f"{line}\n".encode())
 
     def replace(self, path: Path, text: str) -> None:
-        """A file with other content: the old one or the new one, never a half.
+        """Gives a file another content: readers see the old one or the new one, never a half.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: the file cannot be written.
         """
         with _writing(path), whole(path, concurrent=True) as file:  # status and collect take no lock
             file.write(text.encode())
 
     @contextmanager
     def lock(self) -> Iterator[int]:
-        """Nobody else submits meanwhile. The descriptor may be handed on: the lock lasts until all holders are gone.
+        """Keeps everybody else from submitting, until the block ends and every process with the descriptor is gone.
 
         Raises:
-            InputError: someone does; with who it is.
+            InputError: somebody else submits; the line says who.
         """
         with _writing(self._lock):
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
@@ -168,7 +168,7 @@ class StudyFolder:
             os.close(descriptor)
 
     def in_use(self) -> bool:
-        """Whether someone holds the lock."""
+        """Reports whether someone holds the lock."""
         try:
             descriptor = os.open(self._lock, os.O_RDONLY)
         except OSError:
@@ -179,7 +179,7 @@ class StudyFolder:
             os.close(descriptor)
 
     def quiet_s(self, name: str) -> float:
-        """Seconds since anything moved in the cell's folder."""
+        """Returns the seconds since a file changed in the cell's folder."""
         moved = [_moved_s(path) for path in (self.cell(name), *self.cell(name).glob("*"))]
         return max(0.0, time.time() - max(moved))
 

@@ -1,7 +1,4 @@
-"""Node counts as people type them: 1,2,4,8 and 1,2,4,...,4096.
-
-Not here: what is done with them (grid.py, ahead.py, scaling/predict.py).
-"""
+"""Node counts as people type them: 1,2,4,8 and 1,2,4,...,4096."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ HINT = "--nodes 1,2,4,...,4096"
 
 
 def node_counts(text: str) -> tuple[int, ...]:
-    """Reads counts with commas between; ... before the last doubles up to it.
+    """Reads node counts with commas between; ... before the last doubles up to it.
 
     Returns:
-        In the order given, each once.
+        The counts in the order given, each once.
 
     Raises:
-        InputError: they are none, or one stands there twice.
+        InputError: a word that is no count, or a count that comes twice.
     """
     words = [word.strip() for word in text.split(",")]
     doubles = len(words) >= 3 and words[-2] in ("...", "\N{HORIZONTAL ELLIPSIS}")

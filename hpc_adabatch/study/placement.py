@@ -1,8 +1,6 @@
-"""What a job asks Slurm for, read from the template's #SBATCH lines and from flags: time, tasks, GPUs.
+"""The requests of a job to Slurm, read from the template's #SBATCH lines and from flags: time, tasks, GPUs.
 
 Flags win over the template's lines, as with sbatch itself.
-
-Not here: calling sbatch (slurm.py).
 """
 
 from __future__ import annotations
@@ -13,11 +11,11 @@ from collections.abc import Iterable
 
 from ..errors import InputError, require
 
-# What a study sets itself: a second value would win over it or name another script.
 RESERVED = (
     *("nodes", "ntasks", "ntasks-per-node", "job-name", "output", "error", "chdir", "array", "parsable"),
     *("test-only", "wrap", "export", "export-file", "clusters", "wait"),
 )
+"""The flags that a study sets itself: a second value would win over its own, or name another script."""
 _SHORT = {
     "N": "nodes",
     "n": "ntasks",
@@ -37,7 +35,7 @@ _LONGEST_DIRECTIVES = 200  # lines of a template that are looked at
 
 
 def split_flags(text: str) -> tuple[str, ...]:
-    """The flags of ``--sbatch 'FLAGS'``, each in one word.
+    """Returns the flags of ``--sbatch 'FLAGS'``, each in one word.
 
     Raises:
         InputError: quotes that do not close, a word that sbatch would take for the script, a flag that the study sets.
@@ -57,7 +55,7 @@ def split_flags(text: str) -> tuple[str, ...]:
 
 
 def options(words: Iterable[str]) -> dict[str, str]:
-    """Values by long name, of flags such as --time=5, -t5 and -t 5."""
+    """Returns the values by long name of flags such as --time=5, -t5 and -t 5."""
     found: dict[str, str] = {}
     name = ""
     for word in words:
@@ -73,7 +71,7 @@ def options(words: Iterable[str]) -> dict[str, str]:
 
 
 def directives(template: str) -> dict[str, str]:
-    """The options of the #SBATCH lines, which end at the first command."""
+    """Returns the options of the #SBATCH lines, which end at the first command."""
     words: list[str] = []
     for line in template.splitlines()[:_LONGEST_DIRECTIVES]:
         if line.startswith("#SBATCH"):
@@ -91,10 +89,10 @@ def _split_line(line: str) -> list[str]:
 
 
 def time_limit_s(text: str) -> float | None:
-    """Seconds of Slurm's times: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; None without a limit.
+    """Returns the seconds of Slurm's times: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; None without a limit.
 
     Raises:
-        InputError: none of these.
+        InputError: a text of none of these forms.
     """
     if text.lower() in ("", "0", "unlimited", "infinite"):
         return None
@@ -113,7 +111,7 @@ def time_limit_s(text: str) -> float | None:
 
 
 def gpus_per_node(asked: dict[str, str]) -> int | None:
-    """GPUs of a node that the job asks for; None where it does not say."""
+    """Returns the GPUs that the job asks for on each node; None where it does not say."""
     if found := re.fullmatch(r"(?:[\w.-]+:)?(\d+)", asked.get("gpus-per-node", "")):
         return int(found[1])
     for resource in asked.get("gres", "").split(","):
@@ -123,7 +121,7 @@ def gpus_per_node(asked: dict[str, str]) -> int | None:
 
 
 def check_placement(asked: dict[str, str], ranks_per_node: int) -> None:
-    """Whether so many ranks fit what a node is asked for.
+    """Sees that so many ranks fit into what the job asks for on each node.
 
     Raises:
         InputError: they do not, or the request does not follow the number of nodes.

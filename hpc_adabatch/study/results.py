@@ -1,8 +1,4 @@
-"""What a study's cells came to: one line a cell, as CSV.
-
-Not here: which cells there are (spec.py), finding their states (status.py), what is computed from them (statistics.py,
-model.py, target.py).
-"""
+"""The results of a study's cells: one line for each, as CSV."""
 
 from __future__ import annotations
 
@@ -17,61 +13,63 @@ from .state import State
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
-    """One cell: where it stands, and its numbers where it is OK (None: not measured in such a cell).
+    """A cell's state, and its numbers where it is OK; None stands for what such a cell does not measure.
 
     The four parts of a step add up to it: data + compute + straggler + exposed = step, up to medians.
     """
 
     cell: str
+    """The cell's name."""
     mode: str
     """strong, weak or adaptive."""
     nodes: int
     ranks: int
-    """Over all nodes."""
+    """The number of ranks over all nodes."""
     variant: str
-    """Label of what --vary and --zip set; empty without."""
+    """A label of the values that --vary set; empty without --vary."""
     repeat: int
-    """From 1."""
+    """The number of the repeat, from 1."""
     state: State
     reason: str = ""
-    """Why it is not OK, in words."""
+    """Why the cell is in this state, in words."""
     job_ids: str = ""
-    """Of all attempts, oldest first, with spaces between."""
+    """The numbers of the jobs of all attempts, oldest first, with spaces between."""
     attempts: int = 0
     wait_s: float | None = None
-    """In the queue, of the last attempt."""
+    """Seconds that the last attempt waited in the queue."""
     node_hours: float | None = None
-    """Used, over all attempts."""
+    """Node-hours that all attempts used."""
     global_batch: int | None = None
-    """Samples per step; at the start where it grows."""
+    """Samples of a step over all ranks; at the start, where the batch grows."""
     step_s: float | None = None
-    """Median time of a step, on its slowest rank."""
+    """The median time of a step, on its slowest rank."""
     step_lower_s: float | None = None
+    """The lower quartile of the times of a step."""
     step_upper_s: float | None = None
-    """Quartiles of it."""
+    """The upper quartile of the times of a step."""
     data_s: float | None = None
-    """Waiting for samples, mean over ranks."""
+    """Seconds of a step that a rank waits for samples, mean over ranks."""
     compute_s: float | None = None
-    """Forward, backward, optimizer, mean over ranks."""
+    """Seconds of a step in forward, backward and optimizer, mean over ranks."""
     straggler_s: float | None = None
-    """By which the slowest rank is behind the mean."""
+    """Seconds of a step by which the slowest rank is behind the mean."""
     exposed_s: float | None = None
-    """Communication that computing does not hide."""
+    """Seconds of a step in communication that computing does not hide."""
     allreduce_s: float | None = None
-    """The gradient summed over ranks, alone."""
+    """Seconds of summing the gradient over ranks, with nothing beside."""
     gradient_bytes: int | None = None
     samples_per_s: float | None = None
-    """Over all ranks."""
+    """Samples a second over all ranks."""
     wall_s: float | None = None
-    """Of a whole run that trained."""
+    """Seconds of a whole training."""
     updates: int | None = None
     samples: int | None = None
     metric: str = ""
     value: float | None = None
-    """Of the metric, at the end."""
+    """The metric's value at the end."""
     final_global_batch: int | None = None
     reached_wall_s: float | None = None
-    """Until the target of --until; None where it was not reached."""
+    """Seconds until the target of --until; None where it was not reached."""
     reached_samples: int | None = None
     reached_updates: int | None = None
 
@@ -81,7 +79,7 @@ _NAMES = [field.name for field in fields(CellResult)]
 
 
 def to_csv(results: Iterable[CellResult]) -> str:
-    """All cells, with a head line; what is None is empty."""
+    """Returns all cells as CSV with a head line; None becomes an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _NAMES, lineterminator="\n")
     writer.writeheader()
@@ -91,11 +89,11 @@ def to_csv(results: Iterable[CellResult]) -> str:
 
 
 def from_csv(text: str) -> list[CellResult]:
-    """The cells of ``to_csv``.
+    """Returns the cells of the text of ``to_csv``.
 
     Raises:
         KeyError: a column is missing.
-        ValueError: a number is none.
+        ValueError: a number or a state that is none.
     """
     return [_cell(row) for row in csv.DictReader(io.StringIO(text))]
 

@@ -1,8 +1,6 @@
-"""A study as it is written down: everything that submitting it needs, in study.json.
+"""A study as it stands in study.json: everything that submitting it needs.
 
-It is written once, by ``plan``, and never changed: what happens to its cells stands in submissions.jsonl.
-
-Not here: how it comes about (grid.py), files (folder.py).
+The file is written once, by ``plan``, and never changed: what happens to the cells stands in submissions.jsonl.
 """
 
 from __future__ import annotations
@@ -26,37 +24,44 @@ class Study:
 
     name: str
     key: str
-    """Random letters that tell its jobs from those of another study of the same name."""
+    """Random letters that tell the jobs of this study from those of another one of the same name."""
     created: str
-    """ISO 8601."""
+    """The time of the plan, in ISO 8601."""
     modes: tuple[str, ...]
+    """strong, weak, adaptive: those of the study, in the order given."""
     nodes: tuple[int, ...]
+    """The node counts, in the order given."""
     ranks_per_node: int
     repeats: int
+    """Jobs of each cell of the grid."""
     warmup: int
+    """Steps before the measured ones, where steps are measured."""
     steps: int
+    """Measured steps."""
     until: str | None
-    """METRIC=VALUE."""
+    """The target that cells train to, METRIC=VALUE; None where steps are measured."""
     vary: dict[str, tuple[str, ...]]
-    """Values by field: every combination is a variant."""
+    """The values by field of --vary: every combination is a variant."""
     zipped: dict[str, tuple[str, ...]]
-    """Values by field, one a node count."""
+    """The values by field of --zip, one for each node count."""
     where: str
-    """slurm or local."""
+    """The place of the jobs: slurm or local."""
     template: str
-    """Its path as given; empty with where=local."""
+    """The path of the batch script as given; empty where there is none."""
     launcher: str
+    """What starts the ranks: srun, horovodrun or mpirun."""
     sbatch: tuple[str, ...]
     """Further flags of sbatch."""
     time_limit_s: float | None
-    """Of one job; None where none is told."""
+    """The time limit of one job, in seconds; None where none is told."""
     recipe: str
-    """Its path as given."""
+    """The path of the recipe as given."""
     flags: tuple[str, ...]
-    """Fields set for all cells, after the recipe."""
+    """The fields set for all cells, after the recipe."""
     directory: str
-    """Absolute: where plan was called, and where jobs start."""
+    """The folder that plan was called in and that jobs start in; absolute."""
     cells: tuple[Cell, ...]
+    """All cells, repeats outermost."""
 
     def node_hours(self, cells: Sequence[Cell]) -> float | None:
         """Returns the most node-hours that these cells use without being requeued; None without a time limit."""
@@ -93,22 +98,23 @@ class Study:
         }
 
     def job_name(self, cell: str, attempt: int) -> str:
-        """By which Slurm can be asked for the job; no other job has it."""
+        """Returns the Slurm job name of an attempt at a cell; unique, so squeue can find the job by it."""
         return f"{self.job_prefix(cell)}{attempt}"
 
     def job_prefix(self, cell: str) -> str:
-        """Of all attempts at a cell."""
+        """Returns what the Slurm job names of all attempts at a cell begin with."""
         return f"adabatch:{self.name}:{cell}:{self.key}-"
 
     def to_json(self) -> str:
+        """Returns the content of study.json."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
 
 def check_name(name: str) -> str:
-    """The name, if a study may have it.
+    """Returns the name, if a study may have it.
 
     Raises:
-        InputError: it may not.
+        InputError: no study may.
     """
     allowed = "letters, digits, '.', '_' and '-', at most 64, the first a letter or a digit"
     require(NAME.fullmatch(name) is not None, "NAME", repr(name), allowed, "adabatch study plan scaling")
@@ -116,10 +122,10 @@ def check_name(name: str) -> str:
 
 
 def from_json(text: str) -> Study:
-    """The study of ``to_json``.
+    """Returns the study of the text of ``to_json``.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the text is damaged.
     """
     try:
         content = json.loads(text)

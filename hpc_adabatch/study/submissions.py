@@ -1,15 +1,13 @@
-"""What was asked of Slurm, and what it answered: submissions.jsonl.
+"""The submissions of a study's cells and their answers, in submissions.jsonl.
 
     {"cell", "attempt", "time", "command"}         before sbatch is called
-    {"cell", "attempt", "time", "job_id"}          it answered
-    {"cell", "attempt", "time", "error"}           it did not, or refused; "refused": true when no job can be there
-    {"cell", "attempt", "time", "seen", ...}       Slurm told how it ended, which it forgets after minutes
-    {"cell", "attempt", "time", "cancelled"}       by `cancel`
-    {"cell", "attempt", "time", "exit_code", ...}  it ended, without Slurm; "stopped": timeout or interrupted
+    {"cell", "attempt", "time", "job_id"}          sbatch answered
+    {"cell", "attempt", "time", "error"}           sbatch failed; "refused": true when no job can be there
+    {"cell", "attempt", "time", "seen", ...}       Slurm told how the job ended, which it forgets after minutes
+    {"cell", "attempt", "time", "cancelled"}       `cancel` ended the job
+    {"cell", "attempt", "time", "exit_code", ...}  a cell on this machine ended; "stopped": timeout or interrupted
 
-A line that was cut short is skipped: what it would have said is found out again.
-
-Not here: writing lines to the disk (folder.py).
+A line that was cut short is skipped: its content is found out again.
 """
 
 from __future__ import annotations
@@ -25,40 +23,46 @@ from .folder import StudyFolder, now
 
 @dataclass
 class Attempt:
-    """One job of a cell, as far as it is written down."""
+    """One attempt at a cell, as it is written down."""
 
     cell: str
+    """The cell's name."""
     number: int
-    """From 1."""
+    """The number of the attempt, from 1."""
     time: str
-    """Of the call, ISO 8601."""
+    """The time of the call, in ISO 8601."""
     job_id: str | None = None
+    """The number of the job in Slurm; None where none was told."""
     error: str | None = None
+    """What the call that failed said."""
     refused: bool = False
-    """Slurm said no: there is no job."""
+    """True where Slurm said no, so that there is no job."""
     seen: dict[str, Any] | None = None
-    """Slurm's last word: seen (a state), reason, began_s, ended_s."""
+    """Slurm's last word: seen (a state), reason, submitted_s, began_s, ended_s."""
     cancelled: bool = False
+    """True where `cancel` ended the job."""
     exit_code: int | None = None
+    """The exit code of a cell on this machine; None while it has not ended."""
     stopped: str = ""
+    """Why a cell on this machine was stopped: timeout or interrupted; empty where it was not."""
     ended: str | None = None
-    """ISO 8601; of cells on this machine."""
+    """The time of the end of a cell on this machine, in ISO 8601."""
     order: int = 0
-    """Among all attempts of the study."""
+    """The place of the attempt among all attempts of the study, from 0."""
 
     @property
     def began_s(self) -> float:
-        """Seconds since 1970."""
+        """The time of the call, in seconds since 1970."""
         return datetime.fromisoformat(self.time).timestamp()
 
     @property
     def ended_s(self) -> float | None:
-        """Seconds since 1970, of cells on this machine."""
+        """The time of the end of a cell on this machine, in seconds since 1970."""
         return None if self.ended is None else datetime.fromisoformat(self.ended).timestamp()
 
 
 def read(folder: StudyFolder) -> dict[str, list[Attempt]]:
-    """The attempts at each cell, oldest first."""
+    """Returns the attempts at each cell, oldest first."""
     try:
         text = folder.submissions.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -77,7 +81,7 @@ def _lines(text: str) -> Iterable[dict[str, Any]]:
 
 
 def gather(records: Iterable[dict[str, Any]]) -> dict[str, list[Attempt]]:
-    """The same from parsed lines."""
+    """Returns the attempts at each cell from parsed lines, oldest first."""
     found: dict[tuple[str, int], Attempt] = {}
     for record in records:
         key = (record["cell"], record["attempt"])
@@ -99,9 +103,15 @@ def gather(records: Iterable[dict[str, Any]]) -> dict[str, list[Attempt]]:
 
 
 def write(folder: StudyFolder, cell: str, attempt: int, **what: Any) -> None:
-    """One more line.
+    """Writes one more line.
+
+    Args:
+        folder: the study's files.
+        cell: the cell's name.
+        attempt: the number of the attempt.
+        what: the line's other fields.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the line cannot be written.
     """
     folder.append(json.dumps({"cell": cell, "attempt": attempt, "time": now(), **what}, ensure_ascii=False))

@@ -1,7 +1,4 @@
-"""What a person sees of a study's cells in a terminal: the plan, where they stand, what they came to.
-
-Not here: the tables of the report (tables.py).
-"""
+"""Tables of a study's cells for a terminal: the plan, the states, the results."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ _COLOURS = {State.OK: "green", State.RUNNING: "cyan", State.PENDING: "yellow", S
 
 
 def plan_table(study: Study) -> Table:
-    """One line for all repeats of a cell."""
+    """Returns the table of the plan: one line for all repeats of a cell."""
     rows = [
         (
             *(cell.mode, cell.variant, str(cell.nodes), str(cell.ranks), str(cell.global_batch)),
@@ -53,7 +50,7 @@ def _runs(cell: Cell) -> str:
 
 
 def status_table(states: States) -> Table:
-    """One line a cell."""
+    """Returns the table of states: one line for each cell."""
     headings = ("cell", "state", "jobs", "reason")
     rows = [
         (
@@ -66,13 +63,13 @@ def status_table(states: States) -> Table:
 
 
 def totals(states: States) -> str:
-    """How many cells are in which state."""
+    """Returns how many cells are in which state, in words."""
     counts = Counter(status.state for status in states.cells)
     return ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
 
 
 def status_json(states: States) -> str:
-    """The same for programs."""
+    """Returns the states as JSON, for programs."""
     cells = [
         {
             "cell": status.cell.name,
@@ -93,7 +90,7 @@ def status_json(states: States) -> str:
 
 
 def results_table(results: Iterable[CellResult]) -> Table:
-    """The columns that most studies have."""
+    """Returns the table of results, with the columns that most studies have."""
     headings = ("cell", "state", "node-hours", "batch", "step ms", "samples/s", "metric", "to target s", "reason")
     return table(headings, map(_result_row, results), left=("cell", "state", "reason"), unbroken=("cell",))
 
@@ -112,7 +109,7 @@ def _number(value: float | None) -> str:
 
 
 def hours_used(results: Sequence[CellResult]) -> str:
-    """Node-hours over all cells of which they are known."""
+    """Returns the node-hours of all cells whose hours are known, in words."""
     known = [one.node_hours for one in results if one.node_hours is not None]
     unknown = sum(one.node_hours is None and bool(one.job_ids) for one in results)
     rest = f", not known of {unknown} cells" if unknown else ""

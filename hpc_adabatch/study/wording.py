@@ -1,7 +1,4 @@
-"""How a report writes numbers: three digits, always with the unit in the head of the column or beside them.
-
-Not here: what is written (tables.py, findings.py).
-"""
+"""Words and numbers of a report: three digits, the unit in the head of the column or beside them."""
 
 from __future__ import annotations
 
@@ -13,12 +10,12 @@ from .scaling.statistics import Interval
 
 
 def nodes_in_words(nodes: int) -> str:
-    """1 node, 2 nodes."""
+    """Returns 1 node, 2 nodes, and so on."""
     return f"{count(nodes)} node{'' if nodes == 1 else 's'}"
 
 
 def interval(found: Interval | None) -> str:
-    """Value and 95 % interval; the value alone where there are too few jobs for one."""
+    """Returns a value with its 95 % interval; the value alone where there are too few jobs for an interval."""
     if found is None:
         return ""
     if found.low is None or found.high is None:
@@ -27,7 +24,7 @@ def interval(found: Interval | None) -> str:
 
 
 def jobs_spread(values: Sequence[float], factor: float = 1.0) -> str:
-    """Median over jobs, and the least and the greatest of them."""
+    """Returns the median over jobs, and the least and the greatest value."""
     if not values:
         return ""
     least, middle, greatest = (number(factor * value) for value in (min(values), median(values), max(values)))
@@ -35,5 +32,5 @@ def jobs_spread(values: Sequence[float], factor: float = 1.0) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """a, b and c."""
+    """Returns words as a list: a, b and c."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

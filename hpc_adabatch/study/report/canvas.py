@@ -1,7 +1,4 @@
-"""How a report's pictures look: colours, light and dark, names, legends, bytes of a file.
-
-Not here: what is drawn (pictures.py).
-"""
+"""How a report's pictures look: colours, light and dark, names, legends, bytes of a file."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ WIDEST = 36  # letters on a line above a panel
 
 
 def render(draw: Draw, *, theme: Literal["light", "dark"], kind: Literal["png", "svg"]) -> bytes:
-    """The picture as the bytes of a file."""
+    """Returns the picture as the bytes of a file."""
     from matplotlib import style as styles
 
     ink, paper, out = INK[theme], PAPER[theme], io.BytesIO()
@@ -40,7 +37,7 @@ def render(draw: Draw, *, theme: Literal["light", "dark"], kind: Literal["png", 
 
 
 def legend(figure: Figure) -> None:
-    """One for all panels, each label once, where it covers nothing."""
+    """Draws one legend for all panels, each label once, where it covers nothing."""
     found: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -50,7 +47,7 @@ def legend(figure: Figure) -> None:
 
 
 def shown(label: str) -> str:
-    """A name as matplotlib shows it letter by letter: no mathematics, no hidden legend, nothing that breaks an SVG."""
+    """Returns a name that matplotlib shows letter by letter: no mathematics, nothing that hides it or breaks an SVG."""
     plain = "".join(letter if letter.isprintable() else " " for letter in label)
     if len(plain) > LONGEST:
         plain = f"{plain[: LONGEST // 2]}…{plain[-LONGEST // 2 + 1 :]}"
@@ -59,5 +56,5 @@ def shown(label: str) -> str:
 
 
 def title(label: str) -> str:
-    """A name above a panel, on as many lines as it needs."""
+    """Returns a name for above a panel, on as many lines as it needs."""
     return "\n".join(shown(label[start : start + WIDEST]) for start in range(0, len(label), WIDEST))

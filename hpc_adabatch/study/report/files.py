@@ -3,8 +3,6 @@
     report/  report.md  results.csv  speedup.png  efficiency.png  breakdown.png  target.png  over_time.png  index.html
 
 It is written beside the old one and put in its place at the end, so that a full disk or a crash leaves the old one.
-
-Not here: what it says (sections.py, findings.py), remark the results (collect.py).
 """
 
 from __future__ import annotations
@@ -77,7 +75,7 @@ def _write_all(new: Path, about: Mapping[str, str], results: Sequence[CellResult
 
 
 def report_text(title: str, about: Mapping[str, str], said: Sequence[Remark], parts: Sequence[Section]) -> str:
-    """report.md: every picture with a table of the same numbers."""
+    """Returns the text of report.md: every picture with a table of the same numbers."""
     text = [f"# {escaped(title)}", "", *(f"- **{escaped(one.about)}:** {escaped(one.text)}" for one in said), ""]
     for part in parts:
         text += [f"## {part.title}", ""]
@@ -95,7 +93,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _put_in_place(new: Path, place: Path, old: Path) -> None:
-    """Two renames; when the second fails, the first is taken back."""
+    """Puts the new folder in place of the old by two renames; when the second fails, the first is taken back."""
     moved = place.exists()
     if moved:
         place.rename(old)

@@ -1,7 +1,4 @@
-"""What a study says, in sentences: a report's summary.
-
-Not here: the numbers (lines.py, statistics.py), how they are written (wording.py), the tables (tables.py).
-"""
+"""What a study says, in sentences: a report's summary."""
 
 from __future__ import annotations
 
@@ -18,19 +15,19 @@ from .lines import Line, Point, Split, against_fixed, efficiency_factor, rate, s
 from .tables import PART_NAMES, parts_of_step, states
 
 WORTH = 0.5
-"""Efficiency above which more nodes count as worth it."""
+"""The efficiency above which more nodes count as worth it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remark:
-    """Some sentences, and what they are about."""
+    """Sentences about one thing."""
 
     about: str
     text: str
 
 
 def summary(results: Sequence[CellResult], lines: Sequence[Line]) -> list[Remark]:
-    """Most important first; never none."""
+    """Returns what a study says, most important first; at least one remark."""
     if not results:
         return [Remark(about="Cells", text="The study has none yet: there is nothing to report.")]
     said = [Remark(about="Cells", text=_states(results))]
@@ -50,7 +47,7 @@ def _states(results: Sequence[CellResult]) -> str:
 
 
 def last_worth_it(line: Line) -> Point | None:
-    """The largest node count whose efficiency is still above one half; the first counts as 1. None without numbers."""
+    """Returns the largest node count with an efficiency above one half, the first having 1; None without numbers."""
     having = line.having(rate)
     worth = having[:1]
     for point in having[1:]:
@@ -122,7 +119,7 @@ def _parts(found: Split) -> str:
 
 
 def _against_fixed(lines: Sequence[Line]) -> Iterator[Remark]:
-    """At the most nodes that both have; the others stand in a table."""
+    """Yields how adaptive lines compare with fixed ones, at the most nodes that both have; a table has the others."""
     for _, group in groupby(against_fixed(lines), key=lambda found: id(found[0])):
         line, other, nodes, found = list(group)[-1]
         text = f"on {nodes_in_words(nodes)} the target is reached in {interval(found.time)} times the time."

@@ -1,7 +1,4 @@
-"""A training's batch and metric over time, from its journal.
-
-Not here: reading journals (training/journal.py), drawing (pictures.py).
-"""
+"""A training's batch and metric over time, from its journal."""
 
 from __future__ import annotations
 
@@ -13,19 +10,19 @@ from ..results import CellResult
 from ..state import State
 
 JournalOf = Callable[[CellResult], "list[Record] | None"]
-"""The records of a cell's journal; None where it left none."""
+"""A function that returns the records of a cell's journal; None where the cell left none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """One training. Times in seconds since its start."""
+    """A training's batch and metric over time. Times are in seconds since its start."""
 
     cell: CellResult
     metric: str
     batches: tuple[tuple[float, int], ...]
-    """(time, samples per step from then on)"""
+    """The pairs (time, samples of a step from then on), one for each change."""
     metrics: tuple[tuple[float, float], ...]
-    """(time, value) of each evaluation"""
+    """The pairs (time, value), one for each evaluation."""
     end_s: float
 
     @property
@@ -43,14 +40,14 @@ class History:
 
 
 def histories(results: Iterable[CellResult], journal: JournalOf | None) -> list[History]:
-    """Of the adaptive cells that are OK and left a journal."""
+    """Returns the histories of the adaptive cells that are OK and left a journal."""
     chosen = [cell for cell in results if journal and cell.mode == "adaptive" and cell.state == State.OK]
     found = [history(cell, journal(cell) or []) for cell in chosen if journal]
     return [one for one in found if one is not None]
 
 
 def history(cell: CellResult, records: list[Record]) -> History | None:
-    """None where the records do not begin with a start, as of a run that was killed at once."""
+    """Returns the history of a cell; None where the records do not begin with a start, as of a run killed at once."""
     if not records or records[0]["kind"] != "start":
         return None
     batches: list[tuple[float, int]] = []

@@ -9,8 +9,6 @@
     times the time   =  learning's part   /  machine's part
 
 The last two lines hold exactly, as means over jobs are geometric. Only jobs that are OK give numbers.
-
-Not here: the intervals' maths (statistics.py); tables.py, pictures.py and findings.py, which show all this.
 """
 
 from __future__ import annotations
@@ -28,24 +26,24 @@ FIXED = "fixed"  # the policy that keeps its batch, as it stands in a variant's 
 
 
 def rate(job: CellResult) -> float | None:
-    """Samples per second over all ranks."""
+    """Returns the samples a second over all ranks; None where they were not measured."""
     if job.wall_s is None and job.step_s and job.global_batch:
         return job.global_batch / job.step_s
     return job.samples_per_s
 
 
 def rate_to_target(job: CellResult) -> float | None:
-    """Samples per second until the target, with all that a run does besides training."""
+    """Returns the samples a second until the target, with all that a run does besides training."""
     return job.reached_samples / job.reached_wall_s if job.reached_samples and job.reached_wall_s else None
 
 
 def time_to_target(job: CellResult) -> float | None:
-    """Seconds until the target."""
+    """Returns the seconds until the target; None where it was not reached."""
     return job.reached_wall_s
 
 
 def samples_to_target(job: CellResult) -> float | None:
-    """Samples trained on until the target."""
+    """Returns the samples trained on until the target; None where it was not reached."""
     return job.reached_samples
 
 
@@ -62,14 +60,14 @@ class Point:
         return tuple(cell for cell in self.cells if cell.state == State.OK)
 
     def values(self, value: Callable[[CellResult], float | None]) -> list[float]:
-        """One number a job; those that are missing, not finite or not above zero left out."""
+        """Returns one number for each job, without those that are missing, not finite or not above zero."""
         found = (value(job) for job in self.jobs)
         return [number for number in found if number is not None and math.isfinite(number) and number > 0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A mode and a variant over its node counts, fewest first."""
+    """The cells of a mode and a variant over its node counts, fewest first."""
 
     mode: str
     variant: str
@@ -77,16 +75,16 @@ class Line:
 
     @property
     def name(self) -> str:
-        """Mode and variant."""
+        """The mode and the variant in words."""
         return f"{self.mode}, {self.variant}" if self.variant else self.mode
 
     def having(self, value: Callable[[CellResult], float | None]) -> list[Point]:
-        """The points with at least one number."""
+        """Returns the points with at least one number."""
         return [point for point in self.points if point.values(value)]
 
 
 def join(results: Iterable[CellResult]) -> list[Line]:
-    """Lines in the order of MODES, then as their first cells come."""
+    """Returns the lines in the order of MODES, then as their first cells come."""
     grouped: dict[tuple[str, str], dict[int, list[CellResult]]] = {}
     for cell in results:
         grouped.setdefault((cell.mode, cell.variant), {}).setdefault(cell.nodes, []).append(cell)
@@ -102,30 +100,30 @@ def join(results: Iterable[CellResult]) -> list[Line]:
 
 
 def speed_up(line: Line, point: Point) -> Interval | None:
-    """R(point) over R(first); None where either has no number. At the first itself it is 1 by definition."""
+    """Returns R(point) over R(first); None at the first point, where it is 1 by definition, and without numbers."""
     having = line.having(rate)
     return ratio(point.values(rate), having[0].values(rate)) if point in having and point != having[0] else None
 
 
 def efficiency_factor(line: Line, point: Point) -> float:
-    """By which a speed-up of the line is multiplied to become an efficiency."""
+    """Returns the factor that makes an efficiency of a speed-up."""
     return line.having(rate)[0].nodes / point.nodes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """One point's time to target over that of another, and why: time = learning / machine."""
+    """One point's time to target over that of another, in two parts: time = learning / machine."""
 
     time: Interval
-    """Times the seconds."""
+    """The ratio of the seconds."""
     machine: Interval
-    """Times the samples per second."""
+    """The ratio of the samples a second."""
     learning: Interval
-    """Times the samples."""
+    """The ratio of the samples."""
 
 
 def split(here: Point, reference: Point) -> Split | None:
-    """``here`` over ``reference``; None where either has no job that reached the target."""
+    """Returns the time to target of ``here`` over that of ``reference``; None where either did not reach it."""
     if not here.values(rate_to_target) or not reference.values(rate_to_target):
         return None
     return Split(
@@ -140,12 +138,12 @@ def _words(variant: str) -> set[str]:
 
 
 def keeps_batch(line: Line) -> bool:
-    """Whether the batch of the line's trainings stays: strong and weak train so, adaptive where its label says so."""
+    """Reports whether the batch of the line's trainings stays: in strong and weak mode, and where the label says so."""
     return line.mode != "adaptive" or FIXED in _words(line.variant)
 
 
 def fixed_counterpart(line: Line, lines: Sequence[Line]) -> Line | None:
-    """The line that an adaptive one is held against.
+    """Returns the line that an adaptive one is held against; None where there is none.
 
     It keeps its batch, reached the target, and its label asks for nothing that the adaptive one's does not. Of several
     the one that shares the most with it, adaptive mode before strong before weak.
@@ -167,7 +165,7 @@ def fixed_counterpart(line: Line, lines: Sequence[Line]) -> Line | None:
 
 
 def against_fixed(lines: Sequence[Line]) -> Iterator[tuple[Line, Line, int, Split]]:
-    """Every adaptive line, the fixed one beside it, a node count of both, and how they compare there."""
+    """Yields every adaptive line, the fixed one beside it, a node count of both, and how they compare there."""
     for line in lines:
         other = fixed_counterpart(line, lines)
         if other is None:

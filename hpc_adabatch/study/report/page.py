@@ -1,7 +1,4 @@
-"""A report as one HTML page that opens offline: its pictures are in it, nothing is fetched, no script runs.
-
-Not here: what it says (sections.py, findings.py), the same as markdown (files.py).
-"""
+"""A report as one HTML page that opens offline: its pictures are in it, nothing is fetched, no script runs."""
 
 from __future__ import annotations
 
@@ -50,7 +47,7 @@ def page(
     sections: Sequence[Section],
     svg: Callable[[Picture, bool], bytes],
 ) -> str:
-    """The page as text.
+    """Returns the page as text.
 
     Args:
         svg: a picture's SVG; the second argument asks for the one for dark pages.
@@ -103,6 +100,6 @@ def _table(table: Table) -> str:
 
 
 def _kind(table: Table, column: int, text: str = "") -> str:
-    """Words are set to the left; long ones may be broken into lines."""
+    """Returns the class of a cell: words are set to the left, and long ones may be broken into lines."""
     kinds = ["w"] * table.is_words(column) + ["long"] * (len(text) > LONG)
     return f' class="{" ".join(kinds)}"' if kinds else ""

@@ -1,8 +1,6 @@
 """What a report says, in order: for each section its words, its picture and its tables.
 
 Sections without numbers are left out, so a study with nothing in it is summary and cells alone.
-
-Not here: files (files.py), HTML (page.py), what the tables and pictures hold (tables.py, pictures.py).
 """
 
 from __future__ import annotations
@@ -34,12 +32,12 @@ SCALED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture that is yet to be drawn."""
+    """A picture of a report, with the function that draws it."""
 
     name: str
-    """Of its file, without suffix."""
+    """The name of the picture's file, without suffix."""
     says: str
-    """For those who do not see it."""
+    """The picture in words, for those who do not see it."""
     draw: Draw
 
 
@@ -54,7 +52,7 @@ class Section:
 
 
 def sections(results: Sequence[CellResult], lines: Sequence[Line], histories: Sequence[History]) -> list[Section]:
-    """All that there are numbers for; the cells themselves last."""
+    """Returns the sections that there are numbers for; the cells themselves last."""
     found = [*_scaling(lines), *_breakdown(lines), *_target(lines), *_over_time(histories)]
     if not results:
         return found

@@ -1,7 +1,4 @@
-"""A report's tables as rows of text, and as markdown.
-
-Not here: how numbers are written (wording.py), the same tables in HTML (page.py), pictures of them (pictures.py).
-"""
+"""A report's tables as rows of text, and as markdown."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ from .lines import (
 )
 
 PARTS = ("compute", "data", "straggler", "exposed")
-"""Of a step; each the name of a field of CellResult without its ``_s``."""
+"""The parts of a step; each is the name of a field of CellResult without its ``_s``."""
 PART_NAMES = {
     "compute": "compute",
     "data": "data",
@@ -46,30 +43,30 @@ _WORDS = ("mode", "variant", "cell", "state", "reason", "job ids", "fact", "", "
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text under a head; every column of numbers has its unit in the head."""
+    """A table of text; every column of numbers has its unit in the head."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     def is_words(self, column: int) -> bool:
-        """Whether a column holds words: those are set to the left, numbers to the right."""
+        """Reports whether a column holds words, which are set to the left; numbers are set to the right."""
         return self.head[column] in _WORDS
 
 
 def markdown(table: Table) -> str:
-    """GitHub's kind of table."""
+    """Returns the table in GitHub's markdown."""
     rule = ["---" if table.is_words(column) else "---:" for column in range(len(table.head))]
     rows = [map(escaped, table.head), rule, *(map(escaped, row) for row in table.rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def escaped(text: str) -> str:
-    """Text that markdown shows as it is, on one line."""
+    """Returns a text that markdown shows as it is, on one line."""
     return re.sub(r"([\\`*<>\[\]|])", r"\\\1", " ".join(text.split()))
 
 
 def without_empty(table: Table) -> Table:
-    """Columns in which no row says anything, left out."""
+    """Returns the table without the columns that are empty in every row."""
     kept = [column for column in range(len(table.head)) if any(row[column] for row in table.rows)]
     return Table(
         head=tuple(table.head[column] for column in kept),
@@ -78,19 +75,19 @@ def without_empty(table: Table) -> Table:
 
 
 def facts(about: Sequence[tuple[str, str]]) -> Table:
-    """What the study is, a line each."""
+    """Returns the table of what was run, a line for each fact."""
     return Table(head=("fact", ""), rows=tuple(fact for fact in about if fact[1]))
 
 
 def states(results: Sequence[CellResult]) -> Table:
-    """How many cells stand where; those that are OK first."""
+    """Returns the table of how many cells are in which state; OK first."""
     found = Counter(cell.state for cell in results)
     order = sorted(found, key=lambda state: (state != State.OK, list(State).index(state)))
     return Table(head=("state", "cells"), rows=tuple((state, count(found[state])) for state in order))
 
 
 def scaling(lines: Sequence[Line]) -> Table:
-    """Speed-up and efficiency of a mode's lines; points without a job that is OK stay, empty."""
+    """Returns the table of speed-up and efficiency of a mode's lines; points without a job that is OK stay, empty."""
     head = (
         *("variant", "nodes", "ranks", "repeats, OK of all", "global batch, samples", "step time, ms"),
         *("samples/s", "speed-up, times", "efficiency, %", "node-hours"),
@@ -120,7 +117,7 @@ def _scaling_row(line: Line, point: Point) -> tuple[str, ...]:
 
 
 def parts_of_step(point: Point) -> dict[str, float] | None:
-    """Seconds of a step by part, mean over jobs; None where no job has them all."""
+    """Returns the seconds of a step by part, mean over jobs; None where no job has all parts."""
     values = {name: _of_part(name) for name in PARTS}
     jobs = [job for job in point.jobs if all(value(job) is not None for value in values.values())]
     return {name: fmean(value(job) or 0.0 for job in jobs) for name, value in values.items()} if jobs else None
@@ -131,7 +128,7 @@ def _of_part(name: str) -> Callable[[CellResult], float | None]:
 
 
 def breakdown(lines: Sequence[Line]) -> Table:
-    """Where a step's time goes, mean over jobs."""
+    """Returns the table of the parts of a step's time, mean over jobs."""
     head = (
         *("mode", "variant", "nodes"),
         *(f"{PART_NAMES[name]}, ms" for name in PARTS),
@@ -158,7 +155,7 @@ def breakdown(lines: Sequence[Line]) -> Table:
 
 
 def target(lines: Sequence[Line]) -> Table:
-    """Time to target, and what it is made of."""
+    """Returns the table of time to target, and what it is made of."""
     head = (
         *("mode", "variant", "nodes", "repeats, reached of trained", "time to target, s"),
         *("samples needed, thousands", "samples/s until there", "updates", "node-hours a run"),
@@ -180,7 +177,7 @@ def target(lines: Sequence[Line]) -> Table:
 
 
 def target_ratios(lines: Sequence[Line]) -> Table:
-    """Time to target over that of the line's first point, split; lines with one point are left out."""
+    """Returns the table of time to target over that of the line's first point, in its two parts."""
     having = [(line, line.having(time_to_target)) for line in lines]
     rows = [
         (line.mode, line.variant, count(point.nodes), count(points[0].nodes), *_split(found))
@@ -192,7 +189,7 @@ def target_ratios(lines: Sequence[Line]) -> Table:
 
 
 def adaptive_against_fixed(lines: Sequence[Line]) -> Table:
-    """Time to target of adaptive lines over that of the fixed ones beside them, at the same node counts."""
+    """Returns the table of time to target of adaptive lines over that of fixed ones, at the same node counts."""
     rows = [(line.name, other.name, count(nodes), *_split(found)) for line, other, nodes, found in against_fixed(lines)]
     return Table(head=("variant", "held against", "nodes", *SPLIT), rows=tuple(rows))
 
@@ -202,7 +199,7 @@ def _split(found: Split) -> tuple[str, ...]:
 
 
 def over_time(found: Sequence[History]) -> Table:
-    """Batch and metric over time, one row a training."""
+    """Returns the table of batch and metric over time, one row for each training."""
     head = ("cell", OVER_TIME, "best metric", "last metric", "time, s")
     rows = []
     for one in found:
@@ -217,7 +214,7 @@ def _metric(name: str, value: float | None) -> str:
 
 
 def cells(results: Sequence[CellResult]) -> Table:
-    """Every cell with its state; those that are not OK with their reason."""
+    """Returns the table of all cells; those that are not OK have their reason."""
     head = (
         *("cell", "state", "reason", "nodes", "ranks", "step time, ms", "samples/s", "run, s", "metric at the end"),
         *("time to target, s", "node-hours", "attempts", "queued, s", "job ids"),
