@@ -34,8 +34,8 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "tests" / "slurm")]  # n
 from cluster import SlurmCluster  # noqa: E402 (after the path is set)
 from machine import machine, versions  # noqa: E402
 
+from hpc_adabatch.study.predict import job, predict  # noqa: E402
 from hpc_adabatch.study.results import CellResult  # noqa: E402
-from hpc_adabatch.study.scaling.predict import job, predict  # noqa: E402
 
 RATES_MBIT = (1000, 250)
 SUMS = {  # variables of the jobs

@@ -29,6 +29,7 @@ class Cell:
     mode: str
     """strong, weak or adaptive."""
     nodes: int
+    """The number of nodes."""
     ranks: int
     """The number of ranks over all nodes."""
     variant: str

@@ -36,7 +36,7 @@ adabatch study VERB --help tells more."""
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the verb. Returns the exit code."""
+    """Carries out the verb. Returns the exit code."""
     verb, *rest = arguments or ["--help"]
     verbs: dict[str, Callable[[list[str]], int]] = {
         "plan": plan,
@@ -180,7 +180,7 @@ def predict(arguments: list[str]) -> int:
     from ..terminal import display
     from .nodes import node_counts
     from .outlook import prediction_parts
-    from .scaling.predict import predict as predict_steps
+    from .predict import predict as predict_steps
 
     results = _results(place)
     display(*prediction_parts(predict_steps(results, node_counts(given["nodes"]), far=given["far"])))
@@ -202,7 +202,7 @@ def cancel(arguments: list[str]) -> int:
 
 def _place(name: str, root: str) -> Place:
     from .folder import StudyFolder
-    from .place import place_of
+    from .places import place_of
 
     folder = StudyFolder(Path(root), name)
     return place_of(folder.load(), folder)

@@ -24,8 +24,8 @@ def collect(folder: StudyFolder, states: States, accounts: Mapping[str, Job]) ->
 
     Args:
         folder: the study's files.
-        states: where the cells stand.
-        accounts: what the place tells of the hours of jobs, by number.
+        states: the states of all cells.
+        accounts: the jobs whose hours are known, by number.
     """
     return [_result(folder, status, accounts) for status in states.cells]
 

@@ -6,9 +6,9 @@ studies/NAME/
     train.sbatch
     submissions.jsonl  what was asked of Slurm, a line before and a line after
     lock               held (flock) by whoever submits; the process and its host stand in it
-    cells/CELL/        one job: result.json when complete, journal.jsonl, checkpoint/, slurm-JOBID.out
+    cells/CELL         one job: result.json when complete, journal.jsonl, checkpoint, slurm-JOBID.out
     results.csv        one line for each cell
-    report/            tables, pictures, a page
+    report             tables, pictures, a page
 """
 
 from __future__ import annotations

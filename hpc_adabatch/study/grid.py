@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """What all cells of a study are made from."""
+    """The common part of all cells of a study."""
 
     nodes: tuple[int, ...]
     """The node counts, in the order given."""
     ranks_per_node: int
+    """The number of ranks on each node."""
     recipe: str
     """The recipe's path."""
     flags: tuple[str, ...]
@@ -48,7 +49,7 @@ def cells_of(grid: Grid, modes: Sequence[str], vary: Mapping[str, Sequence[str]]
     """Returns the cells of a study, each checked.
 
     Args:
-        grid: what a cell is made from.
+        grid: the common part of all cells.
         modes: strong, weak, adaptive.
         vary: values by field; every combination is a variant.
         repeats: jobs of each cell of the grid.

@@ -66,7 +66,7 @@ class ThisMachine(Place):
         raise NotImplementedError("check refuses --test-only")
 
     def submit(self, order: Order, say: Say) -> int:
-        """Runs what is to be started. Returns 0, 1 when a cell did not end well, 130 when the user stopped it.
+        """Executes one cell after another. Returns 0, 1 when a cell did not end well, 130 when the user stopped it.
 
         Raises:
             InputError: another submit is running, or the folder cannot be written.

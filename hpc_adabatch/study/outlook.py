@@ -8,8 +8,8 @@ from itertools import groupby
 from rich.console import RenderableType
 
 from ..terminal import number, table
+from .predict import Prediction
 from .scaling.plan_nodes import NodesPlan
-from .scaling.predict import Prediction
 from .scaling.target import Cost
 from .wording import interval
 

@@ -1,7 +1,4 @@
-"""The place of a study's jobs: Slurm's queue, or this machine.
-
-Place  <-  SlurmQueue (slurm/queue.py), ThisMachine (local.py)
-"""
+"""The interface of a study's place: Slurm's queue (slurm/queue.py), or this machine (local.py)."""
 
 from __future__ import annotations
 
@@ -29,21 +26,22 @@ class PlaceError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What the flags of ``plan`` come to at a place."""
+    """The terms of a study at a place, from the flags of ``plan``."""
 
     template: str
     """The path of the batch script; empty where there is none."""
     launcher: str
-    """What starts the ranks."""
+    """The program that starts the ranks."""
     asked: dict[str, str]
-    """What a job asks for, by the long name of sbatch's flag."""
+    """The requests of a job, by the long name of sbatch's flag."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What ``submit`` is to start."""
+    """The cells that ``submit`` may start, and how."""
 
     cells: Sequence[Cell]
+    """The cells that may be started."""
     retry: tuple[State, ...] = ()
     """States of ended jobs whose cells are started again."""
     chain: bool = False
@@ -64,12 +62,12 @@ class Place(ABC):
     @staticmethod
     @abstractmethod
     def terms(flags: GridFlags, words: tuple[str, ...], directory: Path) -> Terms:
-        """Returns what the flags of ``plan`` come to here.
+        """Returns the terms that the flags of ``plan`` come to here.
 
         Args:
             flags: the flags.
             words: the further flags of sbatch.
-            directory: where jobs will start.
+            directory: the folder that jobs will start in.
 
         Raises:
             InputError: a flag that cannot be used here.
@@ -78,7 +76,7 @@ class Place(ABC):
     @property
     @abstractmethod
     def title(self) -> str:
-        """The place in words, for a report."""
+        """Returns the place in words, for a report."""
 
     @abstractmethod
     def look(self, stall_s: float = STALL_S) -> States:
@@ -124,20 +122,7 @@ class Place(ABC):
 
     @abstractmethod
     def accounts(self, states: States) -> Mapping[str, Job]:
-        """Returns what is known of the hours of all jobs, by their number; empty where nothing is."""
-
-
-def kind_of_place(where: str) -> type[Place]:
-    """Returns the class of ``--where``: slurm or local."""
-    from .local import ThisMachine
-    from .slurm.queue import SlurmQueue
-
-    return {"slurm": SlurmQueue, "local": ThisMachine}[where]
-
-
-def place_of(study: Study, folder: StudyFolder) -> Place:
-    """Returns the place of a study's jobs."""
-    return kind_of_place(study.where)(study, folder)
+        """Returns the jobs of all attempts whose hours are known, by number."""
 
 
 def parse_retry(text: str) -> tuple[State, ...]:

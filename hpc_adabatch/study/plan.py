@@ -14,8 +14,8 @@ from .checks import check_fields, check_recipe, parse_fields, parse_modes, parse
 from .flags import GridFlags
 from .grid import Grid, cells_of
 from .nodes import node_counts
-from .place import kind_of_place
 from .placement import split_flags, time_limit_s
+from .places import PLACES
 from .spec import Study, check_name
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def make_study(
         require(value >= least, field, value, f"{least} or more", f"--{field} {max(least, 2)}")
     check_recipe(recipe)
     words = split_flags(flags.sbatch)
-    terms = kind_of_place(flags.where).terms(flags, words, directory)
+    terms = PLACES[flags.where].terms(flags, words, directory)
     each = parse_zipped(zipped, nodes)
     grid = Grid(
         nodes=nodes,

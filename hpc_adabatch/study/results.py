@@ -23,6 +23,7 @@ class CellResult:
     mode: str
     """strong, weak or adaptive."""
     nodes: int
+    """The number of nodes."""
     ranks: int
     """The number of ranks over all nodes."""
     variant: str
@@ -30,11 +31,13 @@ class CellResult:
     repeat: int
     """The number of the repeat, from 1."""
     state: State
+    """The state of the cell."""
     reason: str = ""
     """Why the cell is in this state, in words."""
     job_ids: str = ""
     """The numbers of the jobs of all attempts, oldest first, with spaces between."""
     attempts: int = 0
+    """The number of jobs that were tried."""
     wait_s: float | None = None
     """Seconds that the last attempt waited in the queue."""
     node_hours: float | None = None
@@ -58,20 +61,27 @@ class CellResult:
     allreduce_s: float | None = None
     """Seconds of summing the gradient over ranks, with nothing beside."""
     gradient_bytes: int | None = None
+    """The bytes of the gradient."""
     samples_per_s: float | None = None
     """Samples a second over all ranks."""
     wall_s: float | None = None
     """Seconds of a whole training."""
     updates: int | None = None
+    """The updates of a whole training."""
     samples: int | None = None
+    """The samples of a whole training."""
     metric: str = ""
+    """The metric's name; empty where nothing was trained."""
     value: float | None = None
     """The metric's value at the end."""
     final_global_batch: int | None = None
+    """Samples of a step over all ranks, at the end."""
     reached_wall_s: float | None = None
     """Seconds until the target of --until; None where it was not reached."""
     reached_samples: int | None = None
+    """Samples until the target."""
     reached_updates: int | None = None
+    """Updates until the target."""
 
 
 _TYPES = get_type_hints(CellResult)

@@ -23,6 +23,7 @@ class Study:
     """A grid of cells, and how they are started."""
 
     name: str
+    """The study's name."""
     key: str
     """Random letters that tell the jobs of this study from those of another one of the same name."""
     created: str
@@ -32,6 +33,7 @@ class Study:
     nodes: tuple[int, ...]
     """The node counts, in the order given."""
     ranks_per_node: int
+    """The number of ranks on each node."""
     repeats: int
     """Jobs of each cell of the grid."""
     warmup: int
@@ -49,7 +51,7 @@ class Study:
     template: str
     """The path of the batch script as given; empty where there is none."""
     launcher: str
-    """What starts the ranks: srun, horovodrun or mpirun."""
+    """The program that starts the ranks: srun, horovodrun or mpirun."""
     sbatch: tuple[str, ...]
     """Further flags of sbatch."""
     time_limit_s: float | None

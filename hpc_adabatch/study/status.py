@@ -23,7 +23,9 @@ class CellStatus:
     """A cell's state, now."""
 
     cell: Cell
+    """The cell."""
     state: State
+    """The state of the cell."""
     reason: str = ""
     """Why the cell is in this state, in words; may be empty."""
     attempts: tuple[Attempt, ...] = ()
@@ -37,12 +39,12 @@ class CellStatus:
 
     @property
     def job_id(self) -> str | None:
-        """The number of the last attempt's job; None where there is none."""
+        """Returns the number of the last attempt's job; None where there is none."""
         return self.found or (self.attempts[-1].job_id if self.attempts else None)
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt that the job belongs to, from 1."""
+        """Returns the number of the attempt that the job belongs to, from 1."""
         if not self.attempts:
             return 1
         last = self.attempts[-1]
@@ -50,12 +52,12 @@ class CellStatus:
 
     @property
     def next_attempt(self) -> int:
-        """The number of the attempt that comes after all that are written down."""
+        """Returns the number of the attempt that comes after all that are written down."""
         return self.attempts[-1].number + 1 if self.attempts else 1
 
     @property
     def job_ids(self) -> list[str]:
-        """The numbers of the jobs of all attempts, oldest first."""
+        """Returns the numbers of the jobs of all attempts, oldest first."""
         known = [attempt.job_id for attempt in self.attempts if attempt.job_id is not None]
         return [*known, self.found] if self.found else known
 
@@ -65,6 +67,7 @@ class States:
     """The states of all cells of a study, in the plan's order."""
 
     cells: list[CellStatus]
+    """The states, one for each cell."""
     silent: str | None = None
     """Why squeue does not answer; None when it does, and where nobody asks it."""
 

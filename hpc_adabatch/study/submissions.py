@@ -34,7 +34,7 @@ class Attempt:
     job_id: str | None = None
     """The number of the job in Slurm; None where none was told."""
     error: str | None = None
-    """What the call that failed said."""
+    """The message of the call that failed; None of one that did not."""
     refused: bool = False
     """True where Slurm said no, so that there is no job."""
     seen: dict[str, Any] | None = None
@@ -52,12 +52,12 @@ class Attempt:
 
     @property
     def began_s(self) -> float:
-        """The time of the call, in seconds since 1970."""
+        """Returns the time of the call, in seconds since 1970."""
         return datetime.fromisoformat(self.time).timestamp()
 
     @property
     def ended_s(self) -> float | None:
-        """The time of the end of a cell on this machine, in seconds since 1970."""
+        """Returns the time of the end of a cell on this machine, in seconds since 1970."""
         return None if self.ended is None else datetime.fromisoformat(self.ended).timestamp()
 
 

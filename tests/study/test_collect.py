@@ -12,7 +12,7 @@ import pytest
 from hpc_adabatch.study import submissions
 from hpc_adabatch.study.collect import collect, write_results
 from hpc_adabatch.study.folder import StudyFolder
-from hpc_adabatch.study.place import place_of
+from hpc_adabatch.study.places import place_of
 from hpc_adabatch.study.results import CellResult, from_csv
 from hpc_adabatch.study.slurm.commands import Slurm
 from hpc_adabatch.study.slurm.queue import accounts

@@ -10,7 +10,8 @@ import pytest
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.study.flags import SubmitFlags
 from hpc_adabatch.study.local import ThisMachine
-from hpc_adabatch.study.place import Order, place_of
+from hpc_adabatch.study.place import Order
+from hpc_adabatch.study.places import place_of
 from hpc_adabatch.study.slurm.queue import SlurmQueue
 from hpc_adabatch.study.state import State
 

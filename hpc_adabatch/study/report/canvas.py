@@ -37,7 +37,7 @@ def render(draw: Draw, *, theme: Literal["light", "dark"], kind: Literal["png", 
 
 
 def legend(figure: Figure) -> None:
-    """Draws one legend for all panels, each label once, where it covers nothing."""
+    """Adds one legend for all panels, each label once, where it covers nothing."""
     found: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

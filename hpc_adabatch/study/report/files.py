@@ -1,8 +1,7 @@
 """The report of a study: markdown, CSV, pictures, and one page that opens offline.
 
-    report/  report.md  results.csv  speedup.png  efficiency.png  breakdown.png  target.png  over_time.png  index.html
-
-It is written beside the old one and put in its place at the end, so that a full disk or a crash leaves the old one.
+The folder has index.html, the same as markdown, results.csv, and a PNG of each picture. It is written beside the old
+one and put in its place at the end, so that a full disk or a crash leaves the old one.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ def write_report(
     """Writes folder/report/, in place of an older one.
 
     Args:
-        folder: of the study.
-        about: what the study is, in the order to be shown; ``name`` becomes the title.
-        results: its cells, in the order to be shown.
-        journal: gives the records of a cell's journal, for the picture of batch and metric over time.
+        folder: the folder of the study.
+        about: facts of the study, in the order to be shown; ``name`` becomes the title.
+        results: the cells, in the order to be shown.
+        journal: returns the records of a cell's journal, for the picture of batch and metric over time.
 
     Returns:
         The page, index.html.

@@ -23,7 +23,9 @@ class Remark:
     """Sentences about one thing."""
 
     about: str
+    """The thing that the text is about, such as a mode."""
     text: str
+    """Whole sentences."""
 
 
 def summary(results: Sequence[CellResult], lines: Sequence[Line]) -> list[Remark]:

@@ -18,16 +18,19 @@ class History:
     """A training's batch and metric over time. Times are in seconds since its start."""
 
     cell: CellResult
+    """The cell that trained."""
     metric: str
+    """The metric's name."""
     batches: tuple[tuple[float, int], ...]
     """The pairs (time, samples of a step from then on), one for each change."""
     metrics: tuple[tuple[float, float], ...]
     """The pairs (time, value), one for each evaluation."""
     end_s: float
+    """The time of the last record."""
 
     @property
     def best(self) -> float | None:
-        """The best of the metric's values; None without any."""
+        """Returns the best of the metric's values; None without any."""
         from ...tasks import TASKS  # torch loads with it
 
         smaller = {task.metric for task in TASKS.values() if not task.larger_is_better}
@@ -35,7 +38,7 @@ class History:
 
     @property
     def last(self) -> float | None:
-        """The last of the metric's values; None without any."""
+        """Returns the last of the metric's values; None without any."""
         return self.metrics[-1][1] if self.metrics else None
 
 

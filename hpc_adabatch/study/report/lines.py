@@ -52,11 +52,13 @@ class Point:
     """The cells of one node count of a line; at least one."""
 
     nodes: int
+    """The number of nodes."""
     cells: tuple[CellResult, ...]
+    """All cells of this node count, those that are not OK too."""
 
     @property
     def jobs(self) -> tuple[CellResult, ...]:
-        """The cells that are OK."""
+        """Returns the cells that are OK."""
         return tuple(cell for cell in self.cells if cell.state == State.OK)
 
     def values(self, value: Callable[[CellResult], float | None]) -> list[float]:
@@ -70,12 +72,15 @@ class Line:
     """The cells of a mode and a variant over its node counts, fewest first."""
 
     mode: str
+    """strong, weak or adaptive."""
     variant: str
+    """The label of the variant; empty without --vary."""
     points: tuple[Point, ...]
+    """The points, fewest nodes first."""
 
     @property
     def name(self) -> str:
-        """The mode and the variant in words."""
+        """Returns the mode and the variant in words."""
         return f"{self.mode}, {self.variant}" if self.variant else self.mode
 
     def having(self, value: Callable[[CellResult], float | None]) -> list[Point]:

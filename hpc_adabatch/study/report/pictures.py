@@ -40,7 +40,7 @@ PART_COLOURS = {"compute": COLOURS[0], "data": COLOURS[2], "straggler": COLOURS[
 
 
 def speedup(lines: Sequence[Line]) -> Figure:
-    """Draws speed-up over nodes, both axes logarithmic, so that the ideal is a straight line."""
+    """Plots speed-up over nodes, both axes logarithmic, so that the ideal is a straight line."""
 
     def panel(axes: Axes, of_mode: list[Line]) -> None:
         last = max(point.nodes for line in of_mode for point in line.having(rate))
@@ -53,7 +53,7 @@ def speedup(lines: Sequence[Line]) -> Figure:
 
 
 def efficiency(lines: Sequence[Line]) -> Figure:
-    """Draws efficiency over nodes, in percent of the ideal."""
+    """Plots efficiency over nodes, in percent of the ideal."""
 
     def panel(axes: Axes, _: list[Line]) -> None:
         axes.axhline(100, color=IDEAL, linestyle="--", linewidth=1, label="ideal")
@@ -69,7 +69,7 @@ def _panels(
     factor: Callable[[Line, int], float],
     label: str,
 ) -> Figure:
-    """Draws speed-ups times a factor, a panel for each mode; a variant has the same colour in all panels."""
+    """Plots speed-ups times a factor, a panel for each mode; a variant has the same colour in all panels."""
     from matplotlib.figure import Figure
 
     chosen = [line for line in lines if line.having(rate)]
@@ -101,7 +101,7 @@ def _curve(axes: Axes, line: Line, index: int, factor: Callable[[Line, int], flo
 
 
 def _bars(axes: Axes, across: Sequence[float], found: Sequence[Interval], colour: ColorType) -> None:
-    """Draws error bars where there are intervals."""
+    """Plots error bars where there are intervals."""
     for x, one in zip(across, found, strict=True):
         if one.low is not None and one.high is not None:
             reach = [[one.value - one.low], [one.high - one.value]]
@@ -124,7 +124,7 @@ def _node_axis(axes: Axes, nodes: Iterable[int]) -> None:
 
 
 def breakdown(lines: Sequence[Line]) -> Figure:
-    """Draws the parts of a step's time as stacked bars; each panel has a scale of its own, as batches differ."""
+    """Plots the parts of a step's time as stacked bars; each panel has a scale of its own, as batches differ."""
     from matplotlib.figure import Figure
 
     chosen = [line for line in lines if any(parts_of_step(point) for point in line.points)]
@@ -150,7 +150,7 @@ def _stack(axes: Axes, line: Line) -> None:
 
 
 def target(lines: Sequence[Line]) -> Figure:
-    """Draws three panels of bars, grouped by node count: the first is the product of the other two."""
+    """Plots three panels of bars, grouped by node count: the first is the product of the other two."""
     from matplotlib.figure import Figure
 
     chosen = [line for line in lines if line.having(time_to_target)]
@@ -170,7 +170,7 @@ def target(lines: Sequence[Line]) -> Figure:
 
 
 def _groups(axes: Axes, chosen: list[Line], nodes: list[int], value: Callable[[Point], Interval]) -> None:
-    """Draws a bar for each line at each of its node counts."""
+    """Plots a bar for each line at each of its node counts."""
     width = 0.8 / len(chosen)
     for index, line in enumerate(chosen):
         having = line.having(time_to_target)
@@ -189,7 +189,7 @@ def _inverse(one: Interval, factor: float) -> Interval:
 
 
 def over_time(found: Sequence[History]) -> Figure:
-    """Draws a curve for each training; repeats share a colour."""
+    """Plots a curve for each training; repeats share a colour."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")

@@ -39,6 +39,7 @@ class Picture:
     says: str
     """The picture in words, for those who do not see it."""
     draw: Draw
+    """The function that draws the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +47,13 @@ class Section:
     """A part of a report."""
 
     title: str
+    """The heading."""
     words: str = ""
+    """The text below the heading; may be empty."""
     picture: Picture | None = None
+    """The picture; None where there is none."""
     tables: tuple[Table, ...] = ()
+    """The tables below the picture."""
 
 
 def sections(results: Sequence[CellResult], lines: Sequence[Line], histories: Sequence[History]) -> list[Section]:

@@ -46,7 +46,9 @@ class Table:
     """A table of text; every column of numbers has its unit in the head."""
 
     head: tuple[str, ...]
+    """The headings of the columns."""
     rows: tuple[tuple[str, ...], ...]
+    """The rows, one text for each column."""
 
     def is_words(self, column: int) -> bool:
         """Reports whether a column holds words, which are set to the left; numbers are set to the right."""

@@ -31,6 +31,7 @@ class Layout:
     """The ranks of a step and their share of the batch."""
 
     nodes: int
+    """The number of nodes."""
     ranks: int
     """The number of ranks over all nodes."""
     local_batch: float
@@ -42,7 +43,9 @@ class JobTimes:
     """The medians of one job's times, in seconds of a step."""
 
     layout: Layout
+    """The ranks of the job."""
     step_s: float
+    """A whole step."""
     communication_s: float | None = None
     """Communication that computing does not hide, with waiting for the slowest rank; None where it was not measured."""
     allreduce_s: float | None = None
@@ -54,8 +57,11 @@ class Part:
     """A time that jobs measured, and the columns that make it up."""
 
     name: str
+    """The part's name."""
     columns: tuple[str, ...]
+    """The names of the columns."""
     measured: Callable[[JobTimes], float | None]
+    """A function that returns the part's seconds of a job; None where they were not measured."""
     largest_only: bool = False
     """True for a part that is fitted at the largest node count only."""
 

@@ -32,7 +32,9 @@ class Share:
     """A column's seconds of the step at the largest node count; below 0 for what computing hides."""
 
     column: str
+    """The column's name."""
     seconds: Interval
+    """The seconds, with all that the data leave open."""
 
 
 def shares(model: ScalingModel) -> list[Share]:

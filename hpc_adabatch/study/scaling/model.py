@@ -54,7 +54,7 @@ class ScalingModel:
 
     @property
     def largest(self) -> Layout:
-        """The layout of the most nodes."""
+        """Returns the layout of the most nodes."""
         return max(self.groups, key=lambda layout: layout.nodes)
 
     def predict(self, layout: Layout) -> Interval:
@@ -129,19 +129,24 @@ class Account:
     """Columns with a coefficient each, and the mean times that they are fitted to."""
 
     parts: tuple[Part, ...]
+    """The parts that are fitted together."""
     names: tuple[str, ...]
+    """The names of the columns."""
     rows: np.ndarray
+    """(observations, columns) values of the columns."""
     values: np.ndarray
+    """(observations,) mean times."""
     deviations: np.ndarray
+    """(observations,) standard deviations of the mean times."""
 
     @cached_property
     def profile(self) -> Profile:
-        """The fit."""
+        """Returns the fit."""
         return Profile(self.rows, self.values, self.deviations)
 
     @property
     def misfit(self) -> float:
-        """The mean square of the residuals, in standard deviations."""
+        """Returns the mean square of the residuals, in standard deviations."""
         return self.profile.misfit / len(self.values)
 
     def plausible(self, degrees: int) -> bool:

@@ -49,6 +49,7 @@ class Link:
     """One hop: a message of m bytes takes latency_s + m / bandwidth_bytes_per_s."""
 
     latency_s: float
+    """Seconds until the first byte of a message arrives."""
     bandwidth_bytes_per_s: float
     """Bytes a second in each direction, both at once."""
 
@@ -71,6 +72,7 @@ class Network:
     between: Link
     """The link of a whole node to the others, which its ranks share."""
     ranks_per_node: int
+    """The number of ranks on each node."""
 
     def __post_init__(self) -> None:
         require(self.ranks_per_node >= 1, "ranks_per_node", self.ranks_per_node, "1 or more", "4")
@@ -130,8 +132,9 @@ def measured(latency_s: float, bandwidth_bytes_per_s: float, nodes: int, ranks_p
     What the node's own link takes is in the measurement, so it is counted with the one between nodes.
 
     Args:
-        latency_s: of the line through the probe's times; likewise the bandwidth, of the whole sum.
-        nodes: of the probe; at least 2.
+        latency_s: the seconds of a sum of no bytes, by the line through the probe's times.
+        bandwidth_bytes_per_s: the bytes a second of a whole sum, by the same line.
+        nodes: the node count of the probe; at least 2.
 
     Raises:
         InputError: fewer than two nodes.

@@ -27,7 +27,7 @@ class PassTimes:
     """The seconds of a forward and backward pass by its samples.
 
     Args:
-        seconds: by micro-batch, measured; one is enough, and is taken to be proportional below and above.
+        seconds: measured seconds by micro-batch; one is enough, and is taken to be proportional below and above.
         max_micro_batch: samples that fit into the device's memory; None: the largest measured.
     """
 
@@ -66,8 +66,11 @@ class Machine:
     """A kind of node and network, on which a step takes so long."""
 
     passes: PassTimes
+    """The times of a forward and backward pass."""
     network: Network
+    """The links."""
     gradient_bytes: float
+    """The bytes of the gradient."""
 
     def __post_init__(self) -> None:
         require(self.gradient_bytes >= 0, "gradient_bytes", self.gradient_bytes, "0 or more", "1e8")
@@ -90,10 +93,13 @@ class NodesPlan:
     rows: tuple[Cost, ...]
     """The costs by node count; strong, weak, best, adaptive and goodput of each, where they exist."""
     soonest: Cost
+    """The way of the least time."""
     cheapest: Cost
+    """The way of the fewest node-hours."""
     left_out: tuple[int, ...]
     """The node counts with more ranks than the largest batch has samples."""
     noise_known: bool
+    """False where no noise scale is known, so that no batch counts as too large."""
 
 
 def plan_nodes(
@@ -108,7 +114,7 @@ def plan_nodes(
 
     Args:
         nodes: counts to compare.
-        machine: what a step takes.
+        machine: the nodes and their network.
         way: samples needed and noise scale, from ``stretches.constant`` or ``stretches.from_run``.
         start_batch: global batch of strong scaling, and of weak scaling on the fewest nodes.
         max_global_batch: that may be asked for.

@@ -7,7 +7,8 @@
 
 The unit is the job. Steps of one job share its nodes, its neighbours on the network and its warm caches, so their
 scatter says little about the next job: bars made from one job's steps, said to cover 95 %, cover the truth in less than
-half of the cases (tests/study/test_statistics.py). Means are geometric: times are positive, and their errors factors.
+half of the cases (tests/study/scaling/test_statistics.py). Means are geometric: times are positive, and their errors
+factors.
 
 Welch 1947, The generalization of Student's problem, https://doi.org/10.1093/biomet/34.1-2.28.
 """
@@ -30,9 +31,11 @@ class Interval:
     """A number with its 95 % confidence interval."""
 
     value: float
+    """The number."""
     low: float | None = None
     """The lower end; None where there are too few jobs to say."""
     high: float | None = None
+    """The upper end; None where there are too few jobs to say."""
 
     def times(self, factor: float) -> Interval:
         """Returns the interval in another unit; the factor is positive."""
@@ -55,7 +58,7 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interva
 
     Args:
         numerators: one number a job, above 0.
-        denominators: likewise; as many or not.
+        denominators: one number a job, above 0; as many or not.
     """
     (above, upper), (below, lower) = _of_logarithms(numerators), _of_logarithms(denominators)
     jobs = min(len(numerators), len(denominators))

@@ -53,8 +53,8 @@ def from_run(records: Sequence[tuple[float, float, float]], samples: float, most
     Args:
         records: (samples seen, noise scale, global batch) as a run's journal has them with each measurement; each
             holds until the next, the first from the start.
-        samples: of the run, until the target; records beyond it are left out.
-        most: stretches; neighbours are joined down to that.
+        samples: the samples of the run until the target; records beyond it are left out.
+        most: the largest number of stretches; neighbours are joined down to that.
 
     Raises:
         InputError: no records, or not in order.

@@ -36,32 +36,38 @@ class Cost:
     mode: str
     """The way to choose the batch: strong, weak, best, adaptive or goodput."""
     nodes: int
+    """The number of nodes."""
     batches: tuple[int, ...]
     """The global batch of each stretch."""
     samples: float
+    """Samples until the target."""
     steps: float
+    """Steps until the target."""
     seconds: float
+    """Seconds until the target."""
     least_samples: float
+    """Samples until the target with tiny batches."""
     ideal_s: float
     """Seconds with the learning of tiny batches, and each node as quick as one alone at its best."""
 
     @property
     def learning(self) -> float:
-        """The worth of a sample, against one of a tiny batch."""
+        """Returns the worth of a sample, against one of a tiny batch."""
         return self.least_samples / self.samples
 
     @property
     def machine(self) -> float:
-        """The samples a second of a node, against one alone at its best."""
+        """Returns the samples a second of a node, against one alone at its best."""
         return self.efficiency / self.learning
 
     @property
     def efficiency(self) -> float:
-        """The product of learning and machine."""
+        """Returns the product of learning and machine."""
         return self.ideal_s / self.seconds
 
     @property
     def node_hours(self) -> float:
+        """Returns the hours of all nodes together."""
         return self.nodes * self.seconds / 3600
 
 
@@ -102,6 +108,7 @@ class BatchRange:
     start_batch: int
     """The global batch on the fewest nodes; in strong scaling on all."""
     ranks_per_node: int
+    """The number of ranks on each node."""
     most: int
     """The largest global batch."""
 

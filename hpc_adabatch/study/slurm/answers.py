@@ -53,18 +53,24 @@ _CUE = re.compile("|".join(f"(?P<{state}>{cue})" for state, cue in _CUES), re.IG
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What Slurm knows of a job. Times are in seconds since 1970."""
+    """A job as Slurm knows it. Times are in seconds since 1970."""
 
     job_id: str
+    """The job's number."""
     name: str = ""
+    """The job's name; empty where it is not told."""
     state: State
     """OK of a job that ended with 0, which alone says little; LOST where Slurm's word is not known here."""
     told: str
     """Slurm's word for the state, with its reason."""
     restarts: int = 0
+    """How often Slurm has started the job again."""
     submitted_s: float | None = None
+    """The time of the submission; None where it is not told."""
     began_s: float | None = None
+    """The time of the last start; None where it is not told."""
     ended_s: float | None = None
+    """The time of the end; None while the job has not ended."""
     used_s: float | None = None
     """Seconds that all starts of the job ran; None where they are not told."""
 

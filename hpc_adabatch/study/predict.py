@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...errors import require
-from ..results import CellResult
-from ..state import State
-from .columns import JobTimes, Layout
-from .identifiability import statements
-from .model import ScalingModel
-from .statistics import Interval, both, mean
+from ..errors import require
+from .results import CellResult
+from .scaling.columns import JobTimes, Layout
+from .scaling.identifiability import statements
+from .scaling.model import ScalingModel
+from .scaling.statistics import Interval, both, mean
+from .state import State
 
 FARTHEST = 4  # times the largest node count
 LEAST_COUNTS = 3  # of nodes: a line goes through two of anything
@@ -28,11 +28,13 @@ class Row:
     """The prediction for one node count."""
 
     nodes: int
+    """The number of nodes."""
     step_s: Interval
     """The seconds of a step of a new job."""
     speed_up: Interval
     """The speed-up against the mean of the fewest nodes that ran."""
     efficiency: Interval
+    """The speed-up over the growth in nodes."""
     run: bool
     """True for a node count that the study ran."""
 
@@ -42,15 +44,21 @@ class Group:
     """The predictions of one model."""
 
     mode: str
+    """strong or weak."""
     variant: str
+    """The label of the variant; empty without --vary."""
     ranks_per_node: int
+    """The number of ranks on each node."""
     jobs: int
+    """The number of jobs that the model is fitted to."""
     rows: tuple[Row, ...]
+    """The predictions, fewest nodes first."""
     statements: tuple[str, ...]
-    """What the data cannot separate, in sentences."""
+    """Sentences about what the data cannot separate."""
 
     @property
     def title(self) -> str:
+        """Returns the mode and the variant in words."""
         return " ".join([self.mode, *([self.variant] if self.variant else [])])
 
 
@@ -59,6 +67,7 @@ class Prediction:
     """The predictions of all modes and variants that have enough jobs."""
 
     groups: tuple[Group, ...]
+    """The predictions of each model."""
     left_out: tuple[str, ...]
     """Why other modes and variants are missing, a sentence for each."""
 

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.study.outlook import prediction_parts
+from hpc_adabatch.study.predict import job, predict
 from hpc_adabatch.study.results import CellResult
-from hpc_adabatch.study.scaling.predict import job, predict
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other by name
 
 from synthetic import Machine, layout_of  # noqa: E402
