@@ -105,7 +105,6 @@ def submit(arguments: list[str]) -> int:
     retry = parse_retry(flags.retry)
     order = Order(cells=select(place.study.cells, flags.cells), retry=retry, chain=flags.chain)
     require(bool(order.cells), "cells", flags.cells, "a filter that some cell fits", "--cells 'nodes<=4'")
-    place.check(flags)
     if flags.dry_run:
         for line in place.lines(order):
             print(line)

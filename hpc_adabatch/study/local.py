@@ -19,7 +19,7 @@ from typing import NoReturn
 from ..errors import InputError, require
 from . import submissions
 from .cells import Cell
-from .flags import STALL_S, GridFlags, SubmitFlags
+from .flags import STALL_S, GridFlags
 from .folder import StudyFolder
 from .place import Order, Place, Say, Terms
 from .placement import options
@@ -52,25 +52,22 @@ class ThisMachine(Place):
     def look(self, stall_s: float = STALL_S) -> States:
         return self._states(stall_s, in_use=self.folder.in_use())
 
-    def check(self, flags: SubmitFlags) -> None:
-        require(not flags.test_only, "test_only", "for a study on this machine", "without it")
-        others = "for a study on this machine, whose cells wait for each other anyway"
-        require(not flags.chain, "chain", others, "without it")
-
     def lines(self, order: Order) -> Iterator[str]:
+        _no_chain(order)
         yield f"cd {shlex.quote(self.study.directory)}"
         for status in self._states(in_use=False).to_start(order.cells, order.retry):
             yield shlex.join(command(self.study, self.folder, status.cell))
 
     def test(self, order: Order) -> NoReturn:
-        raise NotImplementedError("check refuses --test-only")
+        raise InputError("test_only", "for a study on this machine", "without it")
 
     def submit(self, order: Order, say: Say) -> int:
         """Executes one cell after another. Returns 0, 1 when a cell did not end well, 130 when the user stopped it.
 
         Raises:
-            InputError: another submit is running, or the folder cannot be written.
+            InputError: another submit is running, the folder cannot be written, or the cells are to be a chain.
         """
+        _no_chain(order)
         failed = False
         with self.folder.lock() as lock:
             # The lock is this process's: whatever looks as if it were running was interrupted.
@@ -122,6 +119,11 @@ def command(study: Study, folder: StudyFolder, cell: Cell) -> list[str]:
     program = [sys.executable, "-m", "hpc_adabatch", cell.verb, str(folder.recipe), *cell.arguments, *resume]
     start = ["env", "ADABATCH_LAUNCHER=mpirun", str(launch_script(Path(study.directory))), "-n", str(cell.ranks)]
     return [*start, *program, "--out", str(folder.cell(cell.name))]
+
+
+def _no_chain(order: Order) -> None:
+    given = "for a study on this machine, whose cells wait for each other anyway"
+    require(not order.chain, "chain", given, "without it")
 
 
 def launch_script(directory: Path) -> Path:

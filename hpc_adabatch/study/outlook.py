@@ -1,4 +1,4 @@
-"""What a terminal shows of node counts that were not run: a plan before any job, a prediction from a study."""
+"""Tables for a terminal of node counts that were not run: a plan before any job, a prediction from a study."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import groupby
 
 from rich.console import RenderableType
 
-from ..terminal import number, table
+from ..terminal import count, number, table
 from .predict import Prediction
 from .scaling.plan_nodes import NodesPlan
 from .scaling.target import Cost
@@ -53,7 +53,7 @@ def _cost_row(plan: NodesPlan, row: Cost) -> tuple[str, ...]:
 def _batches(row: Cost) -> str:
     """Returns the one batch, or the least and the greatest of a schedule."""
     low, high = min(row.batches), max(row.batches)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return count(low) if low == high else f"{count(low)} to {count(high)}"
 
 
 def _in_words(row: Cost) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import require
 from .cells import Cell
-from .flags import STALL_S, GridFlags, SubmitFlags
+from .flags import STALL_S, GridFlags
 from .folder import StudyFolder
 from .slurm.answers import Job
 from .spec import Study
@@ -87,27 +87,27 @@ class Place(ABC):
         """
 
     @abstractmethod
-    def check(self, flags: SubmitFlags) -> None:
-        """Refuses flags of ``submit`` that cannot be followed here.
+    def lines(self, order: Order) -> Iterator[str]:
+        """Yields lines for a shell that do what ``submit`` would.
 
         Raises:
-            InputError: there is such a flag.
+            InputError: an order that cannot be followed here.
         """
 
     @abstractmethod
-    def lines(self, order: Order) -> Iterator[str]:
-        """Yields lines for a shell that do what ``submit`` would."""
-
-    @abstractmethod
     def test(self, order: Order) -> Iterator[tuple[bool, str]]:
-        """Yields for each cell that would be started whether it would be taken, and what was said."""
+        """Yields for each cell that would be started whether it would be taken, and what was said.
+
+        Raises:
+            InputError: nobody can be asked here.
+        """
 
     @abstractmethod
     def submit(self, order: Order, say: Say) -> int:
         """Starts the cells that are to be started, each once. Returns the exit code.
 
         Raises:
-            InputError: another submit is at it, or the folder cannot be written.
+            InputError: another submit is at it, the folder cannot be written, or the order cannot be followed here.
             PlaceError: the place refused, or does not answer. What was started stays.
         """
 

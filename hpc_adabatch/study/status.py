@@ -1,4 +1,4 @@
-"""Where each cell of a study stands: what every place tells, and what a cell's folder tells by itself."""
+"""The states of a study's cells as every place tells them, and what a cell's folder tells by itself."""
 
 from __future__ import annotations
 

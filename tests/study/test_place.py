@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.study.flags import SubmitFlags
 from hpc_adabatch.study.local import ThisMachine
 from hpc_adabatch.study.place import Order
 from hpc_adabatch.study.places import place_of
@@ -32,11 +31,13 @@ def test_this_machine_refuses_what_only_slurm_can_do(tmp_path: Path) -> None:
     place = place_of(study, folder)
     assert isinstance(place, ThisMachine)
     assert place.title == "this machine"
-    place.check(SubmitFlags())
     with pytest.raises(InputError, match="test_only: given for a study on this machine"):
-        place.check(SubmitFlags(test_only=True))
+        place.test(Order(cells=study.cells))
+    chain = Order(cells=study.cells, chain=True)
     with pytest.raises(InputError, match="chain: given for a study on this machine, whose cells wait"):
-        place.check(SubmitFlags(chain=True))
+        next(iter(place.lines(chain)))
+    with pytest.raises(InputError, match="chain: given for a study on this machine, whose cells wait"):
+        place.submit(chain, say=print)
     with pytest.raises(InputError, match=r"NAME: given scaling, which runs on this machine; .* type Ctrl-C"):
         place.cancel(study.cells)
 

@@ -1,4 +1,4 @@
-"""What a study says, in sentences: a report's summary."""
+"""The summary of a report: what a study says, in sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report says, in order: for each section its words, its picture and its tables.
+"""The sections of a report in order, each with its words, its picture and its tables.
 
 Sections without numbers are left out, so a study with nothing in it is summary and cells alone.
 """

@@ -1,4 +1,4 @@
-"""What the numbers of a study say: formulas, without files, clocks or jobs.
+"""Formulas of scaling: without files, clocks or jobs.
 
 statistics                           speed-up and efficiency, with intervals over jobs
 network                              a sum over ranks in closed form

@@ -1,4 +1,4 @@
-"""What a study cannot separate, in words and numbers.
+"""Columns that a study's data cannot separate, in words and numbers.
 
     share          a column's seconds of the step at the largest node count, with all that the data leave open
     open           a share that may be nothing, and may be something: several of them cannot be told apart

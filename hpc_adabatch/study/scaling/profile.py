@@ -1,4 +1,4 @@
-"""What data leave open about a sum of terms, none of which may be negative.
+"""Intervals of a sum of terms, none of which may be negative, over all that the data leave open.
 
     A c = y +- sd, c >= 0        least sum of squares, each row over its standard deviation: X(c)
     interval of x . c            every value v for which some c >= 0 with x . c = v has X(c) <= X(best) + t^2

@@ -1,4 +1,4 @@
-"""What Slurm's commands print, as jobs.
+"""Jobs, read from what Slurm's commands print.
 
 squeue --Format=...   columns of fixed width: a name may hold any character
 sacct --parsable2     fields with | between

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import InputError, require
 from ..cells import Cell
-from ..flags import STALL_S, GridFlags, SubmitFlags
+from ..flags import STALL_S, GridFlags
 from ..folder import StudyFolder
 from ..place import Order, Place, Say, Terms
 from ..placement import check_placement, directives, options
@@ -53,9 +53,6 @@ class SlurmQueue(Place):
         states = self._states(stall_s)
         remember(self.folder, states)
         return states
-
-    def check(self, flags: SubmitFlags) -> None:
-        """Refuses nothing: Slurm can follow every flag."""
 
     def lines(self, order: Order) -> Iterator[str]:
         _, overrides = clean_environment()

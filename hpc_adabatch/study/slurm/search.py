@@ -1,4 +1,4 @@
-"""Where each cell stands, from the most certain source that knows.
+"""The search for each cell's state, from the most certain source that knows it.
 
     1  result.json is complete       OK, whatever Slurm says: srun can return 0 for a job that was killed
     2  squeue                        PENDING, RUNNING, or how the job ended in the last minutes
