@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "launch" / "programs"
+WARM = ROOT / "tests" / "launch" / "warm"
+N_WARM = 4  # ranks with a hash seed of their own; as many as most tests launch
 LAUNCHERS: dict[str, Callable[[int], list[str]]] = {
     "horovodrun --mpi": lambda n: ["horovodrun", "-np", str(n), "-H", f"localhost:{n}", "--mpi"],
     "horovodrun --gloo": lambda n: ["horovodrun", "-np", str(n), "-H", f"localhost:{n}", "--gloo"],
@@ -37,18 +40,53 @@ def environment() -> dict[str, str]:
     }
 
 
-def command(launcher: str, n_ranks: int, program: Sequence[object]) -> list[str]:
-    return [*LAUNCHERS[launcher](n_ranks), sys.executable, *map(str, program)]
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Callable[[int], list[object]]]:
+    """warm(ranks): how to start Python as a fork of one that has imported everything (launch/warm/python.py)."""
+    servers: list[subprocess.Popen[str]] = []
+    with tempfile.TemporaryDirectory(
+        prefix="ranks-", dir="/tmp"
+    ) as folder:  # short: a socket's path has few characters
+
+        def python(ranks: int) -> list[object]:
+            new = [
+                subprocess.Popen(
+                    [sys.executable, WARM / "python.py", f"{folder}/{number}"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env=environment(),
+                )
+                for number in range(len(servers), min(ranks, N_WARM))
+            ]
+            servers.extend(new)
+            for server in new:
+                assert server.stdout
+                assert server.stdout.readline() == "ready\n", "a warm Python did not start; it has said why"
+            return [sys.executable, "-I", "-S", WARM / "rank.py", folder, N_WARM]
+
+        yield python
+        for server in servers:
+            server.communicate()  # it ends with its standard input
 
 
 @pytest.fixture(scope="session")
-def launch() -> Launch:
-    """launch(program and its arguments, ranks=2, launcher="mpirun", code=0): what it printed."""
+def launch(warm: Callable[[int], list[object]]) -> Launch:
+    """launch(program and its arguments, ranks=2, launcher="mpirun", code=0): what it printed.
+
+    Ranks are forks of a Python that has imported everything; with fresh=True each is a new one.
+    """
 
     def run(
-        *program: object, ranks: int = 2, launcher: str = "mpirun", code: int | None = 0, timeout_s: float = 120
+        *program: object,
+        ranks: int = 2,
+        launcher: str = "mpirun",
+        code: int | None = 0,
+        timeout_s: float = 120,
+        fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        line = command(launcher, ranks, program)
+        python = [sys.executable] if fresh else warm(ranks)
+        line = [*LAUNCHERS[launcher](ranks), *map(str, python), *map(str, program)]
         done = subprocess.run(line, capture_output=True, text=True, timeout=timeout_s, env=environment(), cwd=ROOT)
         assert code is None or done.returncode == code, f"{' '.join(line)}\n{done.stdout}\n{done.stderr}"
         return done
@@ -58,11 +96,14 @@ def launch() -> Launch:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """start(program and its arguments, ranks=2): the launcher's process, ended with the test at the latest."""
+    """start(program and its arguments, ranks=2): the launcher's process, ended with the test at the latest.
+
+    Its ranks are new Pythons, the launcher's own children: tests send them signals.
+    """
     started: list[subprocess.Popen[str]] = []
 
     def begin(*program: object, ranks: int = 2, launcher: str = "mpirun") -> subprocess.Popen[str]:
-        line = command(launcher, ranks, program)
+        line = [*LAUNCHERS[launcher](ranks), sys.executable, *map(str, program)]
         quiet = subprocess.DEVNULL
         started.append(subprocess.Popen(line, stdout=quiet, stderr=quiet, text=True, env=environment(), cwd=ROOT))
         return started[-1]

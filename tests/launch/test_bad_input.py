@@ -173,12 +173,12 @@ def test_a_resumed_run_must_be_the_same_run(adabatch: Any, tmp_path: Path) -> No
 def test_every_launcher_shows_the_line(launcher: str, adabatch: Any, tmp_path: Path) -> None:
     """horovodrun --gloo itself ends with 1 and its own traceback whatever the ranks' exit code is."""
     code = 1 if launcher == "horovodrun --gloo" else 2
-    done = adabatch("train", RECIPE, "--epochs", 0, "--out", tmp_path, launcher=launcher, code=code)
+    done = adabatch("train", RECIPE, "--epochs", 0, "--out", tmp_path, launcher=launcher, code=code, fresh=True)
     assert (done.stdout + done.stderr).count("adabatch: error: epochs: given 0; allowed: 1 or more") == 1
 
 
 def test_a_horovod_that_does_not_load_is_said_in_one_line(launch: Any, programs: Path, tmp_path: Path) -> None:
-    done = launch(programs / "no_horovod.py", "train", RECIPE, "--out", tmp_path, code=2)
+    done = launch(programs / "no_horovod.py", "train", RECIPE, "--out", tmp_path, code=2, fresh=True)
     assert done.stderr.count("adabatch: error: horovod: given does not load") == 1
     assert "type ./launch/install" in done.stderr
     assert "Traceback" not in done.stderr
