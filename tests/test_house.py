@@ -35,10 +35,6 @@ def house() -> House:
     return House()
 
 
-def ready(path: str) -> bool:
-    return not path.startswith(PENDING)
-
-
 @cache
 def map_of_layers() -> list[tuple[str, list[str]]]:
     """The map in CONTRIBUTING.md, from the bottom up: names of layers, each with its paths."""
@@ -63,8 +59,7 @@ FORMULAS = [path for path in house().modules if path != "__init__.py" and height
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    found = circles(house().arrows)
-    assert [circle for circle in found if all(map(ready, circle))] == []
+    assert circles(house().arrows) == []
 
 
 def test_a_circle_is_found_behind_type_checking_and_through_a_room(tmp_path: Path) -> None:
@@ -87,7 +82,7 @@ def test_a_circle_is_found_behind_type_checking_and_through_a_room(tmp_path: Pat
 
 
 def test_imports_go_down_the_map_of_layers() -> None:
-    modules = [path for path in house().modules if path != "__init__.py" and ready(path)]
+    modules = [path for path in house().modules if path != "__init__.py"]
     wrong = {
         path: above
         for path in modules
@@ -99,7 +94,7 @@ def test_imports_go_down_the_map_of_layers() -> None:
 def test_the_map_has_every_module_and_nothing_else() -> None:
     places = [place for _, paths in map_of_layers() for place in paths]
     assert [path for path in house().modules if path != "__init__.py" and not path.startswith(tuple(places))] == []
-    assert [p for p in places if ready(p) and not any(path.startswith(p) for path in house().modules)] == []
+    assert [p for p in places if not any(path.startswith(p) for path in house().modules)] == []
 
 
 def test_the_drawing_is_a_command() -> None:
@@ -109,7 +104,7 @@ def test_the_drawing_is_a_command() -> None:
     assert re.search(rf"^{len(house().modules)} files, \d+ arrows, \d+ circles$", drawn, re.MULTILINE)
 
 
-@pytest.mark.parametrize("path", list(filter(ready, FORMULAS)))
+@pytest.mark.parametrize("path", FORMULAS)
 def test_formulas_know_no_files_clocks_processes_or_terminals(path: str) -> None:
     module = house().modules[path]
     assert module.outside & WORLD == set()
@@ -125,7 +120,7 @@ def test_horovod_and_the_environment_are_each_reached_from_one_module() -> None:
     assert [path for path, text in texts.items() if re.search(r"os\.environ\b(?!:)", text)] == ["environment.py"]
 
 
-@pytest.mark.parametrize("path", list(filter(ready, house().modules)))
+@pytest.mark.parametrize("path", list(house().modules))
 def test_every_path_named_in_a_heading_exists(path: str) -> None:
     heading = re.sub(r"https?://\S+", "", ast.get_docstring(house().modules[path].tree) or "")
     named = re.findall(r"(?<![\w/.{-])[\w/-]+\.(?:py|md)\b|(?<![\w/.{])(?:[a-z_]{2,}/)+(?![\w{])", heading)
@@ -187,7 +182,7 @@ def inherits(bases: list[str], function: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", list(filter(ready, house().modules)))
+@pytest.mark.parametrize("path", list(house().modules))
 def test_docstrings_are_sentences_that_stand_alone(path: str) -> None:
     wrong = []
     for kind, name, text, bases in public(house().modules[path].tree):
