@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 
 import torch
 
@@ -62,7 +63,7 @@ def _fused_momentum_step(
         gradients,
         velocities,
         weight_decay=decay,
-        momentum=momentum or math.ulp(0.0),  # at 0 the kernel keeps no velocity; this is 0 times any
+        momentum=momentum or sys.float_info.min,  # at 0 the kernel keeps no velocity; a denormal may count as 0
         lr=pull,
         dampening=1 - rate,
         nesterov=False,
