@@ -103,8 +103,8 @@ def test_help_lists_every_field_with_its_meaning(capsys: pytest.CaptureFixture[s
     for expected in (
         "--max_micro_batch",
         "--policy.factor",
-        "growth of the batch per change",
-        "Passes over the training set",
+        "Growth of the batch per change",
+        "number of passes over the training set",
     ):
         assert expected in printed
 
