@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ..errors import require
+from ..errors import real, require, whole
 
 Compression = Literal["none", "fp16"]
 
@@ -36,14 +36,18 @@ class LoopOptions:
 
     def __post_init__(self) -> None:
         clip, budget = self.clip_norm, self.statistics_budget
-        require(clip is None or clip > 0, "clip_norm", clip, "more than 0, or null", "--clip_norm 1")
+        require(clip is None or real(clip) > 0, "clip_norm", clip, "more than 0, or null", "--clip_norm 1")
         known = get_args(Compression)
         require(self.compression in known, "compression", self.compression, ", ".join(known), "--compression fp16")
         every = self.measure_every
-        require(every is None or every >= 1, "measure_every", every, "1 or more, or null", "--measure_every 10")
+        require(every is None or whole(every) >= 1, "measure_every", every, "1 or more, or null", "--measure_every 10")
         hint = "--statistics_budget 0.01"
-        require(0 < budget <= 1, "statistics_budget", budget, "more than 0, at most 1", hint)
-        require(self.journal_every >= 1, "journal_every", self.journal_every, "1 or more", "--journal_every 10")
+        require(0 < real(budget) <= 1, "statistics_budget", budget, "more than 0, at most 1", hint)
+        require(whole(self.journal_every) >= 1, "journal_every", self.journal_every, "1 or more", "--journal_every 10")
+
+        for name in ("split_passes", "journal_trust_ratios"):
+            value = getattr(self, name)
+            require(isinstance(value, bool), name, value, "true or false", f"--{name} true")
 
     def check_optimizer(self, name: str, *, searches: bool, has_trust_ratios: bool) -> None:
         """Sees that these options fit the optimizer.

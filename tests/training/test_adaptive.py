@@ -336,6 +336,9 @@ def test_after_the_loop_the_gradient_is_the_mean_and_the_step_hands_out_nothing_
         ({"measure_every": 0}, "measure_every: given 0; allowed: 1 or more, or null; type --measure_every 10"),
         ({"compression": "fp17"}, "compression: given fp17; allowed: none, fp16; type --compression fp16"),
         ({"journal_trust_ratios": True}, "journal_trust_ratios: given True; allowed: false with optimizer SGD"),
+        ({"clip_norm": "long"}, "clip_norm: given long; allowed: more than 0, or null; type --clip_norm 1"),
+        ({"journal_every": 2.5}, "journal_every: given 2.5; allowed: 1 or more; type --journal_every 10"),
+        ({"split_passes": "no"}, "split_passes: given no; allowed: true or false; type --split_passes true"),
         ({"statistics_budget": float("nan")}, "statistics_budget: given nan; allowed: more than 0, at most 1"),
     ],
 )
