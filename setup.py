@@ -19,6 +19,7 @@ REQUIREMENTS = [
 EXTRAS = {
     "test": [
         "pytest>=7.4",  # the test runner
+        "pytest-xdist>=3.7",  # tests that compute run beside tests that wait for Slurm (launch/test)
         "hypothesis>=6.90",  # property tests of the batch plan
         "ruff>=0.6",  # style
         "mypy>=1.10",  # types

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,34 +40,53 @@ def environment() -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def warm() -> Iterator[Callable[[int], list[object]]]:
-    """warm(ranks): how to start Python as a fork of one that has imported everything (launch/warm/python.py)."""
-    servers: list[subprocess.Popen[str]] = []
-    with tempfile.TemporaryDirectory(
-        prefix="ranks-", dir="/tmp"
-    ) as folder:  # short: a socket's path has few characters
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes run the tests: first those that wait, a file of them on one process for its fixtures.
 
-        def python(ranks: int) -> list[object]:
+    Slurm (waits)    |test_cluster|test_links  |test_study       |
+    launches         |test_jobs           |test_bad_input|...    |   each process takes the next that is free
+    all others       |...test_exact_mean|...      |. . . . . . . |   one by one: all processes end together
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    marks = {item: next((name for name in ("slurm", "launch") if item.get_closest_marker(name)), "") for item in items}
+    items.sort(key=lambda item: ("slurm", "launch", "").index(marks[item]))
+    for item in items:
+        if marks[item]:
+            item.add_marker(pytest.mark.xdist_group(f"{marks[item]}-{item.path.stem}"))
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[object]]:
+    """warm(ranks): how to start Python as a fork of one that has imported everything (launch/warm/python.py).
+
+    All processes that run tests share those; they end when pytest does.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    owner, base = os.getppid() if worker else os.getpid(), tmp_path_factory.getbasetemp()
+    folder = (base.parent if worker else base) / "ranks"
+    folder.mkdir(exist_ok=True)
+
+    def python(ranks: int) -> list[object]:
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             new = [
                 subprocess.Popen(
-                    [sys.executable, WARM / "python.py", f"{folder}/{number}"],
-                    stdin=subprocess.PIPE,
+                    [sys.executable, WARM / "python.py", path, str(owner)],
+                    stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     text=True,
                     env=environment(),
                 )
-                for number in range(len(servers), min(ranks, N_WARM))
+                for path in (folder / str(number) for number in range(min(ranks, N_WARM)))
+                if not path.exists()
             ]
-            servers.extend(new)
             for server in new:
                 assert server.stdout
                 assert server.stdout.readline() == "ready\n", "a warm Python did not start; it has said why"
-            return [sys.executable, "-I", "-S", WARM / "rank.py", folder, N_WARM]
+        return [sys.executable, "-I", "-S", WARM / "rank.py", folder, N_WARM]
 
-        yield python
-        for server in servers:
-            server.communicate()  # it ends with its standard input
+    return python
 
 
 @pytest.fixture(scope="session")

@@ -16,15 +16,21 @@ dog = Watchdog(0.3, rank=3, note=Path(sys.argv[1]))
 waits_for_a_peer()
 """
 MOVING = """
-import sys, time
-from hpc_adabatch.cluster.watchdog import Watchdog
-dog = Watchdog(1.5, rank=0)
-for _ in range(25):
+import time
+from types import SimpleNamespace
+from hpc_adabatch.cluster import watchdog
+now_s = 0.0
+watchdog.time = SimpleNamespace(monotonic=lambda: now_s)  # a machine that stands still for a second ends nothing
+dog = watchdog.Watchdog(1.0, rank=0)  # it looks 20 times a second
+for _ in range(15):
     time.sleep(0.1)
+    now_s += 0.9
     dog.beat()
 dog.stop()
-time.sleep(2)
-idle = Watchdog(None, rank=0)
+time.sleep(0.2)
+now_s += 100.0
+time.sleep(0.3)
+idle = watchdog.Watchdog(None, rank=0)
 time.sleep(0.3)
 """
 

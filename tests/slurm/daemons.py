@@ -25,7 +25,7 @@ from pathlib import Path
 NODE = """\
 set -e
 hostname {name}
-mount -t tmpfs tmpfs {folder}/local
+{priority}mount -t tmpfs tmpfs {folder}/local
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
 {memory_limits}mount --bind {folder}/hosts /etc/hosts

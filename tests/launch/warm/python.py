@@ -7,7 +7,7 @@
 The launcher is the real one, and so are the rank's environment, output, exit code, signals, MPI and end: only the
 imports (2 to 4 seconds a rank) are not made again. Importing starts no MPI and no thread; that is checked.
 
-python.py SOCKET
+python.py SOCKET OWNER        ends when the process OWNER, which is pytest, does
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def receive(connection: socket.socket) -> Request:
     return Request(outputs=outputs, **json.loads(text))
 
 
-def fork_on_request(path: str) -> Request:
-    """Serves until standard input ends, which it does with pytest. Returns in each fork, with its request."""
+def fork_on_request(path: str, owner: str) -> Request:
+    """Serves until the process `owner` is gone. Returns in each fork, with its request."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
@@ -82,16 +82,16 @@ def fork_on_request(path: str) -> Request:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     ranks: dict[int, socket.socket] = {}  # by process id
     selector = selectors.DefaultSelector()
-    for source in (listener, awake, sys.stdin):
+    for source in (listener, awake):
         selector.register(source, selectors.EVENT_READ)
     print("ready", flush=True)
     while True:
-        for key, _ in selector.select():
-            if key.fileobj is sys.stdin:
-                for pid in ranks:
-                    os.kill(pid, signal.SIGKILL)
-                os._exit(0)
-            elif key.fileobj is listener:
+        if not Path("/proc", owner).exists():
+            for pid in ranks:
+                os.kill(pid, signal.SIGKILL)
+            os._exit(0)
+        for key, _ in selector.select(timeout=1):
+            if key.fileobj is listener:
                 connection, _ = listener.accept()
                 request = receive(connection)
                 pid = os.fork()
@@ -154,6 +154,6 @@ def run(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     import_everything()
-    asked = fork_on_request(sys.argv[1])
+    asked = fork_on_request(*sys.argv[1:])
     become(asked)
     run(asked.arguments)
