@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small networks gain nothing from more
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
@@ -41,19 +42,30 @@ def environment() -> dict[str, str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes run the tests: first those that wait, a file of them on one process for its fixtures.
+    """Puts tests that wait first where several processes run them.
 
     Slurm (waits)    |test_cluster|test_links  |test_study       |
     launches         |test_jobs           |test_bad_input|...    |   each process takes the next that is free
     all others       |...test_exact_mean|...      |. . . . . . . |   one by one: all processes end together
     """
-    if not hasattr(config, "workerinput"):
-        return
-    marks = {item: next((name for name in ("slurm", "launch") if item.get_closest_marker(name)), "") for item in items}
-    items.sort(key=lambda item: ("slurm", "launch", "").index(marks[item]))
-    for item in items:
-        if marks[item]:
-            item.add_marker(pytest.mark.xdist_group(f"{marks[item]}-{item.path.stem}"))
+    if hasattr(config, "workerinput"):
+        items.sort(
+            key=lambda item: next((i for i, m in enumerate(("slurm", "launch")) if item.get_closest_marker(m)), 2)
+        )
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Gives a process a whole file of launches or of Slurm, whose tests share fixtures; of all others a test."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FilesThatShare(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return path if path.startswith(("tests/slurm/", "tests/launch/")) else nodeid
+
+    config.option.loadscopereorder = False  # longest first, which is not the one with most tests
+    return FilesThatShare(config, log)
 
 
 @pytest.fixture(scope="session")

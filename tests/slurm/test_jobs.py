@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "quickstart.yaml"
 TEMPLATE = ROOT / "slurm" / "cpu.sbatch"
 SHORT = ["--epochs=2", "--journal_every=1"]
-LONG = ["--epochs=60", "--journal_every=1", "--policy=fixed", "--global_batch=16", "--optimizer.lr=0.01"]
+LONG = ["--epochs=20", "--journal_every=1", "--policy=fixed", "--global_batch=16", "--optimizer.lr=0.01"]
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
 
@@ -126,9 +126,12 @@ def small_cluster() -> Any:
         yield cluster
 
 
-def until_it_trains(cluster: SlurmCluster, job: int, folder: Path, step: int) -> None:
+def until_it_trains(
+    cluster: SlurmCluster, job: int, folder: Path, step: int, unless: Path = Path("/nonexistent")
+) -> None:
+    """Returns at the step, or once the file `unless` is there: a slow machine may be told to stop before."""
     deadline = time.monotonic() + 120
-    while not any(record["step"] >= step for record in records(folder / "run")):
+    while not any(record["step"] >= step for record in records(folder / "run")) and not unless.exists():
         assert cluster.job(job)["JobState"] not in ENDED, output(folder)
         assert time.monotonic() < deadline, output(folder)
         time.sleep(0.2)
@@ -176,8 +179,19 @@ def test_a_job_requeued_by_hand_goes_on_exactly(small_cluster: SlurmCluster, und
 def test_a_job_at_the_end_of_its_time_is_queued_again_and_goes_on_exactly(
     small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
-    """Slurm looks every half minute: the signal comes 10 to 40 s after the start, on a slow machine before step 1."""
+    """Slurm looks every half minute: its signal comes 10 to 40 s after the start. Until then the ranks stand still."""
     job = submit(small_cluster, tmp_path, *LONG, sbatch=("--time=1", "--signal=B:USR2@50"))
+    told = tmp_path / f".adabatch-stop-{job}"  # what launch/job makes of the signal
+    ranks = [small_cluster.rank_pid(job, rank, timeout_s=60) for rank in (0, 1)]
+    until_it_trains(small_cluster, job, tmp_path, 100, unless=told)
+    for pid in ranks:
+        os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 60
+    while not told.exists():
+        assert time.monotonic() < deadline, output(tmp_path)
+        time.sleep(0.1)
+    for pid in ranks:
+        os.kill(pid, signal.SIGCONT)
     left(small_cluster, job, "PENDING", at_most_s=180)
     assert records(tmp_path / "run")[-1]["reason"] == "stop file"
     small_cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=10")
