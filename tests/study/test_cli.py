@@ -238,16 +238,26 @@ def test_an_interrupted_cell_leaves_a_checkpoint_and_is_gone_on_with(
 
 
 @pytest.mark.launch
-def test_a_cell_that_runs_out_of_time_and_one_whose_submit_is_killed(
+def test_a_cell_that_runs_out_of_time_is_run_again_when_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    folder, cell = here(tmp_path, sbatch="--time=0:20")
-    assert cli.main(["submit", "here", "--folder", str(tmp_path)]) == 1
-    assert cli.main(["status", "here", "--folder", str(tmp_path)]) == 4
-    assert "TIMEOUT" in capsys.readouterr().out
-    killed = study_command(ROOT, "submit", "here", "--retry", "timeout", "--folder", tmp_path)
-    wait_for(cell / "local-2.out", "epoch")
+    folder, _ = here(tmp_path, sbatch="--time=0:05")
+    for tried, retry, code in ((1, [], 1), (1, [], 0), (2, ["--retry", "timeout"], 1)):
+        assert cli.main(["submit", "here", *retry, "--folder", str(tmp_path)]) == code
+        assert len(submissions.read(folder)["adaptive_n002_r1"]) == tried
+        assert cli.main(["status", "here", "--folder", str(tmp_path)]) == 4
+        assert "TIMEOUT" in capsys.readouterr().out
+
+
+@pytest.mark.launch
+def test_a_cell_whose_submit_is_killed_still_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    folder, cell = here(tmp_path)
+    killed = study_command(ROOT, "submit", "here", "--folder", tmp_path)
+    wait_for(cell / "local-1.out", "epoch")
     killed.kill()
     killed.communicate()
     assert folder.in_use(), "the ranks go on, and hold the study's lock"
