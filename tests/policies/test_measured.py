@@ -275,14 +275,14 @@ def test_batch_over_learning_rate_never_jumps_by_more_than_growth(
 ) -> None:
     """But for what ranks cannot carry."""
     rule, now, factor = NoiseScale(lower_lr=True, shrink=shrink, growth=growth, dwell=1), 20, 1.0
-    most = max(20, maximum // n_ranks * n_ranks or maximum)
+    most = maximum // n_ranks * n_ranks or maximum  # that ranks can carry; the first batch, 20, may lie above
     how: dict[str, Any] = {"maximum": maximum, "n_ranks": n_ranks}
     for measurements, wanted in enumerate(wants, start=100):
         before = now / factor
         found = rule.propose(progress(now, estimate(wanted), measurements, learning_rate_factor=factor, **how))
         now, factor = found.global_batch, found.learning_rate_factor
         assert 0 < factor <= 1
-        assert factor == 1 or now == most
+        assert factor == 1 or now >= most
         assert before / growth - n_ranks <= now / factor <= before * growth + n_ranks
         assert shrink or now / factor >= before * (1 - 1e-12)
 

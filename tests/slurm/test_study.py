@@ -80,7 +80,7 @@ def until_nothing_is_to_come(study: Study, timeout_s: float = 900) -> dict[str, 
         if not {"PLANNED", "PENDING", "RUNNING"} & set(states.values()):
             return states
         assert time.monotonic() < deadline, done.stdout
-        time.sleep(1)
+        time.sleep(4)  # asking starts a Python, beside the jobs' own
 
 
 def freeze(cluster: SlurmCluster, job: int) -> None:
