@@ -26,7 +26,7 @@ def collect(training: AdaptiveTraining, cluster: Cluster) -> dict[str, Any]:
     if cluster.device.type == "cuda":
         own["cuda_rng"] = torch.cuda.get_rng_state()
     if not training.plan.epoch_finished:  # at an epoch's end they are averaged
-        own["buffers"] = dict(training.model.named_buffers())
+        own["buffers"] = {name: buffer.cpu() for name, buffer in training.model.named_buffers()}
     return {"training": training.state_dict(), "ranks": cluster.gather(own)}
 
 

@@ -154,6 +154,8 @@ class Run:
 
     def _start(self) -> None:
         recipe, training, cluster = self.recipe, self.training, self.cluster
+        if self.journal.position():  # of a run that was killed before its first checkpoint: all of it is done again
+            self.journal.go_back(0, 0.0)
         if cluster.leads:
             self.folder.config.write_text(self.resolved, encoding="utf-8")
         training.record(
