@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 
 import torch
 
@@ -63,7 +62,8 @@ def _fused_momentum_step(
         gradients,
         velocities,
         weight_decay=decay,
-        momentum=momentum or sys.float_info.min,  # at 0 the kernel keeps no velocity; a denormal may count as 0
+        momentum=momentum
+        or torch.finfo(torch.float64).tiny,  # at 0 the kernel keeps no velocity; a denormal may count as 0
         lr=pull,
         dampening=1 - rate,
         nesterov=False,

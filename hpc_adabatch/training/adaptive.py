@@ -59,8 +59,9 @@ class AdaptiveTraining:
         journal: The journal in which steps and decisions are recorded; none when not given.
         step_size: The rule that searches the step size on each batch; the learning rate is not used then.
         scaler: The ``torch.amp.GradScaler`` of losses in float16.
-        groups: The parameters by the name of the group whose noise is told apart; else the optimizer's groups.
-        stop_flag: The flag that tells this rank to stop; signals within ``stop_flag.listening()`` when not given.
+        groups: The parameters by group name, where noise is estimated for each group; else the optimizer's groups.
+        stop_flag: The flag that tells this rank to stop, with ``with stop_flag.listening():`` around the loop; signals
+            are not caught when not given.
         options: Clipping, compression, and how often to measure and to record.
 
     Raises:
@@ -101,6 +102,7 @@ class AdaptiveTraining:
         self.global_batch = self._start_batch = batches.global_batch
         self.steps = self.skipped = 0
         self.stopped: str | None = None
+        self._begun = False  # a step was begun and not updated
         self._cluster = cluster
         self._policy, self._learning_rate = policy or Fixed(), learning_rate or LearningRate()
         self._options = options or LoopOptions()
@@ -144,13 +146,17 @@ class AdaptiveTraining:
             cluster.broadcast_(tensor, f"weights.{name}")
 
     def epoch(self, epoch: int) -> Iterator[Step]:
-        """Yields the steps of one epoch that are not done yet: none of an epoch before the one a resumed run stands in.
+        """Yields the steps of this epoch that remain.
+
+        An epoch that a resumed run has finished yields none; nor does any epoch after a stop.
 
         Raises:
             RuntimeError: A step was not updated, or an epoch was left out.
         """
         if epoch < self.plan.epoch or self.stopped:
             return
+        if self._begun:  # its gradients are half summed, and on other ranks perhaps not at all
+            raise RuntimeError("the last step was left without update()")
         if epoch == self.plan.epoch + 1 and self.plan.epoch_finished:
             self.plan.next_epoch()
         if epoch != self.plan.epoch:
@@ -169,6 +175,7 @@ class AdaptiveTraining:
 
     def _phases(self, step: Step) -> MicroBatches:
         """Yields the micro-batches of a step, then None; going on after that updates weights and batch."""
+        self._begun = True
         # 1 passes
         self._gradient.begin_step()
         self.measuring.begin_step(self.steps)
@@ -218,6 +225,7 @@ class AdaptiveTraining:
         if batch_after != self.global_batch:
             self._adopt(self._coordinator.lengthened(self.progress, batch_after))
         self._decide()
+        self._begun = False
 
     def _sum_over_ranks(self, samples: int, loss_sum: float = 0.0, *, added: int = 0) -> tuple[float, bool]:
         """Makes ``p.grad`` the mean over the batch in hand on every rank; all learn whether one is to stop.
@@ -283,7 +291,7 @@ class AdaptiveTraining:
             self._adopt(decision)
 
     def _adopt(self, decision: Decision) -> None:
-        """Makes a decision hold from the next step on: the only place where the global batch changes."""
+        """Makes a decision hold from the next step on: the only place where the global batch changes in training."""
         self._course.resize(self.global_batch, decision.global_batch)
         self.global_batch = decision.global_batch
         self._rates.factor = decision.learning_rate_factor
@@ -326,7 +334,7 @@ class AdaptiveTraining:
         return self.plan.epoch + int(self.plan.epoch_finished)
 
     def holding(self) -> dict[str, Any]:
-        """Returns what holds from here on, for the journal: batch, micro-batch, passes and rates."""
+        """Returns the batch, micro-batch, passes and rates of the next step, as journal fields."""
         n_ranks, largest = self._cluster.size, self.batches.max_micro_batch
         passes, micro_batch = passes_and_micro_batch(self.global_batch, n_ranks, largest)
         return {
@@ -341,7 +349,7 @@ class AdaptiveTraining:
         self._journal.record(kind, step=self.steps, cursor=self.plan.samples_seen, epoch=self.plan.epoch, **fields)
 
     def average_buffers(self) -> None:
-        """Averages running statistics of normalisation layers over ranks: the model that is evaluated and saved."""
+        """Averages the running statistics of normalisation layers over ranks; call it before evaluating or saving."""
         for name, buffer in self.model.named_buffers():
             if buffer.is_floating_point():
                 self._cluster.allreduce_(buffer, f"buffers.{name}").div_(self._cluster.size)
@@ -366,7 +374,7 @@ class AdaptiveTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from ``state_dict``. The base learning rates stay those of the optimizer given to the constructor."""
+        """Restores what ``state_dict`` returned; the base learning rates stay those given to the constructor."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.plan.load_state_dict(state["plan"])

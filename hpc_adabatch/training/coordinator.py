@@ -1,8 +1,8 @@
 """Rank 0 decides, every rank learns, at the same cursor.
 
     every rank   phase(progress) changed, or a step was measured?  -- no -->  go on
-    rank 0       propose(progress) -> bounds -> journal
-    every rank   <- six numbers (``Cluster.announce``); the decision holds from this cursor on
+    rank 0       propose(progress) -> bounds
+    every rank   <- six numbers (``Cluster.announce``); the decision holds from this cursor on, and is journalled
 
     number                     why rank 0's is taken
     batch, learning rate       one place to decide and to log
@@ -37,7 +37,7 @@ class Decision:
     samples_seen: int
     """The cursor at which it takes effect: the samples trained on until then."""
     pace: int | None = None
-    """Steps from one measurement to the next; None: the last decision's, and its noise."""
+    """The steps from one measurement to the next; None leaves the pace and the noise as they are."""
     noise: tuple[float, float] | None = None
     """The variance and signal for AdaScale; None until they are known."""
     reason: str = ""

@@ -1,6 +1,6 @@
 """The exact mean gradient over a global batch, from the passes of all ranks to one step of the optimizer.
 
-Contract 1. Pass i of rank r holds b of the B samples of the global batch, and its loss is their mean:
+Pass i of rank r holds b of the B samples of the global batch, and its loss is their mean:
 
     sum over ranks and passes of  (b / B) * gradient of the mean loss   =   gradient of the mean over the B samples
 
@@ -215,7 +215,7 @@ def small_and_finite(parameters: list[nn.Parameter], largest: int = GUARDED) -> 
     """Reports whether the gradients of the smaller tensors are finite: a few thousand numbers, read at every step.
 
     What makes the gradient of a weight infinite reaches the biases and gains beside it, whose gradients are sums of the
-    same numbers; a large tensor alone goes unnoticed until the next measured step.
+    same numbers; a large tensor alone, such as an embedding, goes unnoticed until the next measured step.
 
     Args:
         parameters: The parameters; those without a gradient or without elements count as finite.

@@ -36,7 +36,7 @@ class Start:
     loss: float
     """The mean loss over them."""
     variance: float
-    """The gradient's variance of one sample; 0 where it was not measured."""
+    """The gradient's variance of one sample, as measured last; 0 where it never was."""
     is_whole: bool
     """False for the few samples left of an epoch: their step is as short as their gradient is noisy."""
     batch_after: int
@@ -73,7 +73,7 @@ class LineSearch:
         samples_per_epoch: The length of the training set.
 
     Attributes:
-        evaluations: Samples whose loss was computed again, over all ranks.
+        evaluations: The samples whose loss alone was computed again, over all ranks, since the search was made.
     """
 
     searches = True
@@ -109,7 +109,16 @@ class LineSearch:
             self._batch = start.batch_after
         # 1 where the search starts, with weight decay in loss and gradient
         line = Line(self._model, self._optimizer)
-        slope = line.slope
+        try:
+            alpha = yield from self._search(line, start, again, grew=grew)
+        finally:  # also where the caller's loop is left
+            # 4 back, for the optimizer to take the step
+            line.back()
+        for group in self._optimizer.param_groups:
+            group["lr"] = alpha
+
+    def _search(self, line: Line, start: Start, again: Again, *, grew: bool) -> Generator[Micro, None, float]:
+        """Hands the micro-batches out at other weights. Returns the step size that was found; 0 for no descent."""
         loss = start.loss + line.penalty()
         # 2 rank 0's step size, halved until it accepts
         alpha = self._told(self.rule.first(grew=grew, part=start.samples / self._samples_per_epoch))
@@ -117,23 +126,19 @@ class LineSearch:
             line.go(alpha)
             there = (yield from again(False)) / start.samples + line.penalty()
             self.evaluations += start.samples
-            if self._told(float(self.rule.accepts(alpha, loss, there, slope))):
+            if self._told(float(self.rule.accepts(alpha, loss, there, line.slope))):
                 if start.is_whole:
                     self.rule.after(alpha)
                     if isinstance(self.rule, BarzilaiBorwein):
                         # 3 the change of the gradient along the step, on the same batch
                         yield from again(True)
                         self._learn(self.rule, line, start)
-                break
+                return alpha
             alpha /= 2
-        else:  # no descent that floating point could show: the weights stay, the next batch tries again, lower down
-            if start.is_whole:
-                self.rule.after(alpha * 2 ** (HALVINGS // 2))
-            alpha = 0.0
-        # 4 back, for the optimizer to take the step
-        line.back()
-        for group in self._optimizer.param_groups:
-            group["lr"] = alpha
+        # no descent that floating point could show: the weights stay, the next batch tries again, lower down
+        if start.is_whole:
+            self.rule.after(alpha * 2 ** (HALVINGS // 2))
+        return 0.0
 
     def _learn(self, rule: BarzilaiBorwein, line: Line, start: Start) -> None:
         change, moved = line.curvature()

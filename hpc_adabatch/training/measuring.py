@@ -160,7 +160,7 @@ class Measuring:
         Args:
             step_s: The seconds of a step; None when not known yet.
         """
-        if step_s is None:
+        if step_s is None or not self._reading_s:  # neither is known in a process that has measured nothing yet
             return self.pace
         measurement_s = max(self._meter.seconds, self._readings * self._reading_s) + self._reading_s
         wanted = math.ceil(measurement_s / (self._budget * step_s))
@@ -288,16 +288,19 @@ def measuring_for(
     Args:
         policy: The rule for the batch.
         learning_rate: The schedule; AdaScale measures, unless the rule brings the noise of another run.
-        groups: The trained parameters by the name of their group.
+        groups: The parameters by the name of their group; those that are frozen are left out.
         batches: The training set, and the limits of its batch.
         n_ranks: The ranks that share a batch.
         options: How often to measure, and whether one rank may split its pass in two.
         each_step: True where the search for a step size needs the variance of every step.
 
     Raises:
-        InputError: One rank takes one pass, and may not split it; or the rule's window is shorter than a batch.
+        InputError: One rank takes one pass, and may not split it; the rule's window is shorter than a batch; or nothing
+            is trained.
     """
     each_step = each_step or policy.extends
+    trained = {name: [p for p in group if p.requires_grad] for name, group in groups.items()}
+    trained = {name: group for name, group in trained.items() if group}
     if not (policy.measures or each_step or (learning_rate.measures and not policy.brings_noise)):
         return NotMeasuring()
     pieces = max(policy.pieces, 2 if n_ranks == 1 and options.split_passes else 1)
@@ -309,9 +312,10 @@ def measuring_for(
         "true; or two passes (max_micro_batch), or two ranks: a variance needs two pieces",
         "--split_passes true",
     )
+    require(bool(trained), "model", "no parameter that is trained", "one at least, whose gradient can be measured")
     kept = 2 if n_ranks == 1 else 1
     return Measuring(
-        groups,
+        trained,
         window_samples=policy.window_samples(batches.plan.n_samples, batches.global_batch),
         every=1 if each_step else options.measure_every,
         budget=options.statistics_budget,

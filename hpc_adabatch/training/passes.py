@@ -84,9 +84,11 @@ class Passes:
         was_enabled = torch.is_grad_enabled()
         for own, micro_batch in self._feed.again():
             weight = self._gradient.weight(own, samples) if gradients else None
-            torch.set_grad_enabled(gradients)
-            yield from self._wait(micro_batch, Pass(samples=own, weight=weight, is_again=True))
-            torch.set_grad_enabled(was_enabled)
+            try:  # the caller's loop may be left here
+                torch.set_grad_enabled(gradients)
+                yield from self._wait(micro_batch, Pass(samples=own, weight=weight, is_again=True))
+            finally:
+                torch.set_grad_enabled(was_enabled)
         if not gradients:
             return self._gradient.sum_losses()
         self._gradient.sum_again()

@@ -40,7 +40,7 @@ class Step:
         self.loss = math.nan
         self.updated = False
         self._backward = backward
-        self._phases = phases(self)  # yields micro-batches, then None; what follows is the update
+        self._running = phases(self)  # yields micro-batches, then None; what follows is the update
         self._handed_out = False
 
     def __iter__(self) -> Iterator[Micro]:
@@ -51,7 +51,7 @@ class Step:
         """
         if self._handed_out:
             raise RuntimeError("a step hands out its micro-batches once")
-        for micro_batch in self._phases:
+        for micro_batch in self._running:
             if micro_batch is None:
                 self._handed_out = True
                 return
@@ -79,5 +79,5 @@ class Step:
         if not self._handed_out:
             raise RuntimeError("update() comes after the loop over all micro-batches of the step")
         self.updated = True
-        for _ in self._phases:
+        for _ in self._running:
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,8 @@ def test_journal_lines_are_json_even_when_training_diverges(tmp_path: Path) -> N
     line = json.loads((tmp_path / "j.jsonl").read_text(encoding="utf-8"))
     assert line["loss"] is None
     assert line["learning_rate"] is None
+    journal.record("trust_ratios", step=1, cursor=2, epoch=0, ratios={"weight": float("nan"), "bias": [1.0]})
+    assert read(tmp_path / "j.jsonl")[-1]["ratios"] == {"weight": None, "bias": [1.0]}
 
 
 def test_steps_that_were_all_skipped_have_no_loss_and_leave_the_weights(tmp_path: Path) -> None:
@@ -294,6 +297,51 @@ def test_the_step_found_on_what_is_left_of_an_epoch_is_not_the_next_ones_first()
     assert rates[-1] < rates[-2] / 100
     assert isinstance(loop.line_search, LineSearch)
     assert loop.line_search.rule.alpha == rates[-2]
+
+
+def test_a_step_that_was_left_is_not_gone_on_from() -> None:
+    """Bug story: the gradients of its passes were summed into the next step."""
+    loop = training(max_micro_batch=4)
+    for step in loop.epoch(0):
+        inputs, targets = next(iter(step))
+        step.backward(mse_loss(loop.model(inputs), targets))
+        break
+    with pytest.raises(RuntimeError, match="left without update"):
+        next(loop.epoch(0))
+
+
+def test_a_search_that_is_left_gives_weights_and_autograd_back() -> None:
+    loop = training(step_size=hab.Armijo(0.125))
+    before = [parameter.detach().clone() for parameter in loop.model.parameters()]
+
+    def failing() -> None:
+        for step in loop.epoch(0):
+            for number, (inputs, targets) in enumerate(step):
+                if number == 1:
+                    raise KeyError("the caller's own")
+                step.backward(mse_loss(loop.model(inputs), targets))
+
+    with pytest.raises(KeyError):
+        failing()
+    gc.collect()  # the traceback holds the loop
+    assert torch.is_grad_enabled()
+    assert all(torch.equal(a, b) for a, b in zip(before, loop.model.parameters(), strict=True))
+
+
+def test_a_group_that_is_frozen_is_no_group_of_the_noise() -> None:
+    """Bug story: an IndexError where the first group was frozen."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 1)).double()
+    for parameter in model[0].parameters():
+        parameter.requires_grad_(False)
+    optimizer = torch.optim.SGD([{"params": layer.parameters()} for layer in model], lr=0.1)
+    batches = hab.AdaptiveBatches(dataset(), 8, max_micro_batch=4)
+    loop = hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess(), policy=hab.NormTest())
+    run(loop, 1)
+    assert loop.measuring.measurements == 1
+    model.requires_grad_(False)
+    with pytest.raises(hab.InputError, match="no parameter that is trained"):
+        hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess(), policy=hab.NormTest())
 
 
 def test_the_update_comes_after_the_loop_over_the_micro_batches() -> None:
