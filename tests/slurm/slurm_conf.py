@@ -13,6 +13,7 @@ Not here: starting the daemons (daemons.py), links between the nodes (bridge.py)
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ JobAcctGatherFrequency=task=1
 {memory_limits}AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/completed
+# clusters that run at once on one machine share its shared memory, where Open MPI names segments by node, user and job
+FirstJobId={first_job_id}
 # decisions within a second or two; finished jobs are remembered for an hour
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,sched_interval=2,batch_sched_delay=0
@@ -129,6 +132,7 @@ def write(
         machine=machine,
         address=address,
         port=port,
+        first_job_id=1 + 1000 * os.getpid() % 60_000_000,
         memory_per_cpu_mb=memory_per_cpu_mb,
         memory_limits=memory_limits.slurm_conf(),
         credential_s=CREDENTIAL_S,
