@@ -23,7 +23,7 @@ def on_all_ranks(work: Callable[[Cluster], int]) -> int:
     """Joins the other ranks, works and leaves; a fault on one rank ends all. Returns the exit code.
 
     Args:
-        work: takes the ranks and returns the exit code; called on every rank.
+        work: Takes the ranks and returns the exit code; called on every rank.
     """
     from .cluster import start
 
@@ -49,8 +49,8 @@ def complain(error: InputError, where: str = "") -> None:
     """Prints the error's line to standard error.
 
     Args:
-        error: the error.
-        where: words behind "error", such as the rank that raised it.
+        error: The error.
+        where: Words behind "error", such as the rank that raised it.
     """
     print(f"adabatch: error{where}: {error}", file=sys.stderr, flush=True)
 

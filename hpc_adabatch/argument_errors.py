@@ -37,8 +37,8 @@ def explain(message: str, parser: ArgumentParser) -> InputError:
     """Returns jsonargparse's message as an InputError.
 
     Args:
-        message: the text of the error that jsonargparse raised.
-        parser: the parser that raised it; it knows the fields and their defaults.
+        message: The text of the error that jsonargparse raised.
+        parser: The parser that raised it; it knows the fields and their defaults.
     """
     if found := _KEY.search(message):
         key, value = found["key"], _VALUE.search(message)

@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Carries a verb out and exits.
 
     Args:
-        arguments: the words of the command line; those of this process when not given.
+        arguments: The words of the command line; those of this process when not given.
     """
     verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if verb in commands.HELP:

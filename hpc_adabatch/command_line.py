@@ -40,16 +40,16 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
     """Reads ``RECIPE [--field value ...]``.
 
     Args:
-        command: the name of the command, for the help text.
-        arguments: the words after the command's name.
-        extra: a dataclass of flags that belong to the command and not to the recipe.
+        command: The name of the command, for the help text.
+        arguments: The words after the command's name.
+        extra: A dataclass of flags that belong to the command and not to the recipe.
 
     Returns:
         The recipe; all parsed fields, those of ``extra`` among them; the recipe as YAML with every field resolved.
 
     Raises:
-        InputError: a field cannot be used; the first one found.
-        SystemExit: after ``--help`` or ``--print_config``.
+        InputError: A field cannot be used; the first one found.
+        SystemExit: After ``--help`` or ``--print_config``.
     """
     arguments = _spell_out(arguments)
     path, flags = _split(arguments)
@@ -84,12 +84,12 @@ def parse_flags(command: str, arguments: list[str], flags: type) -> Namespace:
     """Reads the flags of a command that may be given a recipe, and is not.
 
     Args:
-        command: the name of the command, for the error lines.
-        arguments: the words after the command's name.
-        flags: a dataclass of the command's own flags.
+        command: The name of the command, for the error lines.
+        arguments: The words after the command's name.
+        flags: A dataclass of the command's own flags.
 
     Raises:
-        InputError: a flag cannot be used; the first one found.
+        InputError: A flag cannot be used; the first one found.
     """
     names, hint = list(flags.__dataclass_fields__), f"adabatch {command} recipes/quickstart.yaml"  # type: ignore[attr-defined]
     for argument in arguments:

@@ -19,8 +19,8 @@ def bash(choices: Mapping[str, Sequence[str]], flags: Mapping[str, Sequence[str]
     """Returns the script; where no word fits, bash completes names of files.
 
     Args:
-        choices: the words of which one follows the verb, by verb.
-        flags: the flags of each verb, by verb; every verb has a key.
+        choices: The words of which one follows the verb, by verb.
+        flags: The flags of each verb, by verb; every verb has a key.
     """
     cases = [f'2:{verb}:*) words="{" ".join(words)}" ;;' for verb, words in choices.items()]
     cases += [f'*:{verb}:-*) words="{" ".join((*words, "--help"))}" ;;' for verb, words in flags.items()]

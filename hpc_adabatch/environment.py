@@ -82,7 +82,7 @@ def stall_limit_s() -> float | None:
     """Returns ADABATCH_STALL_S: seconds after which a rank that does not move ends itself; None for never.
 
     Raises:
-        InputError: the variable is not a positive number.
+        InputError: The variable is not a positive number.
     """
     text = os.environ.get("ADABATCH_STALL_S", "")
     if not text:

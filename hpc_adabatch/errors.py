@@ -8,10 +8,10 @@ class InputError(ValueError):
     """A field of a recipe, a flag or an argument that cannot be used.
 
     Attributes:
-        field: the field's dotted name as it stands in the recipe, such as ``policy.factor``.
-        given: the value that was given, as text.
-        allowed: the values that would be accepted, in words.
-        hint: the words to type instead; empty when there are none.
+        field: The field's dotted name as it stands in the recipe, such as ``policy.factor``.
+        given: The value that was given, as text.
+        allowed: The values that would be accepted, in words.
+        hint: The words to type instead; empty when there are none.
         shared: True when every rank raises the error, so that each may leave in good order.
     """
 
@@ -34,10 +34,10 @@ def require(condition: bool, field: str, given: object, allowed: str, hint: str 
 
     Args:
         condition: True when the field can be used.
-        field: the field's dotted name.
-        given: the value that was given.
-        allowed: the values that would be accepted, in words.
-        hint: the words to type instead.
+        field: The field's dotted name.
+        given: The value that was given.
+        allowed: The values that would be accepted, in words.
+        hint: The words to type instead.
     """
     if not condition:
         raise InputError(field, given, allowed, hint)

@@ -22,8 +22,8 @@ def synced(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
     """Opens a file whose content is on the disk when the block ends.
 
     Args:
-        path: the file.
-        mode: how to open it; binary.
+        path: The file.
+        mode: How to open it; binary.
     """
     with path.open(mode) as file:
         yield file
@@ -36,8 +36,8 @@ def whole(path: Path, *, previous: Path | None = None, concurrent: bool = False)
     """Opens a file that takes the place of ``path`` when the block ends; where the block fails, the old one stays.
 
     Args:
-        path: the file.
-        previous: the path at which the old file is kept; None to drop it.
+        path: The file.
+        previous: The path at which the old file is kept; None to drop it.
         concurrent: True where several processes may write the file at once: each then has a temporary file of its own,
             which stays behind when the process is killed.
     """
@@ -58,7 +58,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes JSON, indented by 2: the file is there complete, or as it was before.
 
     Raises:
-        ValueError: a number is not finite.
+        ValueError: A number is not finite.
     """
     text = json.dumps(content, indent=2, allow_nan=False)
     with whole(path) as file:
@@ -78,13 +78,13 @@ def make_writable(folder: Path, *, given: Path, allowed: str, example: str) -> N
     """Makes the folder where it is missing, and sees that files can be written there.
 
     Args:
-        folder: the folder.
-        given: the path that the user gave with --out.
-        allowed: the kind of folder that --out may be, in words.
-        example: a flag that would do.
+        folder: The folder.
+        given: The path that the user gave with --out.
+        allowed: The kind of folder that --out may be, in words.
+        example: A flag that would do.
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: The folder cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -49,11 +49,11 @@ def table(
     """Returns a table.
 
     Args:
-        headings: one for each column.
-        rows: one cell for each heading; an empty row draws a line under the row before.
-        left: headings of the columns that are set to the left; the others are set to the right.
-        unbroken: headings of the columns that stay on one line, however narrow the terminal.
-        title: a line above the table.
+        headings: One for each column.
+        rows: One cell for each heading; an empty row draws a line under the row before.
+        left: Headings of the columns that are set to the left; the others are set to the right.
+        unbroken: Headings of the columns that stay on one line, however narrow the terminal.
+        title: A line above the table.
         ascii_only: True for tables printed under horovodrun, which passes output on in pieces that may end inside a
             character of several bytes.
     """

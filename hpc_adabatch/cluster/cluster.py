@@ -50,13 +50,13 @@ class Cluster(ABC):
     """The ranks that train together.
 
     Attributes:
-        rank: the number of this process among all; rank 0 decides, prints and writes.
-        size: the number of ranks.
-        local_rank: the number of this process within its node.
-        local_size: the number of ranks on this node.
-        n_nodes: the number of nodes.
-        launcher: the program that started the ranks, for the journal; ``none`` for a single process.
-        device: the GPU of this rank, or the CPU.
+        rank: The number of this process among all; rank 0 decides, prints and writes.
+        size: The number of ranks.
+        local_rank: The number of this process within its node.
+        local_size: The number of ranks on this node.
+        n_nodes: The number of nodes.
+        launcher: The program that started the ranks, for the journal; ``none`` for a single process.
+        device: The GPU of this rank, or the CPU.
     """
 
     rank: int
@@ -91,7 +91,7 @@ class Cluster(ABC):
         """Returns rank 0's numbers on every rank, with the least delay there is.
 
         Args:
-            numbers: float64 numbers, equally many on every rank.
+            numbers: Float64 numbers, equally many on every rank.
         """
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Cluster(ABC):
         """Returns the items of all ranks, in the order of the ranks, on every rank.
 
         Args:
-            item: this rank's item; any picklable object, of any size.
+            item: This rank's item; any picklable object, of any size.
         """
 
     def tell(self, item: Any) -> Any:
@@ -128,12 +128,12 @@ class Cluster(ABC):
         """Returns the optimizer, fed with gradients summed over ranks; use its ``.optimizer`` from then on.
 
         Args:
-            optimizer: an optimizer of the parameters.
-            named_parameters: the model's parameters with their names.
-            compression: the format in which gradients travel between ranks: ``none`` for their own, or ``fp16``.
+            optimizer: An optimizer of the parameters.
+            named_parameters: The model's parameters with their names.
+            compression: The format in which gradients travel between ranks: ``none`` for their own, or ``fp16``.
 
         Raises:
-            InputError: the compression is another one.
+            InputError: The compression is another one.
         """
         require(compression in COMPRESSIONS, "compression", compression, ", ".join(COMPRESSIONS), "--compression none")
         return self._distribute(optimizer, named_parameters, compression)

@@ -20,7 +20,7 @@ def ranks_on_my_cores(gather: Callable[[Any], list[Any]]) -> int:
     """Returns the number of ranks, this one among them, that may run on exactly this rank's cores of this node.
 
     Args:
-        gather: returns the items of all ranks, as ``Cluster.gather`` does.
+        gather: Returns the items of all ranks, as ``Cluster.gather`` does.
     """
     mine = (os.uname().nodename, cores())
     return gather(mine).count(mine)
@@ -33,8 +33,8 @@ def pin(local_rank: int = 0, gather: Callable[[Any], list[Any]] = lambda item: [
     run away would make the same steps many times slower.
 
     Args:
-        local_rank: the number of this rank within its node.
-        gather: returns the items of all ranks, as ``Cluster.gather`` does; one process alone when not given.
+        local_rank: The number of this rank within its node.
+        gather: Returns the items of all ranks, as ``Cluster.gather`` does; one process alone when not given.
     """
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank % torch.cuda.device_count())

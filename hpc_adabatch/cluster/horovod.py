@@ -32,7 +32,7 @@ class HorovodCluster(Cluster):
     """The cluster of a process that horovodrun, mpirun, srun or another launcher started.
 
     Args:
-        launch: this process's place among the ranks, as the launcher says it.
+        launch: This process's place among the ranks, as the launcher says it.
 
     Raises:
         InputError: Horovod does not load; or fewer ranks joined than were started (a wrong ``srun --mpi`` does that).

@@ -16,7 +16,7 @@ class SingleProcess(Cluster):
     """The cluster of a program that no launcher started: the sum over all ranks is the process's own number.
 
     Args:
-        device: the device to train on.
+        device: The device to train on.
     """
 
     rank = local_rank = 0

@@ -25,9 +25,9 @@ class Watchdog:
     """A thread that watches the main thread of a rank.
 
     Args:
-        limit_s: the seconds without a beat after which the rank ends; None to watch nothing.
-        rank: the number of this rank, for the message.
-        note: a file to leave for the batch script, because not every launcher passes the exit code on; None for none.
+        limit_s: The seconds without a beat after which the rank ends; None to watch nothing.
+        rank: The number of this rank, for the message.
+        note: A file to leave for the batch script, because not every launcher passes the exit code on; None for none.
     """
 
     def __init__(self, limit_s: float | None, rank: int, note: Path | None = None) -> None:

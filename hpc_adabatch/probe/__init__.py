@@ -50,7 +50,7 @@ def check_seconds(seconds: float) -> None:
     """Raises an InputError unless there is time to measure.
 
     Args:
-        seconds: the time that --seconds allows.
+        seconds: The time that --seconds allows.
     """
     require(0 < seconds < math.inf, "seconds", seconds, "more than 0", "--seconds 120")
 
@@ -59,13 +59,13 @@ def measure(recipe: Recipe | None, out: Path | None, *, seconds: float, cluster:
     """Measures on all ranks; rank 0 prints the tables and writes the file.
 
     Args:
-        recipe: the recipe whose steps are timed; None to time messages alone.
-        out: the JSON file; None to write none.
-        seconds: the time that measuring may take, about; reading the data comes on top.
-        cluster: the ranks.
+        recipe: The recipe whose steps are timed; None to time messages alone.
+        out: The JSON file; None to write none.
+        seconds: The time that measuring may take, about; reading the data comes on top.
+        cluster: The ranks.
 
     Raises:
-        InputError: the file cannot be written, or data, model or sizes of the recipe cannot be used; raised on every
+        InputError: The file cannot be written, or data, model or sizes of the recipe cannot be used; raised on every
             rank.
     """
     with cluster.together():

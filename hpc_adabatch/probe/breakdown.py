@@ -90,9 +90,9 @@ def parts(data: np.ndarray, alone: np.ndarray, step: np.ndarray) -> dict[str, fl
     """Returns the parts of a step, data_s, compute_s, straggler_s and exposed_s: medians over rounds, in seconds.
 
     Args:
-        data: seconds that each rank waited for samples in a step alone, (ranks, rounds).
-        alone: seconds of each rank's step without communication, (ranks, rounds).
-        step: seconds of each rank's step with communication, (ranks, rounds).
+        data: Seconds that each rank waited for samples in a step alone, (ranks, rounds).
+        alone: Seconds of each rank's step without communication, (ranks, rounds).
+        step: Seconds of each rank's step with communication, (ranks, rounds).
     """
     slowest, mean = alone.max(axis=0), alone.mean(axis=0)  # (rounds,)
     rounds = {
@@ -108,12 +108,12 @@ def measure_step(recipe: Recipe, flags: MeasureFlags, cluster: Cluster) -> None:
     """Measures the recipe's first batch on all ranks; rank 0 prints the parts and writes result.json.
 
     Args:
-        recipe: the recipe whose steps are measured.
-        flags: how much to measure, and where to write.
-        cluster: the ranks.
+        recipe: The recipe whose steps are measured.
+        flags: How much to measure, and where to write.
+        cluster: The ranks.
 
     Raises:
-        InputError: the folder cannot be written, or data, model or sizes cannot be used; raised on every rank.
+        InputError: The folder cannot be written, or data, model or sizes cannot be used; raised on every rank.
     """
     out = Path(flags.out) if flags.out is not None else None
     with cluster.together():

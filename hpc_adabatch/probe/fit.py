@@ -40,11 +40,11 @@ def fit(message_bytes: Sequence[int], seconds: Sequence[float]) -> Fit:
     """Returns the line with the least relative errors.
 
     Args:
-        message_bytes: the sizes of the messages, at least two different ones.
-        seconds: the time that each took, more than 0.
+        message_bytes: The sizes of the messages, at least two different ones.
+        seconds: The time that each took, more than 0.
 
     Raises:
-        ValueError: fewer than two sizes, or a time that is not positive.
+        ValueError: Fewer than two sizes, or a time that is not positive.
     """
     from scipy.optimize import nnls
 

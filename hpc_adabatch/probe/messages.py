@@ -65,8 +65,8 @@ def measure_messages(timer: Timer, *, share: float) -> Messages:
     """Measures how long messages take; call it on every rank, of which there must be more than one.
 
     Args:
-        timer: the ranks' clock.
-        share: the part of the timer's seconds to use. Sizes for which it is too short are left out, from the largest
+        timer: The ranks' clock.
+        share: The part of the timer's seconds to use. Sizes for which it is too short are left out, from the largest
             down.
     """
     cluster = timer.cluster

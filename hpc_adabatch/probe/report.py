@@ -23,7 +23,7 @@ def check_writable(path: Path) -> None:
     """Checks that the file can be written, before anything is measured.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     require(not path.is_dir(), "out", f"{path}, a folder", "a file", f"--out {path / 'probe.json'}")
     allowed = "a file in a folder that can be written"

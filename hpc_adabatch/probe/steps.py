@@ -85,9 +85,9 @@ def micro_batches(max_micro_batch: int, max_global_batch: int, n_ranks: int) -> 
     """Returns the micro-batches to time: the powers of two below the largest one, and the largest one.
 
     Args:
-        max_micro_batch: the most samples that a rank may pass at once.
-        max_global_batch: the most samples of a step over all ranks.
-        n_ranks: the number of ranks.
+        max_micro_batch: The most samples that a rank may pass at once.
+        max_global_batch: The most samples of a step over all ranks.
+        n_ranks: The number of ranks.
     """
     most = min(max_micro_batch, max(1, max_global_batch // n_ranks))
     powers = [2**power for power in range(most.bit_length())]
@@ -98,17 +98,17 @@ class RecipeSteps:
     """A clock for the steps of a recipe on these ranks.
 
     Args:
-        recipe: the recipe whose steps are timed.
-        cluster: the ranks.
+        recipe: The recipe whose steps are timed.
+        cluster: The ranks.
 
     Attributes:
-        data: the data of the recipe's task.
-        sizes: the micro-batches to time.
-        parameters: the number of trained parameters.
-        gradient_bytes: bytes that a step sums over the ranks.
+        data: The data of the recipe's task.
+        sizes: The micro-batches to time.
+        parameters: The number of trained parameters.
+        gradient_bytes: Bytes that a step sums over the ranks.
 
     Raises:
-        InputError: data, model or sizes cannot be used; raised on every rank.
+        InputError: Data, model or sizes cannot be used; raised on every rank.
     """
 
     def __init__(self, recipe: Recipe, cluster: Cluster) -> None:
@@ -128,7 +128,7 @@ class RecipeSteps:
         """Measures every micro-batch for which there is time and memory, from small to large; call it on every rank.
 
         Args:
-            timer: the ranks' clock.
+            timer: The ranks' clock.
         """
         steps: list[MicroBatchTimes] = []
         left_out: list[LeftOut] = []
@@ -186,15 +186,15 @@ class FixedSteps:
     """An endless series of optimizer steps with one fixed batch, made one at a time.
 
     Args:
-        recipe: the recipe to train.
-        data: the data of the recipe's task.
-        global_batch: samples of a step, over the ranks of ``cluster``.
-        micro_batch: the most samples of a pass.
-        cluster: the ranks that step together.
-        seed: the seed of the order of samples.
+        recipe: The recipe to train.
+        data: The data of the recipe's task.
+        global_batch: Samples of a step, over the ranks of ``cluster``.
+        micro_batch: The most samples of a pass.
+        cluster: The ranks that step together.
+        seed: The seed of the order of samples.
 
     Attributes:
-        waited_s: seconds that each step has waited for its samples, in order.
+        waited_s: Seconds that each step has waited for its samples, in order.
     """
 
     def __init__(

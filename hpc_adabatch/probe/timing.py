@@ -44,7 +44,7 @@ class Times:
         """Returns the median and the quartiles, which interpolate between repeats.
 
         Args:
-            seconds: the time of each repeat; at least one.
+            seconds: The time of each repeat; at least one.
         """
         lower, median, upper = np.percentile(seconds, [25, 50, 75]).tolist()
         return cls(median_s=median, lower_quartile_s=lower, upper_quartile_s=upper, repeats=len(seconds))
@@ -54,8 +54,8 @@ class Timer:
     """A clock that all ranks follow.
 
     Args:
-        cluster: the ranks.
-        seconds: the time there is, from now on.
+        cluster: The ranks.
+        seconds: The time there is, from now on.
     """
 
     def __init__(self, cluster: Cluster, seconds: float) -> None:
@@ -83,9 +83,9 @@ class Timer:
         """Repeats all work in turn, after ``WARM_ROUNDS`` whose times are forgotten.
 
         Args:
-            works: the work to time, by key.
-            share: the part of the seconds left that this may take; ``LEAST_ROUNDS`` are done anyway.
-            most: the largest number of rounds.
+            works: The work to time, by key.
+            share: The part of the seconds left that this may take; ``LEAST_ROUNDS`` are done anyway.
+            most: The largest number of rounds.
 
         Returns:
             By key, the seconds of each repeat on its slowest rank, in the order of the rounds; alike on every rank.
@@ -110,9 +110,9 @@ class Timer:
         """Repeats all work in turn, a given number of times.
 
         Args:
-            works: the work to time, by key.
-            warmup: the number of rounds whose times are forgotten.
-            rounds: the number of rounds that count.
+            works: The work to time, by key.
+            warmup: The number of rounds whose times are forgotten.
+            rounds: The number of rounds that count.
 
         Returns:
             By key, the seconds of each repeat on each rank, (ranks, rounds); alike on every rank.

@@ -36,12 +36,12 @@ def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterat
     """Yields the table of all node counts, and what it comes to.
 
     Args:
-        recipe: the recipe.
-        ranks_per_node: ranks on each node.
-        flags: the node counts and the machine.
+        recipe: The recipe.
+        ranks_per_node: Ranks on each node.
+        flags: The node counts and the machine.
 
     Raises:
-        InputError: a flag, the recipe or one of the files cannot be used.
+        InputError: A flag, the recipe or one of the files cannot be used.
     """
     assert flags.nodes is not None
     both = flags.noise_scale is not None and flags.from_run is not None

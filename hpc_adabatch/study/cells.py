@@ -76,7 +76,7 @@ def select(cells: Iterable[Cell], text: str) -> list[Cell]:
     """Returns the cells for which every term of the filter holds; all of them for an empty filter.
 
     Raises:
-        InputError: the filter cannot be read.
+        InputError: The filter cannot be read.
     """
     terms = [_term(part) for part in text.split(",")] if text.strip() else []
     return [cell for cell in cells if all(_holds(cell, *term) for term in terms)]

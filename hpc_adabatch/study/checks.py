@@ -13,7 +13,7 @@ def parse_modes(text: str) -> tuple[str, ...]:
     """Returns the modes of ``--mode strong,adaptive``.
 
     Raises:
-        InputError: a word that is no mode, or a mode that comes twice.
+        InputError: A word that is no mode, or a mode that comes twice.
     """
     modes = tuple(part.strip() for part in text.split(","))
     for mode in modes:
@@ -26,7 +26,7 @@ def check_recipe(recipe: Sequence[str]) -> None:
     """Sees that the words are RECIPE [--FIELD VALUE ...].
 
     Raises:
-        InputError: they are not.
+        InputError: They are not.
     """
     hint = "adabatch study plan NAME ... -- recipes/quickstart.yaml --epochs 3"
     require(bool(recipe), "RECIPE", "nothing", "a recipe and its fields after --", hint)
@@ -41,7 +41,7 @@ def parse_fields(flag: str, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Returns the values by field of a flag such as --vary FIELD=a,b.
 
     Raises:
-        InputError: a text of another form, or a field or a value that comes twice.
+        InputError: A text of another form, or a field or a value that comes twice.
     """
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -60,7 +60,7 @@ def parse_zipped(texts: Sequence[str], nodes: tuple[int, ...]) -> dict[str, tupl
     """Returns the values by field of --zip FIELD=a,b,c, in the order of the node counts.
 
     Raises:
-        InputError: a text of another form, or more or fewer values than node counts.
+        InputError: A text of another form, or more or fewer values than node counts.
     """
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -80,7 +80,7 @@ def check_fields(
     """Sees that no field varies which the study itself sets.
 
     Raises:
-        InputError: one does.
+        InputError: One does.
     """
     for flag, fields in (("vary", vary), ("zip", zipped)):
         for field in fields:

@@ -23,9 +23,9 @@ def collect(folder: StudyFolder, states: States, accounts: Mapping[str, Job]) ->
     """Returns one line for each cell, in the plan's order.
 
     Args:
-        folder: the study's files.
-        states: the states of all cells.
-        accounts: the jobs whose hours are known, by number.
+        folder: The study's files.
+        states: The states of all cells.
+        accounts: The jobs whose hours are known, by number.
     """
     return [_result(folder, status, accounts) for status in states.cells]
 
@@ -34,7 +34,7 @@ def write_results(folder: StudyFolder, results: list[CellResult]) -> None:
     """Writes results.csv whole.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     folder.replace(folder.results, to_csv(results))
 

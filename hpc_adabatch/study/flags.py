@@ -124,14 +124,14 @@ def parse(
     """Reads NAME and the flags of a verb. Returns NAME, and the values of the flags by name.
 
     Args:
-        verb: the verb.
-        arguments: the words after the verb.
-        flags: the class of the verb's flags.
-        lists: help texts by name of further flags, which may be given several times.
+        verb: The verb.
+        arguments: The words after the verb.
+        flags: The class of the verb's flags.
+        lists: Help texts by name of further flags, which may be given several times.
 
     Raises:
-        InputError: the first thing that cannot be used.
-        SystemExit: after --help.
+        InputError: The first thing that cannot be used.
+        SystemExit: After --help.
     """
     from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
@@ -156,7 +156,7 @@ def _join_values(verb: str, arguments: Sequence[str], parser: ArgumentParser) ->
     """Joins flags and values: --dry_run or --dry-run becomes --dry_run=true, and --sbatch --x becomes --sbatch=--x.
 
     Raises:
-        InputError: a flag that the verb does not have.
+        InputError: A flag that the verb does not have.
     """
     defaults = parser.get_defaults().as_dict()
     names = [name for name in defaults if name != "NAME"]

@@ -41,7 +41,7 @@ def _writing(path: Path) -> Iterator[None]:
     """Turns what the operating system says of a disk that is full or closed into one line.
 
     Raises:
-        InputError: the operating system refused.
+        InputError: The operating system refused.
     """
     try:
         yield
@@ -54,11 +54,11 @@ class StudyFolder:
     """The files of a study.
 
     Args:
-        root: the folder of all studies.
-        name: the study's name.
+        root: The folder of all studies.
+        name: The study's name.
 
     Raises:
-        InputError: a name that no study may have, or a path that Slurm cannot write to.
+        InputError: A name that no study may have, or a path that Slurm cannot write to.
     """
 
     def __init__(self, root: Path, name: str) -> None:
@@ -80,7 +80,7 @@ class StudyFolder:
         """Writes the plan, with copies of its recipe and template; all of it or nothing.
 
         Raises:
-            InputError: a study of this name exists, or the folder cannot be written.
+            InputError: A study of this name exists, or the folder cannot be written.
         """
         allowed, hint = "a new name", f"adabatch study plan {study.name}-2"
         require(not self.path.exists(), "NAME", f"{self.path}, which exists", allowed, hint)
@@ -105,7 +105,7 @@ class StudyFolder:
         """Reads the plan.
 
         Raises:
-            InputError: there is no plan, or it is damaged.
+            InputError: There is no plan, or it is damaged.
         """
         try:
             return from_json(self.study.read_text(encoding="utf-8"))
@@ -117,7 +117,7 @@ class StudyFolder:
         """Makes the cell's folder where it is missing, as sbatch makes none for its output. Returns the folder.
 
         Raises:
-            InputError: the folder cannot be made.
+            InputError: The folder cannot be made.
         """
         with _writing(self.cell(name)):
             self.cell(name).mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ class StudyFolder:
         """Writes a line at the end of submissions.jsonl; the line is on the disk when this returns.
 
         Raises:
-            InputError: the file cannot be written.
+            InputError: The file cannot be written.
         """
         with _writing(self.submissions), synced(self.submissions, "a+b") as file:
             if file.tell() > 0:  # at the end: what was cut short there must not swallow this line
@@ -139,7 +139,7 @@ class StudyFolder:
         """Gives a file another content: readers see the old one or the new one, never a half.
 
         Raises:
-            InputError: the file cannot be written.
+            InputError: The file cannot be written.
         """
         with _writing(path), whole(path, concurrent=True) as file:  # status and collect take no lock
             file.write(text.encode())
@@ -149,7 +149,7 @@ class StudyFolder:
         """Keeps everybody else from submitting, until the block ends and every process with the descriptor is gone.
 
         Raises:
-            InputError: somebody else submits; the line says who.
+            InputError: Somebody else submits; the line says who.
         """
         with _writing(self._lock):
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)

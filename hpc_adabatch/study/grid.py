@@ -49,13 +49,13 @@ def cells_of(grid: Grid, modes: Sequence[str], vary: Mapping[str, Sequence[str]]
     """Returns the cells of a study, each checked.
 
     Args:
-        grid: the common part of all cells.
-        modes: strong, weak, adaptive.
-        vary: values by field; every combination is a variant.
-        repeats: jobs of each cell of the grid.
+        grid: The common part of all cells.
+        modes: Strong, weak, adaptive.
+        vary: Values by field; every combination is a variant.
+        repeats: Jobs of each cell of the grid.
 
     Raises:
-        InputError: a recipe that cannot be used, or a batch that its ranks cannot share evenly.
+        InputError: A recipe that cannot be used, or a batch that its ranks cannot share evenly.
     """
     first: list[tuple[Cell, int]] = []
     for mode in modes:
@@ -134,7 +134,7 @@ def _check_batch(cell: Cell, ranks: list[int]) -> None:
     """Sees that every rank has as many samples as every other.
 
     Raises:
-        InputError: some have more; with the nearest batches that all of these numbers of ranks share evenly.
+        InputError: Some have more; with the nearest batches that all of these numbers of ranks share evenly.
     """
     divisor = math.lcm(*ranks) if cell.mode != "weak" else cell.ranks
     below, above = cell.global_batch // divisor * divisor, -(-cell.global_batch // divisor) * divisor

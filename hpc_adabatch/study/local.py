@@ -65,7 +65,7 @@ class ThisMachine(Place):
         """Executes one cell after another. Returns 0, 1 when a cell did not end well, 130 when the user stopped it.
 
         Raises:
-            InputError: another submit is running, the folder cannot be written, or the cells are to be a chain.
+            InputError: Another submit is running, the folder cannot be written, or the cells are to be a chain.
         """
         _no_chain(order)
         failed = False
@@ -95,7 +95,7 @@ class ThisMachine(Place):
         """Returns where the cells stand.
 
         Args:
-            stall_s: seconds without a change, after which a running cell counts as stalled.
+            stall_s: Seconds without a change, after which a running cell counts as stalled.
             in_use: True where another process holds the study's lock, so that the newest attempt may be running.
         """
         attempts = submissions.read(self.folder)
@@ -113,7 +113,7 @@ def command(study: Study, folder: StudyFolder, cell: Cell) -> list[str]:
     """Returns the line that starts a cell's ranks here: as many as are wanted, on whatever cores there are.
 
     Raises:
-        InputError: launch/run is not there.
+        InputError: Launch/run is not there.
     """
     resume = ["--resume", "auto"] if cell.verb == "train" else []
     program = [sys.executable, "-m", "hpc_adabatch", cell.verb, str(folder.recipe), *cell.arguments, *resume]
@@ -130,7 +130,7 @@ def launch_script(directory: Path) -> Path:
     """Returns launch/run of this folder, else of the checkout that this package lies in.
 
     Raises:
-        InputError: there is none.
+        InputError: There is none.
     """
     found = [path for path in (directory, Path(__file__).resolve().parents[2]) if (path / "launch" / "run").is_file()]
     require(bool(found), "where", f"local in {directory}", "a folder with launch/run", "git clone, and plan from there")

@@ -16,7 +16,7 @@ def node_counts(text: str) -> tuple[int, ...]:
         The counts in the order given, each once.
 
     Raises:
-        InputError: a word that is no count, or a count that comes twice.
+        InputError: A word that is no count, or a count that comes twice.
     """
     words = [word.strip() for word in text.split(",")]
     doubles = len(words) >= 3 and words[-2] in ("...", "\N{HORIZONTAL ELLIPSIS}")

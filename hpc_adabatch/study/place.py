@@ -52,8 +52,8 @@ class Place(ABC):
     """The place of one study's jobs.
 
     Args:
-        study: the plan.
-        folder: the study's files.
+        study: The plan.
+        folder: The study's files.
     """
 
     def __init__(self, study: Study, folder: StudyFolder) -> None:
@@ -65,12 +65,12 @@ class Place(ABC):
         """Returns the terms that the flags of ``plan`` come to here.
 
         Args:
-            flags: the flags.
-            words: the further flags of sbatch.
-            directory: the folder that jobs will start in.
+            flags: The flags.
+            words: The further flags of sbatch.
+            directory: The folder that jobs will start in.
 
         Raises:
-            InputError: a flag that cannot be used here.
+            InputError: A flag that cannot be used here.
         """
 
     @property
@@ -83,7 +83,7 @@ class Place(ABC):
         """Returns where all cells stand, and writes down what would soon be forgotten.
 
         Args:
-            stall_s: seconds without a change, after which a running cell counts as stalled.
+            stall_s: Seconds without a change, after which a running cell counts as stalled.
         """
 
     @abstractmethod
@@ -91,7 +91,7 @@ class Place(ABC):
         """Yields lines for a shell that do what ``submit`` would.
 
         Raises:
-            InputError: an order that cannot be followed here.
+            InputError: An order that cannot be followed here.
         """
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Place(ABC):
         """Yields for each cell that would be started whether it would be taken, and what was said.
 
         Raises:
-            InputError: nobody can be asked here.
+            InputError: Nobody can be asked here.
         """
 
     @abstractmethod
@@ -107,8 +107,8 @@ class Place(ABC):
         """Starts the cells that are to be started, each once. Returns the exit code.
 
         Raises:
-            InputError: another submit is at it, the folder cannot be written, or the order cannot be followed here.
-            PlaceError: the place refused, or does not answer. What was started stays.
+            InputError: Another submit is at it, the folder cannot be written, or the order cannot be followed here.
+            PlaceError: The place refused, or does not answer. What was started stays.
         """
 
     @abstractmethod
@@ -116,8 +116,8 @@ class Place(ABC):
         """Ends the jobs of these cells that wait or run. Returns their states before.
 
         Raises:
-            InputError: it cannot be done here, or a submit is running.
-            PlaceError: the place refused, or does not answer.
+            InputError: It cannot be done here, or a submit is running.
+            PlaceError: The place refused, or does not answer.
         """
 
     @abstractmethod
@@ -129,7 +129,7 @@ def parse_retry(text: str) -> tuple[State, ...]:
     """Returns the states of ``--retry timeout,oom``.
 
     Raises:
-        InputError: a word that names none of the states that can be retried.
+        InputError: A word that names none of the states that can be retried.
     """
     allowed = {state.lower(): state for state in State if state.can_be_retried}
     words = [part.strip().lower() for part in text.split(",")] if text.strip() else []

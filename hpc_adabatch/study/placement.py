@@ -38,7 +38,7 @@ def split_flags(text: str) -> tuple[str, ...]:
     """Returns the flags of ``--sbatch 'FLAGS'``, each in one word.
 
     Raises:
-        InputError: quotes that do not close, a word that sbatch would take for the script, a flag that the study sets.
+        InputError: Quotes that do not close, a word that sbatch would take for the script, a flag that the study sets.
     """
     hint = "--sbatch '--account=abc --time=00:20:00'"
     try:
@@ -92,7 +92,7 @@ def time_limit_s(text: str) -> float | None:
     """Returns the seconds of Slurm's times: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; None without a limit.
 
     Raises:
-        InputError: a text of none of these forms.
+        InputError: A text of none of these forms.
     """
     if text.lower() in ("", "0", "unlimited", "infinite"):
         return None
@@ -124,7 +124,7 @@ def check_placement(asked: dict[str, str], ranks_per_node: int) -> None:
     """Sees that so many ranks fit into what the job asks for on each node.
 
     Raises:
-        InputError: they do not, or the request does not follow the number of nodes.
+        InputError: They do not, or the request does not follow the number of nodes.
     """
     for name, instead in (("ntasks", "--ntasks-per-node"), ("gpus", "--gpus-per-node")):
         allowed = f"{instead}, which holds for any number of nodes"

@@ -28,15 +28,15 @@ def make_study(
     """Returns the study that these flags ask for.
 
     Args:
-        name: the study's name.
-        flags: the grid, and how a cell is started.
+        name: The study's name.
+        flags: The grid, and how a cell is started.
         vary: FIELD=a,b of each --vary.
         zipped: FIELD=a,b,c of each --zip.
         recipe: RECIPE [--FIELD VALUE ...].
-        directory: the folder that jobs start in, and that relative paths are told from.
+        directory: The folder that jobs start in, and that relative paths are told from.
 
     Raises:
-        InputError: the first thing that cannot be used.
+        InputError: The first thing that cannot be used.
     """
     check_name(name)
     modes = parse_modes(flags.mode)

@@ -76,12 +76,12 @@ def predict(results: Sequence[CellResult], nodes: Sequence[int], *, far: bool = 
     """Predicts steps on these node counts, for each mode and variant of a study.
 
     Args:
-        results: all cells of the study.
-        nodes: counts to predict.
-        far: also beyond four times the largest count that ran.
+        results: All cells of the study.
+        nodes: Counts to predict.
+        far: Also beyond four times the largest count that ran.
 
     Raises:
-        InputError: no node counts, too far, or no mode with three node counts that are OK.
+        InputError: No node counts, too far, or no mode with three node counts that are OK.
     """
     require(bool(nodes) and min(nodes) >= 1, "nodes", list(nodes), "1 or more, with commas", "--nodes 64")
     groups, left_out = [], []

@@ -102,8 +102,8 @@ def from_csv(text: str) -> list[CellResult]:
     """Returns the cells of the text of ``to_csv``.
 
     Raises:
-        KeyError: a column is missing.
-        ValueError: a number or a state that is none.
+        KeyError: A column is missing.
+        ValueError: A number or a state that is none.
     """
     return [_cell(row) for row in csv.DictReader(io.StringIO(text))]
 

@@ -80,7 +80,7 @@ class Study:
         """Returns what was run, by name, in the order of a report.
 
         Args:
-            where: the place of the jobs, in words.
+            where: The place of the jobs, in words.
         """
         hours = self.node_hours(self.cells)
         fields = {**self.vary, **self.zipped}
@@ -116,7 +116,7 @@ def check_name(name: str) -> str:
     """Returns the name, if a study may have it.
 
     Raises:
-        InputError: no study may.
+        InputError: No study may.
     """
     allowed = "letters, digits, '.', '_' and '-', at most 64, the first a letter or a digit"
     require(NAME.fullmatch(name) is not None, "NAME", repr(name), allowed, "adabatch study plan scaling")
@@ -127,7 +127,7 @@ def from_json(text: str) -> Study:
     """Returns the study of the text of ``to_json``.
 
     Raises:
-        InputError: the text is damaged.
+        InputError: The text is damaged.
     """
     try:
         content = json.loads(text)

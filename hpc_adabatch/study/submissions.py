@@ -106,12 +106,12 @@ def write(folder: StudyFolder, cell: str, attempt: int, **what: Any) -> None:
     """Writes one more line.
 
     Args:
-        folder: the study's files.
-        cell: the cell's name.
-        attempt: the number of the attempt.
-        what: the line's other fields.
+        folder: The study's files.
+        cell: The cell's name.
+        attempt: The number of the attempt.
+        what: The line's other fields.
 
     Raises:
-        InputError: the line cannot be written.
+        InputError: The line cannot be written.
     """
     folder.append(json.dumps({"cell": cell, "attempt": attempt, "time": now(), **what}, ensure_ascii=False))

@@ -30,16 +30,16 @@ def write_report(
     """Writes folder/report/, in place of an older one.
 
     Args:
-        folder: the folder of the study.
-        about: facts of the study, in the order to be shown; ``name`` becomes the title.
-        results: the cells, in the order to be shown.
-        journal: returns the records of a cell's journal, for the picture of batch and metric over time.
+        folder: The folder of the study.
+        about: Facts of the study, in the order to be shown; ``name`` becomes the title.
+        results: The cells, in the order to be shown.
+        journal: Returns the records of a cell's journal, for the picture of batch and metric over time.
 
     Returns:
         The page, index.html.
 
     Raises:
-        InputError: the folder cannot be written, or its disk is full.
+        InputError: The folder cannot be written, or its disk is full.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=".report-", dir=folder, ignore_cleanup_errors=True) as beside:

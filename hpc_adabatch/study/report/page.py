@@ -50,7 +50,7 @@ def page(
     """Returns the page as text.
 
     Args:
-        svg: a picture's SVG; the second argument asks for the one for dark pages.
+        svg: A picture's SVG; the second argument asks for the one for dark pages.
     """
     parts = [
         "<!DOCTYPE html>",

@@ -37,8 +37,8 @@ class ScalingModel:
     """The model of a step, fitted to the jobs of one mode and variant.
 
     Args:
-        jobs: the jobs, with one number of ranks on each node; repeats are jobs of the same layout.
-        gradient_bytes: the bytes of the gradient, M; None to take the gradient as the unit.
+        jobs: The jobs, with one number of ranks on each node; repeats are jobs of the same layout.
+        gradient_bytes: The bytes of the gradient, M; None to take the gradient as the unit.
     """
 
     def __init__(self, jobs: Sequence[JobTimes], gradient_bytes: float | None = None) -> None:

@@ -116,7 +116,7 @@ def hierarchical_s(network: Network, nodes: int, message_bytes: float, *, betwee
         between: "ring" or "double tree".
 
     Raises:
-        ValueError: another way between the nodes.
+        ValueError: Another way between the nodes.
     """
     if between not in ("ring", "double tree"):
         raise ValueError(f"between nodes go ring and double tree, not {between}")
@@ -132,12 +132,12 @@ def measured(latency_s: float, bandwidth_bytes_per_s: float, nodes: int, ranks_p
     What the node's own link takes is in the measurement, so it is counted with the one between nodes.
 
     Args:
-        latency_s: the seconds of a sum of no bytes, by the line through the probe's times.
-        bandwidth_bytes_per_s: the bytes a second of a whole sum, by the same line.
-        nodes: the node count of the probe; at least 2.
+        latency_s: The seconds of a sum of no bytes, by the line through the probe's times.
+        bandwidth_bytes_per_s: The bytes a second of a whole sum, by the same line.
+        nodes: The node count of the probe; at least 2.
 
     Raises:
-        InputError: fewer than two nodes.
+        InputError: Fewer than two nodes.
     """
     require(nodes >= 2, "network", f"a probe on {nodes} node", "a probe on 2 nodes or more", "--network v100")
     hops = 2 * (nodes - 1)
@@ -168,7 +168,7 @@ def preset(name: str, ranks_per_node: int | None = None) -> Network:
     """Returns a network by name, with this many ranks on a node where given.
 
     Raises:
-        InputError: no such preset.
+        InputError: No such preset.
     """
     require(name in PRESETS, "network", name, ", ".join(PRESETS), "--network v100")
     known = PRESETS[name]

@@ -27,8 +27,8 @@ class PassTimes:
     """The seconds of a forward and backward pass by its samples.
 
     Args:
-        seconds: measured seconds by micro-batch; one is enough, and is taken to be proportional below and above.
-        max_micro_batch: samples that fit into the device's memory; None: the largest measured.
+        seconds: Measured seconds by micro-batch; one is enough, and is taken to be proportional below and above.
+        max_micro_batch: Samples that fit into the device's memory; None: the largest measured.
     """
 
     def __init__(self, seconds: Mapping[int, float], max_micro_batch: int | None = None) -> None:
@@ -113,14 +113,14 @@ def plan_nodes(
     """Returns every way to the target, the soonest, and the cheapest.
 
     Args:
-        nodes: counts to compare.
-        machine: the nodes and their network.
-        way: samples needed and noise scale, from ``stretches.constant`` or ``stretches.from_run``.
-        start_batch: global batch of strong scaling, and of weak scaling on the fewest nodes.
-        max_global_batch: that may be asked for.
+        nodes: Counts to compare.
+        machine: The nodes and their network.
+        way: Samples needed and noise scale, from ``stretches.constant`` or ``stretches.from_run``.
+        start_batch: Global batch of strong scaling, and of weak scaling on the fewest nodes.
+        max_global_batch: That may be asked for.
 
     Raises:
-        InputError: no node count that could be, or batches out of range.
+        InputError: No node count that could be, or batches out of range.
     """
     ranks_per_node = machine.network.ranks_per_node
     require(bool(nodes) and min(nodes) >= 1, "nodes", list(nodes), "1 or more, with commas", "--nodes 1,2,4,8")

@@ -62,8 +62,8 @@ class Profile:
 
         Args:
             x: (columns,), none negative where the low end is to be meant.
-            quantile: t, in standard deviations.
-            deviation: the standard deviation of the new observation; 0 for x . c itself.
+            quantile: T, in standard deviations.
+            deviation: The standard deviation of the new observation; 0 for x . c itself.
         """
         best = self.value(x)
         if not self.seen[x != 0].all():

@@ -47,7 +47,7 @@ def mean(seconds: Sequence[float]) -> Interval:
     """Returns the geometric mean over jobs; with an interval from three jobs on.
 
     Args:
-        seconds: one number a job, above 0.
+        seconds: One number a job, above 0.
     """
     centre, variance = _of_logarithms(seconds)
     return _interval(centre, variance, len(seconds) - 1.0, enough=len(seconds) >= LEAST_JOBS)
@@ -57,8 +57,8 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interva
     """Returns the ratio of two geometric means over different jobs, by Welch's t on logarithms.
 
     Args:
-        numerators: one number a job, above 0.
-        denominators: one number a job, above 0; as many or not.
+        numerators: One number a job, above 0.
+        denominators: One number a job, above 0; as many or not.
     """
     (above, upper), (below, lower) = _of_logarithms(numerators), _of_logarithms(denominators)
     jobs = min(len(numerators), len(denominators))
@@ -73,7 +73,7 @@ def both(mode: str, against: Interval, growth: float) -> tuple[Interval, Interva
     """Returns speed-up and efficiency, from T(N0)/T(N) and N/N0.
 
     Raises:
-        ValueError: neither strong nor weak scaling.
+        ValueError: Neither strong nor weak scaling.
     """
     if mode not in ("strong", "weak"):
         raise ValueError(f"speed-up is that of strong or weak scaling, not of {mode}")

@@ -53,11 +53,11 @@ def from_run(records: Sequence[tuple[float, float, float]], samples: float, most
     Args:
         records: (samples seen, noise scale, global batch) as a run's journal has them with each measurement; each
             holds until the next, the first from the start.
-        samples: the samples of the run until the target; records beyond it are left out.
-        most: the largest number of stretches; neighbours are joined down to that.
+        samples: The samples of the run until the target; records beyond it are left out.
+        most: The largest number of stretches; neighbours are joined down to that.
 
     Raises:
-        InputError: no records, or not in order.
+        InputError: No records, or not in order.
     """
     used = [record for record in records if record[0] < samples]
     require(bool(used), "noise scale", "none measured", "a run that measured it", "--policy noise_scale")

@@ -83,8 +83,8 @@ def cost(
     """Returns the cost of these batches on these nodes.
 
     Args:
-        batches: one for each stretch.
-        best_rate: samples a second of one node at its best.
+        batches: One for each stretch.
+        best_rate: Samples a second of one node at its best.
     """
     samples = [stretch.samples(batch) for stretch, batch in zip(way, batches, strict=True)]
     steps = [needed / batch for needed, batch in zip(samples, batches, strict=True)]

@@ -17,7 +17,7 @@ def cancel(study: Study, folder: StudyFolder, slurm: Slurm, cells: Sequence[Cell
     """Calls scancel for the jobs of these cells that wait or run. Returns the states of those cells before.
 
     Raises:
-        InputError: a submit is running, or the folder cannot be written.
+        InputError: A submit is running, or the folder cannot be written.
         SlurmError: Slurm does not answer, or refused.
     """
     with folder.lock():

@@ -39,8 +39,8 @@ class Slurm:
     """Slurm's commands as PATH has them.
 
     Args:
-        directory: the folder that sbatch is called in, the job's SLURM_SUBMIT_DIR.
-        patience_s: seconds after which a command that does not answer is ended.
+        directory: The folder that sbatch is called in, the job's SLURM_SUBMIT_DIR.
+        patience_s: Seconds after which a command that does not answer is ended.
     """
 
     def __init__(self, directory: Path, patience_s: float = PATIENCE_S) -> None:
@@ -50,7 +50,7 @@ class Slurm:
         """Calls sbatch --parsable. Returns the job's number.
 
         Raises:
-            SlurmError: the job was refused; unsure where it may be there all the same.
+            SlurmError: The job was refused; unsure where it may be there all the same.
         """
         answer = self._run(command, self._directory)
         numbers = re.findall(r"^(\d+)(?:;\S*)?$", answer, re.MULTILINE)
@@ -62,7 +62,7 @@ class Slurm:
         """Calls sbatch --test-only. Returns what it said.
 
         Raises:
-            SlurmError: such a job would be refused.
+            SlurmError: Such a job would be refused.
         """
         return self._run(command, self._directory, with_errors=True)
 
@@ -70,7 +70,7 @@ class Slurm:
         """Returns the user's jobs by squeue, those that ended in the last minutes too.
 
         Raises:
-            SlurmError: squeue does not answer.
+            SlurmError: Squeue does not answer.
         """
         columns = ",".join(f"{name}:{width}" for name, width in COLUMNS.items())
         line = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", f"--Format={columns}"]
@@ -99,7 +99,7 @@ class Slurm:
         """Calls scancel for these jobs.
 
         Raises:
-            SlurmError: scancel complained.
+            SlurmError: Scancel complained.
         """
         self._run(["scancel", *job_ids])
 

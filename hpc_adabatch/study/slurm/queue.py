@@ -24,8 +24,8 @@ class SlurmQueue(Place):
     """Slurm's queue, where each cell is a job of its own.
 
     Args:
-        study: the plan.
-        folder: the study's files.
+        study: The plan.
+        folder: The study's files.
     """
 
     def __init__(self, study: Study, folder: StudyFolder) -> None:

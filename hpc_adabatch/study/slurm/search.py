@@ -44,11 +44,11 @@ class _Search:
     """The sources, each asked once for all cells.
 
     Args:
-        study: the plan.
-        folder: the study's files.
-        slurm: the commands.
-        attempts: what is written down, by cell.
-        jobs: what squeue says; None where it does not answer.
+        study: The plan.
+        folder: The study's files.
+        slurm: The commands.
+        attempts: What is written down, by cell.
+        jobs: What squeue says; None where it does not answer.
     """
 
     def __init__(

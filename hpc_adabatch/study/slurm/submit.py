@@ -33,11 +33,11 @@ def sbatch_command(study: Study, folder: StudyFolder, cell: Cell, attempt: int, 
     """Returns the call that submits a cell.
 
     Args:
-        study: the plan.
-        folder: the study's files.
-        cell: the cell.
-        attempt: the number of the attempt, from 1.
-        after: the number of a job that must have ended before; None for none.
+        study: The plan.
+        folder: The study's files.
+        cell: The cell.
+        attempt: The number of the attempt, from 1.
+        after: The number of a job that must have ended before; None for none.
     """
     out = folder.cell(cell.name)
     return [
@@ -73,17 +73,17 @@ def submit(
     """Submits those of the cells that are to be submitted. Returns them.
 
     Args:
-        study: the plan.
-        folder: the study's files.
-        slurm: the commands.
-        cells: the cells that may be submitted.
-        retry: states of ended jobs whose cells are submitted again.
+        study: The plan.
+        folder: The study's files.
+        slurm: The commands.
+        cells: The cells that may be submitted.
+        retry: States of ended jobs whose cells are submitted again.
         chain: True where each job waits for the end of the one before.
-        say: prints one line.
+        say: Prints one line.
 
     Raises:
-        InputError: another submit is at it, or the folder cannot be written.
-        SlurmError: squeue does not answer, so that nothing is known; or sbatch refused. What was submitted stays.
+        InputError: Another submit is at it, or the folder cannot be written.
+        SlurmError: Squeue does not answer, so that nothing is known; or sbatch refused. What was submitted stays.
     """
     done: list[Cell] = []
     with folder.lock():
@@ -125,7 +125,7 @@ def _settled(
     """Returns the states once no request for these cells can be on its way any more.
 
     Raises:
-        SlurmError: squeue does not answer.
+        SlurmError: Squeue does not answer.
     """
     told = False
     while True:
@@ -164,10 +164,10 @@ def dry_run(
     """Yields lines for a shell that do what submit would, one a cell.
 
     Args:
-        study: the plan.
-        folder: the study's files.
-        statuses: the cells that are to be submitted.
-        overrides: variables that would win over the script.
+        study: The plan.
+        folder: The study's files.
+        statuses: The cells that are to be submitted.
+        overrides: Variables that would win over the script.
         chain: True where each job waits for the end of the one before.
     """
     if overrides:
