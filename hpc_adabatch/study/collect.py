@@ -1,7 +1,7 @@
 """The results of all cells in one table, results.csv.
 
 numbers       the cell's result.json; a cell that failed keeps its line, with the reason
-node-hours    sacct; else what Slurm said at the job's end; else the run's own clock
+node-hours    the scheduler's accounts; else what it said at the job's end; else the run's own clock
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .folder import StudyFolder
+from .job import Job
 from .results import CellResult, to_csv
-from .slurm.answers import Job
 from .state import State
 from .status import CellStatus, States, read_result
 from .submissions import Attempt

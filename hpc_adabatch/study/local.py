@@ -21,9 +21,9 @@ from . import submissions
 from .cells import Cell
 from .flags import STALL_S, GridFlags
 from .folder import StudyFolder
+from .job import Job, last_cue
 from .place import Order, Place, Say, Terms
 from .placement import options
-from .slurm.answers import Job, last_cue
 from .spec import Study
 from .state import State
 from .status import CellStatus, States, log_tail, ok_status, running
@@ -113,7 +113,7 @@ def command(study: Study, folder: StudyFolder, cell: Cell) -> list[str]:
     """Returns the line that starts a cell's ranks here: as many as are wanted, on whatever cores there are.
 
     Raises:
-        InputError: Launch/run is not there.
+        InputError: There is no launch/run.
     """
     resume = ["--resume", "auto"] if cell.verb == "train" else []
     program = [sys.executable, "-m", "hpc_adabatch", cell.verb, str(folder.recipe), *cell.arguments, *resume]
@@ -130,7 +130,7 @@ def launch_script(directory: Path) -> Path:
     """Returns launch/run of this folder, else of the checkout that this package lies in.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no launch/run in either.
     """
     found = [path for path in (directory, Path(__file__).resolve().parents[2]) if (path / "launch" / "run").is_file()]
     require(bool(found), "where", f"local in {directory}", "a folder with launch/run", "git clone, and plan from there")

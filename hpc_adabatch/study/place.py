@@ -1,4 +1,4 @@
-"""The interface of a study's place: Slurm's queue (slurm/queue.py), or this machine (local.py)."""
+"""The interface of a study's place: Slurm's queue (slurm/queue.py) or this machine (local.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import require
 from .cells import Cell
 from .flags import STALL_S, GridFlags
 from .folder import StudyFolder
-from .slurm.answers import Job
+from .job import Job
 from .spec import Study
 from .state import State
 from .status import CellStatus, States
@@ -99,7 +99,7 @@ class Place(ABC):
         """Yields for each cell that would be started whether it would be taken, and what was said.
 
         Raises:
-            InputError: Nobody can be asked here.
+            InputError: This place cannot test jobs.
         """
 
     @abstractmethod
@@ -107,7 +107,7 @@ class Place(ABC):
         """Starts the cells that are to be started, each once. Returns the exit code.
 
         Raises:
-            InputError: Another submit is at it, the folder cannot be written, or the order cannot be followed here.
+            InputError: Another submit is running, the folder cannot be written, or the order cannot be followed here.
             PlaceError: The place refused, or does not answer. What was started stays.
         """
 
@@ -116,7 +116,7 @@ class Place(ABC):
         """Ends the jobs of these cells that wait or run. Returns their states before.
 
         Raises:
-            InputError: It cannot be done here, or a submit is running.
+            InputError: This place cannot cancel jobs, or a submit is running.
             PlaceError: The place refused, or does not answer.
         """
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .cells import Cell
 from .folder import StudyFolder
-from .slurm.answers import Job
+from .job import Job
 from .spec import Study
 from .state import State
 from .submissions import Attempt
@@ -31,7 +31,7 @@ class CellStatus:
     attempts: tuple[Attempt, ...] = ()
     """The attempts that are written down, oldest first."""
     job: Job | None = None
-    """The last attempt's job, while Slurm remembers it."""
+    """The last attempt's job, while the place remembers it."""
     found: str | None = None
     """The number of a job of this cell that nobody has written down."""
     unsure: bool = False

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from hpc_adabatch.study.slurm.answers import COLUMNS, Job, accounting, control, last_cue, queue, state_of, with_log
+from hpc_adabatch.study.job import Job, last_cue
+from hpc_adabatch.study.slurm.answers import COLUMNS, accounting, control, queue, state_of, with_log
 from hpc_adabatch.study.slurm.commands import Slurm, SlurmError, clean_environment
 from hpc_adabatch.study.state import State
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 
 from hpc_adabatch.study import submissions
 from hpc_adabatch.study.cells import Cell
-from hpc_adabatch.study.slurm.answers import Job
+from hpc_adabatch.study.job import Job
 from hpc_adabatch.study.slurm.commands import Slurm, SlurmError
 from hpc_adabatch.study.slurm.submit import submit
 from hpc_adabatch.study.state import State

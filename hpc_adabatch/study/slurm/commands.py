@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...environment import variables
+from ..job import Job
 from ..place import PlaceError
 from . import answers
-from .answers import COLUMNS, FIELDS, Job
+from .answers import COLUMNS, FIELDS
 
 PATIENCE_S = 120.0  # for a command; a busy slurmctld answers within its MessageTimeout, 10 to 100 s
 _OVERRIDES = ("SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
@@ -70,7 +71,7 @@ class Slurm:
         """Returns the user's jobs by squeue, those that ended in the last minutes too.
 
         Raises:
-            SlurmError: Squeue does not answer.
+            SlurmError: The command squeue does not answer.
         """
         columns = ",".join(f"{name}:{width}" for name, width in COLUMNS.items())
         line = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", f"--Format={columns}"]
@@ -99,7 +100,7 @@ class Slurm:
         """Calls scancel for these jobs.
 
         Raises:
-            SlurmError: Scancel complained.
+            SlurmError: The command scancel failed.
         """
         self._run(["scancel", *job_ids])
 

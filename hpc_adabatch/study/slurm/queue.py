@@ -9,11 +9,11 @@ from ...errors import InputError, require
 from ..cells import Cell
 from ..flags import STALL_S, GridFlags
 from ..folder import StudyFolder
+from ..job import Job
 from ..place import Order, Place, Say, Terms
 from ..placement import check_placement, directives, options
 from ..spec import Study
 from ..status import CellStatus, States
-from .answers import Job
 from .cancel import cancel
 from .commands import Slurm, clean_environment
 from .search import find_states, remember

@@ -20,11 +20,12 @@ from .. import submissions
 from ..cells import Cell
 from ..flags import STALL_S
 from ..folder import StudyFolder
+from ..job import Job, last_cue
 from ..spec import Study
 from ..state import State
 from ..status import CellStatus, States, log_tail, ok_status, running
 from ..submissions import Attempt
-from .answers import Job, last_cue, with_log
+from .answers import with_log
 from .commands import Slurm, SlurmError
 
 
