@@ -69,4 +69,6 @@ def test_a_chain_and_a_dependency_of_ones_own_do_not_go_together(
     study, folder = planned(tmp_path, sbatch=("--dependency=afterok:1",))
     with pytest.raises(InputError, match="chain: given with --dependency in --sbatch"):
         place_of(study, folder).submit(Order(cells=study.cells, chain=True), say=print)
+    with pytest.raises(InputError, match="chain: given with --dependency in --sbatch"):
+        place_of(study, folder).lines(Order(cells=study.cells, chain=True))
     assert fake.jobs() == []

@@ -16,7 +16,8 @@ from hpc_adabatch.errors import InputError
 from hpc_adabatch.study import submissions
 from hpc_adabatch.study.cells import select
 from hpc_adabatch.study.folder import StudyFolder
-from hpc_adabatch.study.place import parse_retry
+from hpc_adabatch.study.place import Order, parse_retry
+from hpc_adabatch.study.places import place_of
 from hpc_adabatch.study.slurm.cancel import cancel
 from hpc_adabatch.study.slurm.commands import Slurm, SlurmError
 from hpc_adabatch.study.slurm.search import find_states
@@ -106,6 +107,16 @@ def test_a_chain_waits_for_the_job_before_also_in_the_next_call(tmp_path: Path, 
     slurm = impatient(tmp_path)
     submit(study, folder, slurm, study.cells[:2], chain=True, say=lambda _: None)
     call(study, folder, slurm, chain=True)
+    after = [[word for word in job["arguments"] if "dependency" in word] for job in fake.jobs()]
+    assert after == [[], *([f"--dependency=afterany:{81001 + index}"] for index in range(3))]
+
+
+def test_a_dry_run_of_a_chain_goes_on_behind_the_job_that_waits(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path)
+    submit(study, folder, impatient(tmp_path), study.cells[:2], chain=True, say=lambda _: None)
+    lines = list(place_of(study, folder).lines(Order(cells=study.cells, chain=True)))
+    assert "--dependency=afterany:81002" in lines[1]
+    subprocess.run(["bash", "-ec", "\n".join(lines)], check=True, cwd=tmp_path)
     after = [[word for word in job["arguments"] if "dependency" in word] for job in fake.jobs()]
     assert after == [[], *([f"--dependency=afterany:{81001 + index}"] for index in range(3))]
 

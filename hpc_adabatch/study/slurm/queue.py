@@ -17,7 +17,7 @@ from ..status import CellStatus, States
 from .cancel import cancel
 from .commands import Slurm, clean_environment
 from .search import find_states, remember
-from .submit import dry_run, submit, test_only
+from .submit import dry_run, last_active, submit, test_only
 
 
 class SlurmQueue(Place):
@@ -55,17 +55,18 @@ class SlurmQueue(Place):
         return states
 
     def lines(self, order: Order) -> Iterator[str]:
+        self._check_chain(order)
         _, overrides = clean_environment()
-        chosen = self._states().to_start(order.cells, order.retry)
-        return dry_run(self.study, self.folder, chosen, overrides, chain=order.chain)
+        states = self._states()
+        chosen, after = states.to_start(order.cells, order.retry), last_active(states) if order.chain else None
+        return dry_run(self.study, self.folder, chosen, overrides, chain=order.chain, after=after)
 
     def test(self, order: Order) -> Iterator[tuple[bool, str]]:
         chosen = self._states().to_start(order.cells, order.retry)
         return test_only(self.study, self.folder, self._slurm, [status.cell for status in chosen])
 
     def submit(self, order: Order, say: Say) -> int:
-        own = any(word.startswith(("--dependency", "-d")) for word in self.study.sbatch)
-        require(not (order.chain and own), "chain", "with --dependency in --sbatch", "one of them")
+        self._check_chain(order)
         _, overrides = clean_environment()
         if overrides:
             say(f"taken out of sbatch's environment, for they win over the script: {' '.join(overrides)}")
@@ -78,6 +79,10 @@ class SlurmQueue(Place):
 
     def accounts(self, states: States) -> Mapping[str, Job]:
         return accounts(states, self._slurm)
+
+    def _check_chain(self, order: Order) -> None:
+        own = any(word.startswith(("--dependency", "-d")) for word in self.study.sbatch)
+        require(not (order.chain and own), "chain", "with --dependency in --sbatch", "one of them")
 
     def _states(self, stall_s: float = STALL_S) -> States:
         return find_states(self.study, self.folder, self._slurm, stall_s)

@@ -82,8 +82,8 @@ def submit(
         say: Prints one line.
 
     Raises:
-        InputError: Another submit is at it, or the folder cannot be written.
-        SlurmError: Squeue does not answer, so that nothing is known; or sbatch refused. What was submitted stays.
+        InputError: Another submit is running, or the folder cannot be written.
+        SlurmError: The command squeue does not answer, or sbatch refused. What was submitted stays.
     """
     done: list[Cell] = []
     with folder.lock():
@@ -92,7 +92,7 @@ def submit(
         if _adopt(folder, states, say):
             states = find_states(study, folder, slurm)
         # 2  One cell after another: the first that is refused ends the call, and the next call goes on there.
-        after = _last_active(states) if chain else None
+        after = last_active(states) if chain else None
         for status in states.to_start(cells, retry):
             try:
                 job_id = _submit_one(study, folder, slurm, status, after)
@@ -125,7 +125,7 @@ def _settled(
     """Returns the states once no request for these cells can be on its way any more.
 
     Raises:
-        SlurmError: Squeue does not answer.
+        SlurmError: The command squeue does not answer.
     """
     told = False
     while True:
@@ -152,14 +152,20 @@ def _adopt(folder: StudyFolder, states: States, say: Callable[[str], None]) -> b
     return bool(found)
 
 
-def _last_active(states: States) -> str | None:
+def last_active(states: States) -> str | None:
     """Returns the number of the newest job that waits or runs; None where there is none."""
     active = [status.job_id for status in states.cells if status.state.active and status.job_id is not None]
     return max(active, key=int, default=None)
 
 
 def dry_run(
-    study: Study, folder: StudyFolder, statuses: Sequence[CellStatus], overrides: Sequence[str], *, chain: bool
+    study: Study,
+    folder: StudyFolder,
+    statuses: Sequence[CellStatus],
+    overrides: Sequence[str],
+    *,
+    chain: bool,
+    after: str | None = None,
 ) -> Iterator[str]:
     """Yields lines for a shell that do what submit would, one a cell.
 
@@ -169,6 +175,7 @@ def dry_run(
         statuses: The cells that are to be submitted.
         overrides: Variables that would win over the script.
         chain: True where each job waits for the end of the one before.
+        after: The number of the job that the first of a chain waits for; None for none.
     """
     if overrides:
         yield f"unset {' '.join(overrides)}"
@@ -177,7 +184,7 @@ def dry_run(
         cell = status.cell
         if status.unsure:
             yield f"# {cell.name}: an earlier sbatch was cut short; submit looks for its job first"
-        line = shlex.join(sbatch_command(study, folder, cell, status.next_attempt))
+        line = shlex.join(sbatch_command(study, folder, cell, status.next_attempt, after if index == 0 else None))
         if chain:
             if index > 0:
                 line = line.replace("sbatch ", 'sbatch --dependency=afterany:"$previous" ', 1)
