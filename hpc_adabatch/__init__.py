@@ -25,11 +25,13 @@ _NAMES = {  # of each module that `import hpc_adabatch` offers; imported at firs
     "learning_rate": ("LearningRate",),
     "optim": ("LAMB", "LARS", "Armijo", "BarzilaiBorwein", "parameter_groups"),
     "policies": (
-        *("AdaBatch", "BigBatch", "Cabs", "Fixed", "Goodput", "InnerProduct", "NoiseScale", "NormTest", "Plateau"),
-        *("Policy", "Schedule", "Seesaw", "SimiGrad", "Smith"),
+        *("AdaBatch", "BigBatch", "Cabs", "Fixed", "Goodput", "InnerProduct", "Measured", "NoiseScale", "NormTest"),
+        *("Plateau", "Policy", "Progress", "Proposal", "Schedule", "Seesaw", "SimiGrad", "Smith"),
     ),
     "replay": ("Replay",),
     "training": ("AdaptiveTraining", "LoopOptions"),
+    "training.journal": ("Journal",),
+    "training.signals": ("StopFlag",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)
@@ -50,10 +52,13 @@ if TYPE_CHECKING:
     from .policies import Fixed as Fixed
     from .policies import Goodput as Goodput
     from .policies import InnerProduct as InnerProduct
+    from .policies import Measured as Measured
     from .policies import NoiseScale as NoiseScale
     from .policies import NormTest as NormTest
     from .policies import Plateau as Plateau
     from .policies import Policy as Policy
+    from .policies import Progress as Progress
+    from .policies import Proposal as Proposal
     from .policies import Schedule as Schedule
     from .policies import Seesaw as Seesaw
     from .policies import SimiGrad as SimiGrad
@@ -61,6 +66,8 @@ if TYPE_CHECKING:
     from .replay import Replay as Replay
     from .training import AdaptiveTraining as AdaptiveTraining
     from .training import LoopOptions as LoopOptions
+    from .training.journal import Journal as Journal
+    from .training.signals import StopFlag as StopFlag
 else:
 
     def __getattr__(name: str) -> object:
@@ -73,4 +80,4 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_MODULES, *_NAMES})
+        return sorted({*globals(), *_MODULES, *(module.partition(".")[0] for module in _NAMES)})

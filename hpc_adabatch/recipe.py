@@ -35,11 +35,11 @@ class Options(LoopOptions):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """The precision of activations, by autocast; weights and statistics stay float32. float16 scales the loss."""
     channels_last: bool = False
-    """True for the memory layout channels last, of activations only: Horovod takes no other weights than contiguous."""
+    """True for activations in the memory layout channels last; weights stay contiguous, as Horovod requires."""
     workers: int = 0
     """The processes of each rank that read samples ahead, when these are not in memory."""
     evaluation_batch: int = 500
-    """The test samples of one pass of one rank."""
+    """The number of test samples in one pass of one rank."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -43,38 +43,45 @@ PRESETS: dict[str, dict[str, Any]] = {  # values of the fields that were left at
 class LearningRate:
     """A learning-rate schedule: learning rate / base learning rate as a function of samples and batches.
 
+    Args:
+        scaling: Growth with the batch: none, linear (Goyal), sqrt (LEGW) or adascale (measured gain; scales the clock
+            too).
+        warmup: Kind of warm-up: none, fixed (warmup_epochs long), or legw (warmup_epochs * start batch / reference
+            batch long).
+        warmup_epochs: Length of the warm-up in epochs; with legw, its length at the reference batch.
+        warmup_start: Learning rate at the start of the warm-up, as a part of that at its end; LEGW and MLPerf: 0,
+            Goyal: 1/k.
+        decay: Decay over the epochs: constant, step (milestones, gamma), poly (power, final) or cosine (final).
+        milestones: Epochs at which the step decay multiplies the learning rate by gamma.
+        gamma: Factor of the learning rate at each milestone of the step decay.
+        power: Exponent of the poly decay; 2 in the LARS paper.
+        final: Learning rate at the end of the poly and cosine decay, as a part of the peak.
+        epochs: End of the poly and cosine decay, in epochs; the recipe's epochs when not given.
+        reference_batch: Global batch for which the base learning rate was tuned, in samples; the batch at step 0 when
+            not given.
+        preset: A published set of values: legw (1901.08256) is scaling sqrt, warmup legw; goyal (1706.02677) is scaling
+            linear, warmup fixed over 5 epochs. Other values given besides are kept; legw usually needs reference_batch,
+            and the warmup_epochs tuned for it.
+        weight_decay: Scaling of the optimizer's weight decay: per_step keeps it; per_epoch scales it so that an epoch
+            decays as much at any batch.
+
     Raises:
-        InputError: A field is out of range, or another field that it needs is missing.
+        InputError: An argument is out of range, or another that it needs is missing.
     """
 
     scaling: Literal["none", "linear", "sqrt", "adascale"] = "none"
-    """Growth with the batch: none, linear (Goyal), sqrt (LEGW) or adascale (measured gain; scales the clock too)."""
     warmup: Literal["none", "fixed", "legw"] = "none"
-    """Length of the warm-up: none, warmup_epochs (fixed), or warmup_epochs * start batch / reference batch (legw)."""
     warmup_epochs: float = 0.0
-    """Length of the warm-up in epochs; with legw, its length at the reference batch."""
     warmup_start: float = 0.0
-    """Learning rate at the start of the warm-up, as a part of that at its end; LEGW and MLPerf: 0, Goyal: 1/k."""
     decay: Literal["constant", "step", "poly", "cosine"] = "constant"
-    """Decay over the epochs: constant, step (milestones, gamma), poly (power, final) or cosine (final)."""
     milestones: tuple[float, ...] = ()
-    """Epochs at which the step decay multiplies the learning rate by gamma."""
     gamma: float = 0.1
-    """Factor of the learning rate at each milestone of the step decay."""
     power: float = 2.0
-    """Exponent of the poly decay; 2 in the LARS paper."""
     final: float = 0.0
-    """Learning rate at the end of the poly and cosine decay, as a part of the peak."""
     epochs: float | None = None
-    """End of the poly and cosine decay, in epochs; the recipe's epochs when not given."""
     reference_batch: int | None = None
-    """Global batch for which the base learning rate was tuned, in samples; the batch at step 0 when not given."""
     preset: Literal["none", "legw", "goyal"] = "none"
-    """A published set of values: legw (1901.08256) is scaling sqrt, warmup legw; goyal (1706.02677) is scaling linear,
-    warmup fixed over 5 epochs. Other values given besides are kept; legw usually needs reference_batch, and the
-    warmup_epochs tuned for it."""
     weight_decay: Literal["per_step", "per_epoch"] = "per_step"
-    """Quantity that stays the same at any batch: weight decay of a step (lambda), or weight decay of an epoch."""
 
     def __post_init__(self) -> None:
         known, example = ", ".join(PRESETS), "--learning_rate.preset legw"

@@ -6,6 +6,7 @@ from .cabs import Cabs
 from .fixed import Fixed
 from .goodput import Goodput
 from .inner_product import InnerProduct
+from .measured import Measured
 from .noise_scale import NoiseScale
 from .norm_test import NormTest
 from .plateau import Plateau
@@ -40,6 +41,7 @@ __all__ = [
     "Fixed",
     "Goodput",
     "InnerProduct",
+    "Measured",
     "NoiseScale",
     "NormTest",
     "Plateau",

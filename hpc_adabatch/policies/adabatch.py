@@ -27,14 +27,14 @@ from .policy import Policy, Progress, Proposal
 
 
 class AdaBatch(Policy):
-    """AdaBatch: a rule that multiplies batch and learning rate by two factors every few epochs.
+    """AdaBatch: a rule that multiplies the batch by one factor and the learning rate by another every few epochs.
 
     Args:
-        factor: Growth of the batch per change (beta), rounded down to whole samples as in the authors' code; 1 keeps
-            the batch, which leaves a step schedule of the learning rate.
+        factor: Growth of the batch per change (beta), rounded down to whole samples as in the authors' code; with 1
+            only the learning rate changes, in steps.
         interval: Epochs between two changes.
         lr_factor: Factor of the learning rate per change if the batch can grow in full (d).
-        warmup_epochs: Epochs of the linear warm-up, whose target is reached one epoch before their end; 0: no warm-up.
+        warmup_epochs: Epochs of linear warm-up; the full rate is reached one epoch earlier. 0 for no warm-up.
         baseline_batch: Global batch for which the base learning rate was tuned (r_base); needed by the warm-up.
 
     Raises:

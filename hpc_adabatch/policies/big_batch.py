@@ -31,18 +31,24 @@ from .policy import Policy, Progress, Proposal
 
 @dataclass(kw_only=True, eq=False)
 class BigBatch(Policy):
-    """Big Batch SGD: a rule that lengthens each batch, by a tenth at a time, until it passes the norm test."""
+    """Big Batch SGD: a rule that lengthens each batch, by a tenth at a time, until it passes the norm test.
+
+    Args:
+        theta: Largest noise-to-signal ratio (of lengths) that passes; 1 in the paper's experiments.
+        growth: Part of the batch that is added whenever the test fails.
+        pieces: Least number of parts of a rank's share whose gradients are measured one by one.
+        signal: Signal of the test: the mean gradient's squared length (raw, as in the paper), or that minus its noise.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     measures: ClassVar[bool] = True
     extends: ClassVar[bool] = True
     theta: float = 1.0
-    """Largest noise / signal that passes the test, a ratio of lengths; 1 in the paper's experiments."""
     growth: float = 0.1
-    """Part of the batch that is added whenever the test fails."""
     pieces: int = 8
-    """Least number of parts of a rank's share whose gradients are measured one by one."""
     signal: Literal["debiased", "raw"] = "raw"
-    """Signal of the test: the mean gradient's squared length (raw, as in the paper), or that minus its noise."""
 
     def __post_init__(self) -> None:
         require(0 < real(self.theta) < math.inf, "policy.theta", self.theta, "more than 0", "--policy.theta 1")

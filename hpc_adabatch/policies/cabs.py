@@ -24,12 +24,20 @@ from .policy import Progress
 
 @dataclass(kw_only=True, eq=False)
 class Cabs(Measured):
-    """CABS: a rule that keeps the batch proportional to learning rate * variance / loss."""
+    """CABS: a rule that keeps the batch proportional to learning rate * variance / loss.
+
+    ``Measured`` explains the other arguments.
+
+    Args:
+        constant: Factor of the batch; 1 in the paper.
+        infimum: Smallest loss that is possible; 0 in the paper.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     constant: float = 1.0
-    """Factor of the batch; 1 in the paper."""
     infimum: float = 0.0
-    """Smallest loss that is possible; 0 in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -34,10 +34,18 @@ CANDIDATES = 25  # batches between half and twice the present one, evenly spaced
 
 @dataclass(kw_only=True, eq=False)
 class Goodput(Measured):
-    """Goodput: a rule that moves to the batch of the highest goodput within reach of one change."""
+    """Goodput: a rule that moves to the batch of the highest goodput within reach of one change.
+
+    ``Measured`` explains the other arguments.
+
+    Args:
+        shrink: Allows the batch to become smaller, for example if a larger one turns out to be slower.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     shrink: bool = True
-    """Allows the batch to become smaller, for example if a larger one turns out to be slower."""
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         now, timed = progress.global_batch, progress.step_seconds

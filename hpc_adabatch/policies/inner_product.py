@@ -28,15 +28,23 @@ from .policy import Progress
 
 @dataclass(kw_only=True, eq=False)
 class InnerProduct(Measured):
-    """Inner product test: a rule that jumps to the batch that passes it and the test of orthogonality."""
+    """Inner product test and the test of orthogonality: a rule that jumps to the smallest batch that passes both tests.
+
+    ``Measured`` explains the other arguments.
+
+    Args:
+        theta: Largest noise along the gradient that passes, relative to the gradient's length.
+        nu: Largest noise across the gradient that passes, relative to its length; 5.84 is the tangent of 80 degrees.
+        signal: Signal of the tests: the mean gradient's squared length (raw, as in the paper), or that minus its noise.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     inner_products: ClassVar[bool] = True
     theta: float = 0.9
-    """Largest noise along the gradient that passes, relative to the gradient's length."""
     nu: float = 5.84
-    """Largest noise across the gradient that passes, relative to its length; 5.84 is the tangent of 80 degrees."""
     signal: Literal["debiased", "raw"] = "debiased"
-    """Signal of the tests: the mean gradient's squared length (raw, as in the paper), or that minus its noise."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

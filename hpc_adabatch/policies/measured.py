@@ -29,23 +29,25 @@ from .policy import Policy, Progress, Proposal
 class Measured(Policy):
     """A rule that follows the measured noise of the gradient.
 
+    Args:
+        window: Window of the averages over measurements, in samples; half an epoch when not given.
+        dwell: Least number of measurements between two changes.
+        growth: Largest factor of one change of the batch.
+        tolerance: Smallest relative change of the batch that is made.
+        shrink: Allows the batch to become smaller.
+        lower_lr: Lowers the learning rate instead of growing the batch beyond its maximum.
+
     Raises:
-        InputError: A field is out of range.
+        InputError: An argument is out of range.
     """
 
     measures: ClassVar[bool] = True
     window: int | None = None
-    """Window of the averages over measurements, in samples; half an epoch when not given."""
     dwell: int = 5
-    """Least number of measurements between two changes."""
     growth: float = 2.0
-    """Largest factor of one change of the batch."""
     tolerance: float = 0.05
-    """Smallest relative change of the batch that is made."""
     shrink: bool = False
-    """Allows the batch to become smaller."""
     lower_lr: bool = False
-    """Lowers the learning rate instead of growing the batch beyond its maximum."""
     _changed_at: int = field(default=0, init=False, repr=False)  # measurements made when the batch was changed last
 
     def __post_init__(self) -> None:

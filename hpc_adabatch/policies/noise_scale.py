@@ -22,10 +22,19 @@ from .policy import Progress
 
 @dataclass(kw_only=True, eq=False)
 class NoiseScale(Measured):
-    """Noise scale: a rule that keeps the batch at a fraction of the gradient's noise scale."""
+    """Noise scale: a rule that keeps the batch at a fraction of the gradient's noise scale.
+
+    ``Measured`` explains the other arguments.
+
+    Args:
+        fraction: Batch / noise scale; 1 is the paper's balance, smaller favours fewer samples, larger favours fewer
+            updates.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     fraction: float = 1.0
-    """Batch / noise scale; 1 is the paper's balance, smaller favours fewer samples, larger favours fewer updates."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,12 +26,20 @@ from .policy import Progress
 
 @dataclass(kw_only=True, eq=False)
 class NormTest(Measured):
-    """Norm test: a rule that jumps to the batch that passes it."""
+    """Norm test: a rule that jumps to the smallest batch that passes the norm test.
+
+    ``Measured`` explains the other arguments.
+
+    Args:
+        theta: Largest noise-to-signal ratio (of lengths) that passes.
+        signal: Signal of the test: the mean gradient's squared length (raw, as in the papers), or that minus its noise.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     theta: float = 1.0
-    """Largest noise / signal that passes the test, a ratio of lengths."""
     signal: Literal["debiased", "raw"] = "debiased"
-    """Signal of the test: the mean gradient's squared length (raw, as in the papers), or that minus its noise."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -21,14 +21,20 @@ from .policy import Policy, Progress, Proposal
 
 @dataclass(kw_only=True, eq=False)
 class Plateau(Policy):
-    """Plateau: a rule that grows the batch after some epochs without a better training loss."""
+    """Plateau: a rule that grows the batch after some epochs without a better training loss.
+
+    Args:
+        factor: Growth of the batch at a plateau.
+        patience: Number of epochs without improvement that make a plateau.
+        threshold: Smallest decrease of the loss that counts as an improvement, as a part of the best loss so far.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     factor: float = 2.0
-    """Growth of the batch at a plateau."""
     patience: int = 2
-    """Number of epochs without improvement that make a plateau."""
     threshold: float = 0.01
-    """Smallest decrease of the loss that counts as an improvement, as a part of the best loss so far."""
     _best: float = field(default=math.inf, init=False, repr=False)
     _waited: int = field(default=0, init=False, repr=False)  # epochs without improvement
 

@@ -16,36 +16,40 @@ from ..gradients import Estimate, Measurement
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The state of training that a rule decides from."""
+    """The state of training that a rule decides from.
+
+    Args:
+        samples_seen: Samples trained on since the start, over all ranks.
+        samples_per_epoch: Length of the training set, in samples.
+        start_batch: Global batch at step 0, in samples.
+        global_batch: Present global batch, in samples.
+        max_global_batch: Largest global batch allowed, in samples.
+        min_global_batch: Smallest global batch to which a rule that measures may shrink, in samples.
+        n_ranks: Number of ranks that share the global batch.
+        max_micro_batch: Largest micro-batch of a rank, in samples; None if there is no limit.
+        learning_rate: Learning rate of the first parameter group at the last step.
+        learning_rate_factor: Present factor that the rule itself has put on the learning rate.
+        epoch_loss: Mean training loss of the last complete epoch; None before the first is complete.
+        step_seconds: Median seconds of a step by global batch, on rank 0's clock, for each batch that took enough
+            steps.
+        measurements: Number of steps so far whose gradients were measured.
+        estimate: Estimate of the gradient's noise; None before the second measurement.
+    """
 
     samples_seen: int
-    """Samples trained on since the start, over all ranks."""
     samples_per_epoch: int
-    """Length of the training set, in samples."""
     start_batch: int
-    """Global batch at step 0, in samples."""
     global_batch: int
-    """Present global batch, in samples."""
     max_global_batch: int
-    """Largest global batch allowed, in samples."""
     min_global_batch: int = 1
-    """Smallest global batch to which a rule that measures may shrink, in samples."""
     n_ranks: int = 1
-    """Number of ranks that share the global batch."""
     max_micro_batch: int | None = None
-    """Largest micro-batch of a rank, in samples; None if there is no limit."""
     learning_rate: float = 0.0
-    """Learning rate of the first parameter group at the last step."""
     learning_rate_factor: float = 1.0
-    """Present factor that the rule itself has put on the learning rate."""
     epoch_loss: float | None = None
-    """Mean training loss of the last complete epoch; None before the first is complete."""
     step_seconds: Mapping[int, float] = field(default_factory=dict)
-    """Median seconds of a step by global batch, on rank 0's clock, for each batch that took enough steps."""
     measurements: int = 0
-    """Number of steps so far whose gradients were measured."""
     estimate: Estimate | None = None
-    """Estimate of the gradient's noise; None before the second measurement."""
 
     @property
     def epochs_completed(self) -> int:
@@ -55,16 +59,19 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """The batch and the learning-rate factor that a rule wants from the next step on."""
+    """The batch and the learning-rate factor that a rule wants from the next step on.
+
+    Args:
+        global_batch: Global batch, in samples.
+        learning_rate_factor: Factor of the scheduled learning rate; 1 for rules that leave the learning rate alone.
+        noise: Variance and signal for AdaScale, from a rule that repeats those of another run.
+        reason: The reason, for people who read the journal.
+    """
 
     global_batch: int
-    """Global batch, in samples."""
     learning_rate_factor: float = 1.0
-    """Factor of the scheduled learning rate; 1 for rules that leave the learning rate alone."""
     noise: tuple[float, float] | None = None
-    """Variance and signal for AdaScale, from a rule that repeats those of another run."""
     reason: str
-    """The reason, for people who read the journal."""
 
 
 class Policy(ABC):

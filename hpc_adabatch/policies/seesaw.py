@@ -17,10 +17,18 @@ from .smith import Smith
 
 @dataclass(kw_only=True, eq=False)
 class Seesaw(Smith):
-    """Seesaw: a rule that multiplies learning rate by sqrt(d) and batch by 1/d instead of decaying the rate by d."""
+    """Seesaw: a rule that multiplies learning rate by sqrt(d) and batch by 1/d instead of decaying the rate by d.
+
+    ``Smith`` explains milestones.
+
+    Args:
+        decay: Decay d of the learning rate at a milestone of the schedule that is replaced; the batch grows by 1/d.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     decay: float = 0.5
-    """Decay d of the learning rate at a milestone of the schedule that is replaced; the batch grows by 1/d."""
     keeps: ClassVar[float] = 0.5
 
     @property

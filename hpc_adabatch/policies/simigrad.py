@@ -22,16 +22,24 @@ from .policy import Progress
 
 @dataclass(kw_only=True, eq=False)
 class SimiGrad(Measured):
-    """SimiGrad: a rule that keeps the cosine between the gradients of the batch's halves, in steps of a tenth."""
+    """SimiGrad: a rule that keeps the cosine between the gradients of the batch's halves, in steps of a tenth.
+
+    ``Measured`` explains the other arguments.
+
+    Args:
+        similarity: Cosine to keep between the gradients of the batch's halves; a higher one asks for larger batches.
+        dwell: Least number of measurements between two changes.
+        growth: Largest factor of one change of the batch.
+        shrink: Allows the batch to become smaller.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     similarity: float = 0.5
-    """Cosine to keep between the gradients of the batch's halves; a higher one asks for larger batches."""
     dwell: int = 1
-    """Least number of measurements between two changes."""
     growth: float = 1.1
-    """Largest factor of one change of the batch."""
     shrink: bool = True
-    """Allows the batch to become smaller."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,14 +26,19 @@ from .policy import Policy, Progress, Proposal
 
 @dataclass(kw_only=True, eq=False)
 class Smith(Policy):
-    """Smith et al.: a rule that multiplies the batch by 1/d instead of decaying the learning rate by d."""
+    """Smith et al.: a rule that multiplies the batch by 1/d instead of decaying the learning rate by d.
+
+    Args:
+        milestones: Epochs at which the schedule that is replaced would decay the learning rate.
+        decay: Decay d of the learning rate at a milestone of the schedule that is replaced; the batch grows by 1/d.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
 
     milestones: tuple[float, ...]
-    """Epochs at which the schedule that is replaced would decay the learning rate."""
     decay: float = 0.2
-    """Decay d of the learning rate at a milestone of the schedule that is replaced; the batch grows by 1/d."""
-    keeps: ClassVar[float] = 1.0
-    """Power of the batch in the quantity that is kept going, learning rate / batch^power (growth.py)."""
+    keeps: ClassVar[float] = 1.0  # power of the batch in what is kept going, learning rate / batch^power (growth.py)
 
     def __post_init__(self) -> None:
         epochs = self.milestones

@@ -14,25 +14,31 @@ Compression = Literal["none", "fp16"]
 class LoopOptions:
     """Options of the training loop, all of which have a default.
 
+    Args:
+        clip_norm: The largest length of the averaged gradient: a longer one is shortened to it before the optimizer's
+            step.
+        compression: The form in which gradients travel between ranks. fp16 halves the bytes; entries below 6e-8 become
+            0.
+        split_passes: On one rank, a measured step that would take one pass takes two, because a variance needs two
+            pieces.
+        measure_every: Steps from one measurement of the gradient's noise to the next; by default as often as
+            statistics_budget allows. A number makes runs repeatable.
+        statistics_budget: The part of the training time that measuring the gradient's noise may take, for rules that
+            follow it.
+        journal_every: Steps from one record of statistics to the next.
+        journal_trust_ratios: Also records the trust ratio of each layer, with optimizers that have them.
+
     Raises:
         InputError: A value is out of range.
     """
 
     clip_norm: float | None = None
-    """The largest length of the averaged gradient: a longer one is shortened to it, before LARS sees it."""
     compression: Compression = "none"
-    """The form in which gradients travel between ranks. fp16 halves the bytes; entries below 6e-8 become 0."""
     split_passes: bool = True
-    """On one rank, a measured step that would take one pass takes two, because a variance needs two pieces."""
     measure_every: int | None = None
-    """Steps from one measurement of the gradient's noise to the next; as the budget allows when not given. A number
-    makes runs repeatable."""
     statistics_budget: float = 0.01
-    """The part of the training time that measuring the gradient's noise may take, for rules that follow it."""
     journal_every: int = 10
-    """Steps from one record of statistics to the next."""
     journal_trust_ratios: bool = False
-    """Also records the trust ratio of each layer, with optimizers that have them."""
 
     def __post_init__(self) -> None:
         clip, budget = self.clip_norm, self.statistics_budget
