@@ -35,7 +35,7 @@ class Armijo:
     """A rule that searches the step size on each batch by halving, and the step size that it accepted last.
 
     Args:
-        alpha: First step size to try, more than 0; later the one accepted last.
+        alpha: Step size to try first, more than 0; updated to the last accepted one.
         decrease: Part of the predicted decrease of the loss that a step must reach (c), more than 0, at most 1/2.
         rise: Growth of the first try over the samples of an epoch (gamma), 1 or more; above 1 it replaces the doubling.
 

@@ -23,6 +23,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..errors import require
 from .armijo import Armijo
 
 
@@ -31,15 +32,20 @@ class BarzilaiBorwein(Armijo):
     """A rule whose step size follows the curvature along the last step, safeguarded by backtracking.
 
     Args:
-        alpha: First step size to try, more than 0; later the one that follows the curvature.
+        alpha: Step size to try first, more than 0; updated to the one that follows the curvature.
         decrease: Part of the predicted decrease of the loss that a step must reach (c), more than 0, at most 1/2.
-        rise: Not used.
+        rise: Always 1: the curvature sets each first try.
 
     Raises:
         InputError: An argument is out of range.
     """
 
     needs_variance: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = "1, since the curvature sets each first try"
+        require(self.rise == 1, "rise", self.rise, allowed, "Armijo(alpha=1.0, rise=2.0)")
 
     def first(self, *, grew: bool, part: float) -> float:
         return self.alpha

@@ -40,11 +40,11 @@ from .layerwise import Group, Layerwise, check_flags
 class LAMB(Layerwise):
     """LAMB: Adam with decoupled weight decay and a trust ratio for each parameter.
 
-    Horovod's optimizer wraps it, never the other way round.
+    With Horovod, pass this optimizer to ``DistributedOptimizer``, not the reverse.
 
     Args:
         params: Parameters, or groups of them; ``parameter_groups`` makes the two usual groups.
-        lr: Learning rate (eta); for an adapting layer the length of a step / the length of its weights.
+        lr: Learning rate (eta): with a trust ratio, a layer's step length divided by its weight length.
         betas: Parts of the first and second moments that stay, each 0 to below 1.
         eps: Number added to the root of the second moment; with 0, a weight that never had a gradient has direction 0.
         weight_decay: Weight decay (lambda).

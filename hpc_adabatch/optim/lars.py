@@ -39,14 +39,15 @@ from .layerwise import Group, Layerwise, check_flags
 class LARS(Layerwise):
     """LARS: SGD with momentum and a trust ratio for each parameter.
 
-    Horovod's optimizer wraps it, never the other way round.
+    With Horovod, pass this optimizer to ``DistributedOptimizer``, not the reverse.
 
     Args:
         params: Parameters, or groups of them; ``parameter_groups`` makes the two usual groups.
-        lr: Global learning rate; its usual range depends on ``trust_coefficient``: 1 to 30 at 0.001.
+        lr: Learning rate: with a trust ratio, a layer's step length divided by its weight length is
+            ``lr * trust_coefficient``, so the usual range is 1 to 30 at a ``trust_coefficient`` of 0.001.
         momentum: Part of the velocity that stays, 0 to below 1.
         weight_decay: Weight decay, in the trust ratio and in the update.
-        trust_coefficient: Length of a layer's step / length of its weights, at lr 1.
+        trust_coefficient: A layer's step length divided by its weight length, at lr 1.
         eps: Number added to the denominator of the trust ratio.
         adapt: False for groups that take plain SGD steps.
         momentum_correction: Rescales the momentum buffer whenever lr changes.

@@ -36,9 +36,9 @@ def check_flags(group: Group, *names: str) -> None:
 class Layerwise(Optimizer, ABC):
     """An optimizer with a trust ratio for each layer.
 
-    Horovod's optimizer wraps it, never the other way round. Horovod rebuilds an optimizer from its groups alone, and
-    takes a step with zero gradients on one whose state is empty; so every option stands in the parameter groups and has
-    a default, and the state exists from the start.
+    With Horovod, pass this optimizer to ``DistributedOptimizer``, not the reverse. Horovod rebuilds an optimizer from
+    its groups alone, and takes a step with zero gradients on one whose state is empty; so every option stands in the
+    parameter groups and has a default, and the state exists from the start.
 
     Attributes:
         trust_ratios: None; if it is set to a dict, each step fills it anew with the trust ratios of the adapted

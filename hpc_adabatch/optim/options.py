@@ -107,7 +107,7 @@ class LarsOptions(MomentumOptions, LayerwiseOptions):
     weight_decay: float = 1e-4
     """Weight decay of weights; biases and normalisation parameters do not decay."""
     trust_coefficient: float = 1e-3
-    """Length of a layer's step / length of its weights, at lr 1."""
+    """A layer's step length divided by its weight length, at lr 1."""
     eps: float = 0.0
     """Number added to the denominator of the trust ratio."""
     momentum_correction: bool = False
@@ -139,7 +139,7 @@ class LambOptions(LayerwiseOptions):
     # its learning rate stands outside the moments: no correction is needed where it jumps (lamb.py)
 
     lr: float = 5e-3
-    """Base learning rate, which the schedule multiplies: length of a layer's step / length of its weights."""
+    """Base learning rate, which the schedule multiplies: a layer's step length divided by its weight length."""
     weight_decay: float = 1e-2
     """Weight decay of weights, added to the direction; biases and normalisation parameters do not decay."""
     beta1: float = 0.9

@@ -18,7 +18,8 @@ NORMALISATION = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Returns two groups: weights, with decay and adaptation; vectors and normalisation parameters, with neither.
+    """Returns two parameter groups: weight matrices, with decay and trust ratio; biases and normalisation parameters,
+    without.
 
     Args:
         model: Model whose trainable parameters are grouped, in order.

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpc_adabatch.errors import InputError
 from hpc_adabatch.optim.barzilai_borwein import BarzilaiBorwein
+
+
+def test_rise_would_do_nothing_and_is_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        BarzilaiBorwein(1.0, rise=2.0)
+    assert str(caught.value).startswith("rise: given 2.0; allowed: 1, since the curvature sets each first try")
 
 
 def learnt(alpha: float = 0.5, **how: Any) -> float:
