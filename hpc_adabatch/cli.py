@@ -39,7 +39,7 @@ class Verb:
 
 
 def completion(arguments: list[str]) -> int:
-    """Prints the script that bash needs to complete verbs and flags."""
+    """Prints bash completion for adabatch."""
     require(arguments == ["bash"], "SHELL", " ".join(arguments) or "nothing", "bash", "adabatch completion bash")
     texts = {name: " ".join(verb.usages) for name, verb in VERBS.items()}
     choices = {name: re.findall(r"\w+", text) for name, text in texts.items() if text.islower()}
@@ -85,12 +85,12 @@ VERBS = {
     ),
     "doctor": Verb(
         commands.doctor,
-        "Prints what is installed, what is wrong, and the line that mends it; start it as you would start training.",
+        "Prints what is installed, what is wrong, and the command that fixes it; start it as you would start training.",
         plain=True,
     ),
     "completion": Verb(
         completion,
-        'Prints a script for bash that completes these words: eval "$(adabatch completion bash)" in ~/.bashrc',
+        'Prints bash completion for adabatch: put eval "$(adabatch completion bash)" into ~/.bashrc.',
         ("bash",),
         plain=True,
     ),
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         require(verb in VERBS, "command", verb, ", ".join(VERBS), "adabatch --help")
         chosen = VERBS[verb]
         if chosen.plain and commands.HELP & set(rest):
-            print(f"usage: adabatch {verb} {chosen.usages[0]}\n\n{chosen.does}")
+            print(f"usage: adabatch {verb} {chosen.usages[0]}".rstrip() + f"\n\n{chosen.does}")
             sys.exit(0)
         sys.exit(chosen.run(rest))
     except InputError as error:  # found before the ranks joined: the same on each, and rank 0 prints it

@@ -182,11 +182,20 @@ def _parser(command: str, chosen: dict[str, str], extra: type | None) -> Argumen
             f"--{field}.name",
             type=Literal[tuple(classes)],
             default=name,
-            help=f"The class of the {field}; --{field} is short for it.",
+            help=f"The name of the {field}'s class; --{field} is short for this flag.",
         )
         parser.add_class_arguments(classes[name], field)
+        _describe(parser, field, "NAME", f"The name of the {field}'s class; short for --{field}.name.")
     parser.add_class_arguments(LearningRate, "learning_rate")
+    _describe(parser, "learning_rate", "FILE", "A YAML file with these fields.")
     return parser
+
+
+def _describe(parser: ArgumentParser, field: str, metavar: str, text: str) -> None:
+    """Replaces jsonargparse's own help of a section's flag; a class without fields has none."""
+    for action in parser._actions:
+        if f"--{field}" in action.option_strings:
+            action.metavar, action.help = metavar, text
 
 
 def _expand_preset(known: Namespace, sections: dict[str, Any], flags: list[str]) -> None:
@@ -208,7 +217,8 @@ def _expand_preset(known: Namespace, sections: dict[str, Any], flags: list[str])
 
 
 def _fields(known: Namespace, field: str) -> dict[str, Any]:
-    return {name: value for name, value in known[field].as_dict().items() if name != "name"}
+    found = known[field].as_dict().items()  # __path__ is there where --learning_rate names a file
+    return {name: value for name, value in found if name not in ("name", "__path__")}
 
 
 def _resolved(parser: ArgumentParser, known: Namespace, extra: type | None) -> str:

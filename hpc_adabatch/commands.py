@@ -55,7 +55,7 @@ class ProbeFlags:
     out: str | None = None
     """The JSON file for all numbers; none is written when not given."""
     seconds: float = 120.0
-    """The time that measuring may take, about."""
+    """The approximate time for measuring, in seconds."""
 
 
 def train(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""What is built, what the ranks see, what is wrong, and the line that mends it.
+"""What is built, what the ranks see, what is wrong, and the command that fixes it.
 
 Each rank looks at its own process and node; rank 0 prints what all ranks found.
 """
@@ -36,7 +36,7 @@ class Check:
     found: str
     """The value, version or state found, as text."""
     mend: str = ""
-    """The line to type where it is wrong; empty when it is right."""
+    """The command that fixes it where it is wrong; empty when it is right."""
 
 
 def examine() -> int:

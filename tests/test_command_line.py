@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,15 @@ def test_a_field_given_beside_a_preset_holds_though_it_is_the_default(
     assert (again.learning_rate, text) == (recipe.learning_rate, resolved)
 
 
+def test_the_learning_rate_may_be_a_file(tmp_path: Path) -> None:
+    """It ended in a traceback."""
+    path = tmp_path / "rate.yaml"
+    path.write_text("scaling: linear\n", encoding="utf-8")
+    recipe, _, resolved = parse_recipe("train", [QUICKSTART, "--learning_rate", str(path)])
+    assert recipe.learning_rate == LearningRate(scaling="linear")
+    assert str(path) not in resolved
+
+
 def test_a_preset_gives_the_fields_that_were_left_out(tmp_path: Path) -> None:
     whole = LearningRate(scaling="linear", warmup="fixed", warmup_epochs=5.0)
     recipe, _, resolved = parse_recipe("train", [QUICKSTART, *GOYAL])
@@ -107,6 +117,16 @@ def test_help_lists_every_field_with_its_meaning(capsys: pytest.CaptureFixture[s
         "number of passes over the training set",
     ):
         assert expected in printed
+    assert "Path to a configuration file" not in printed
+
+
+@pytest.mark.parametrize("policy", CHOICES["policy"][0])
+def test_help_tells_what_every_field_is(policy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A field is explained by its own class or by one that it inherits from."""
+    with pytest.raises(SystemExit):
+        parse_recipe("train", [QUICKSTART, "--policy", policy, "--help"], TrainFlags)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert re.findall(r"(--\S+) \S+ \((?:type|required)", printed) == []
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 USAGE = """usage: adabatch study VERB NAME ...
 
+A study is a grid of cells (node counts, modes, repeats); each cell is one job.
+
   plan NAME --nodes 1,2,4 [--mode strong,adaptive] ... -- RECIPE [--FIELD VALUE ...]
-                                                  checks everything, and writes the study down
+                                                  Checks everything, and writes the study down.
   submit NAME [--dry_run | --test_only] [--cells 'nodes<=4'] [--chain] [--retry timeout,oom]
-                                                  submits what has no job yet; as often as you like
-  status NAME [--json] [--watch 60]               where the cells stand
-  collect NAME                                    results.csv, and a table
-  report NAME                                     report/: tables, pictures, a page
-  predict NAME --nodes 64 [--far]                 what more nodes would bring
-  cancel NAME [--cells 'mode=weak']               ends what waits or runs
+                                                  Submits the cells that have no job yet; as often as you like.
+  status NAME [--json] [--watch 60]               Shows the state of each cell.
+  collect NAME                                    Writes results.csv, and prints it as a table.
+  report NAME                                     Writes report/: tables, pictures, a page.
+  predict NAME --nodes 64 [--far]                 Predicts the steps on more nodes.
+  cancel NAME [--cells 'mode=weak']               Cancels the jobs that wait or run.
 
 adabatch study VERB --help tells more."""
 
@@ -66,8 +68,8 @@ def main(arguments: list[str]) -> int:
 
 
 _GRIDS = {
-    "vary": "FIELD=a,b: every value with every cell; may be given again for another field",
-    "zip": "FIELD=a,b,c: one value a node count; may be given again",
+    "vary": "FIELD=a,b: Adds every value to every cell. Repeat the flag for more fields.",
+    "zip": "FIELD=a,b,c: The i-th value goes with the i-th node count. Repeat the flag for more fields.",
 }
 
 
@@ -119,7 +121,7 @@ def submit(arguments: list[str]) -> int:
 
 
 def status(arguments: list[str]) -> int:
-    """Shows where the cells stand; 0 all OK, 3 some still to come, 4 some failed."""
+    """Shows the state of each cell. Returns 0 for all OK, 3 for some still to come, 4 for some failed."""
     name, given = parse("status", arguments, StatusFlags)
     flags = StatusFlags(**given)
     place = _place(name, flags.folder)
@@ -173,7 +175,7 @@ def report(arguments: list[str]) -> int:
 
 
 def predict(arguments: list[str]) -> int:
-    """Says what more nodes would bring."""
+    """Predicts the steps on more nodes."""
     name, given = parse("predict", arguments, PredictFlags)
     place = _place(name, given["folder"])
     from ..terminal import display
@@ -187,7 +189,7 @@ def predict(arguments: list[str]) -> int:
 
 
 def cancel(arguments: list[str]) -> int:
-    """Ends what waits or runs."""
+    """Cancels the jobs that wait or run."""
     name, given = parse("cancel", arguments, CancelFlags)
     place = _place(name, given["folder"])
     from ..terminal import display

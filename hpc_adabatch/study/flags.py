@@ -31,7 +31,7 @@ class SubmitFlags(FolderFlags):
     """The flags of submit."""
 
     dry_run: bool = False
-    """True to print the lines that would be called, and to touch nothing."""
+    """True to print the lines that submit would call, and to touch nothing."""
     test_only: bool = False
     """True to ask Slurm whether it would take the jobs and when they would start, and to submit nothing."""
     cells: str = ""
@@ -39,7 +39,8 @@ class SubmitFlags(FolderFlags):
     chain: bool = False
     """True to let each job wait for the end of the one before."""
     retry: str = ""
-    """States of ended cells to submit again: failed, timeout, oom, node_fail, preempted, cancelled, lost."""
+    """States of ended cells to submit again, with commas between, out of failed, timeout, oom, node_fail, preempted,
+    cancelled, lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class StatusFlags(FolderFlags):
     json: bool = False
     """True to print JSON, for programs."""
     watch: float | None = None
-    """Seconds after which to show the cells again, until no job waits or runs; once when not given."""
+    """Seconds between two looks at the cells, until no job waits or runs; one look when not given."""
     stall: float = STALL_S
     """Seconds without a change of its files, after which a running cell counts as stalled."""
 
@@ -79,25 +80,25 @@ class GridFlags:
     nodes: str
     """Node counts, with commas between, such as 1,2,4 or 1,2,...,64."""
     mode: str = "strong"
-    """How the batch follows the nodes: strong, weak, adaptive, or several with commas between."""
+    """The growth of the batch with the nodes: strong, weak, adaptive, or several with commas between."""
     ranks_per_node: int = 1
     """Ranks on each node; one for each GPU."""
     repeats: int = 3
-    """Jobs of each cell of the grid; intervals need 3."""
+    """Jobs of each cell of the grid; confidence intervals need at least 3."""
     warmup: int = 20
-    """Steps before the measured ones, where steps are measured."""
+    """Steps before the measured ones; without --until."""
     steps: int = 200
-    """Measured steps."""
+    """Steps to measure; without --until."""
     until: str | None = None
-    """The target to train to, such as accuracy=0.92; steps are measured when not given."""
+    """The target to train to, such as accuracy=0.92; when not given, jobs measure steps instead of training."""
     template: str = "slurm/cpu.sbatch"
     """The batch script, copied into the study."""
     launcher: Literal["srun", "horovodrun", "mpirun"] | None = None
-    """The program that starts the ranks; srun when not given, and mpirun on this machine."""
+    """The program that starts the ranks; srun when not given, or mpirun with --where local."""
     sbatch: str = ""
-    """Further flags of sbatch, in one word: '--account=abc --time=00:20:00'. On this machine only --time."""
+    """Further flags of sbatch, in one word: '--account=abc --time=00:20:00'; with --where local only --time."""
     where: Literal["slurm", "local"] = "slurm"
-    """The place of the jobs: Slurm, or local, one cell after another with all ranks on this machine."""
+    """The place of the jobs: slurm, or local, which is this machine: one cell after another, with all ranks on it."""
     folder: str = "studies"
     """The folder of all studies, in which each has a folder of its own."""
 
@@ -107,15 +108,15 @@ class NodesFlags:
     """The flags of ``adabatch plan --nodes``: the node counts to compare, and the machine."""
 
     nodes: str | None = None
-    """Node counts to compare, such as 1,2,4,...,4096; the soonest and the cheapest in node-hours are named."""
+    """Node counts to compare, such as 1,2,4,...,4096. Prints the fastest and the cheapest in node-hours."""
     network: str = "v100"
-    """The links between and within nodes: p100, p100-nvlink, p100-fdr, p100-aries, v100, or measured (with --probe)."""
+    """The network: p100, p100-nvlink, p100-fdr, p100-aries, v100, or measured (needs --probe)."""
     probe: str | None = None
-    """The file of `adabatch probe RECIPE --out FILE` on one such node or more; passes are timed here when not given."""
+    """The file of `adabatch probe RECIPE --out FILE` on such nodes; when not given, passes are timed here."""
     noise_scale: float | None = None
-    """The noise scale of the gradient in samples, as `adabatch noise` finds it."""
+    """The noise scale of the gradient in samples, as `adabatch noise` prints it; give this or from_run."""
     from_run: str | None = None
-    """The folder of a run that measured its noise scale as it trained; instead of --noise_scale."""
+    """The folder of a run that measured its noise scale as it trained; give this or noise_scale."""
 
 
 def parse(
@@ -137,7 +138,7 @@ def parse(
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, prog=f"adabatch study {verb}")
-    parser.add_argument("NAME", type=str, help="name of the study")
+    parser.add_argument("NAME", help="The name of the study.")
     for name, text in (lists or {}).items():
         parser.add_argument(f"--{name}", action="append", type=str, default=[], metavar="FIELD=VALUES", help=text)
     parser.add_class_arguments(flags)
