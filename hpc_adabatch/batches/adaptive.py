@@ -20,7 +20,7 @@ class AdaptiveBatches:
     """A training set cut into global batches whose size may change at every optimizer step.
 
     Args:
-        dataset: A map-style dataset whose samples begin with the input; a TensorDataset is indexed without workers.
+        dataset: A map-style dataset whose samples are tuples (input, ...); a TensorDataset is indexed without workers.
         global_batch: Samples per optimizer step over all ranks, at the start.
         max_global_batch: Largest global batch, in samples; the whole training set when not given.
         min_global_batch: Smallest global batch, in samples; ``global_batch`` when not given.

@@ -125,7 +125,7 @@ class Cluster(ABC):
         named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
         compression: str = "none",
     ) -> DistributedOptimizer:
-        """Returns the optimizer, fed with gradients summed over ranks; use its ``.optimizer`` from then on.
+        """Returns an optimizer whose gradients are summed over ranks; use its ``.optimizer`` from then on.
 
         Args:
             optimizer: An optimizer of the parameters.
@@ -133,7 +133,7 @@ class Cluster(ABC):
             compression: The format in which gradients travel between ranks: ``none`` for their own, or ``fp16``.
 
         Raises:
-            InputError: The compression is another one.
+            InputError: The compression is unknown.
         """
         require(compression in COMPRESSIONS, "compression", compression, ", ".join(COMPRESSIONS), "--compression none")
         return self._distribute(optimizer, named_parameters, compression)
@@ -156,4 +156,4 @@ class Cluster(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Leaves the other ranks in good order, at the end of a run."""
+        """Waits for all ranks, then shuts Horovod down."""

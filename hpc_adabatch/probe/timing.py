@@ -88,7 +88,7 @@ class Timer:
             most: The largest number of rounds.
 
         Returns:
-            By key, the seconds of each repeat on its slowest rank, in the order of the rounds; alike on every rank.
+            Seconds of each repeat by key, on its slowest rank, in the order of the rounds; alike on every rank.
         """
         end_s = self._end_s - (1 - share) * self.left_s()
         for _ in range(WARM_ROUNDS):
@@ -115,7 +115,7 @@ class Timer:
             rounds: The number of rounds that count.
 
         Returns:
-            By key, the seconds of each repeat on each rank, (ranks, rounds); alike on every rank.
+            Seconds of each repeat by key, on each rank, (ranks, rounds); alike on every rank.
         """
         keys = list(works)
         mine: dict[Key, list[float]] = {key: [] for key in keys}

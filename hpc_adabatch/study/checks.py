@@ -26,7 +26,7 @@ def check_recipe(recipe: Sequence[str]) -> None:
     """Sees that the words are RECIPE [--FIELD VALUE ...].
 
     Raises:
-        InputError: They are not.
+        InputError: The words are of another form.
     """
     hint = "adabatch study plan NAME ... -- recipes/quickstart.yaml --epochs 3"
     require(bool(recipe), "RECIPE", "nothing", "a recipe and its fields after --", hint)
@@ -80,7 +80,7 @@ def check_fields(
     """Sees that no field varies which the study itself sets.
 
     Raises:
-        InputError: One does.
+        InputError: A field varies that the study sets.
     """
     for flag, fields in (("vary", vary), ("zip", zipped)):
         for field in fields:

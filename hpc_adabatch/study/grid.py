@@ -50,7 +50,7 @@ def cells_of(grid: Grid, modes: Sequence[str], vary: Mapping[str, Sequence[str]]
 
     Args:
         grid: The common part of all cells.
-        modes: Strong, weak, adaptive.
+        modes: The modes, each strong, weak or adaptive.
         vary: Values by field; every combination is a variant.
         repeats: Jobs of each cell of the grid.
 
@@ -134,7 +134,7 @@ def _check_batch(cell: Cell, ranks: list[int]) -> None:
     """Sees that every rank has as many samples as every other.
 
     Raises:
-        InputError: Some have more; with the nearest batches that all of these numbers of ranks share evenly.
+        InputError: The batch does not divide over the ranks; the line names the nearest batches that do.
     """
     divisor = math.lcm(*ranks) if cell.mode != "weak" else cell.ranks
     below, above = cell.global_batch // divisor * divisor, -(-cell.global_batch // divisor) * divisor

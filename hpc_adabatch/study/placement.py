@@ -124,7 +124,7 @@ def check_placement(asked: dict[str, str], ranks_per_node: int) -> None:
     """Sees that so many ranks fit into what the job asks for on each node.
 
     Raises:
-        InputError: They do not, or the request does not follow the number of nodes.
+        InputError: There are more ranks than the job has room for, or the request does not follow the number of nodes.
     """
     for name, instead in (("ntasks", "--ntasks-per-node"), ("gpus", "--gpus-per-node")):
         allowed = f"{instead}, which holds for any number of nodes"

@@ -77,8 +77,8 @@ def predict(results: Sequence[CellResult], nodes: Sequence[int], *, far: bool = 
 
     Args:
         results: All cells of the study.
-        nodes: Counts to predict.
-        far: Also beyond four times the largest count that ran.
+        nodes: Node counts to predict.
+        far: True to predict also beyond four times the largest count that ran.
 
     Raises:
         InputError: No node counts, too far, or no mode with three node counts that are OK.

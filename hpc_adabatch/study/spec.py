@@ -116,7 +116,7 @@ def check_name(name: str) -> str:
     """Returns the name, if a study may have it.
 
     Raises:
-        InputError: No study may.
+        InputError: No study may have this name.
     """
     allowed = "letters, digits, '.', '_' and '-', at most 64, the first a letter or a digit"
     require(NAME.fullmatch(name) is not None, "NAME", repr(name), allowed, "adabatch study plan scaling")

@@ -116,7 +116,7 @@ def hierarchical_s(network: Network, nodes: int, message_bytes: float, *, betwee
         between: "ring" or "double tree".
 
     Raises:
-        ValueError: Another way between the nodes.
+        ValueError: ``between`` is neither.
     """
     if between not in ("ring", "double tree"):
         raise ValueError(f"between nodes go ring and double tree, not {between}")
@@ -137,7 +137,7 @@ def measured(latency_s: float, bandwidth_bytes_per_s: float, nodes: int, ranks_p
         nodes: The node count of the probe; at least 2.
 
     Raises:
-        InputError: Fewer than two nodes.
+        InputError: There are fewer than two nodes.
     """
     require(nodes >= 2, "network", f"a probe on {nodes} node", "a probe on 2 nodes or more", "--network v100")
     hops = 2 * (nodes - 1)
@@ -168,7 +168,7 @@ def preset(name: str, ranks_per_node: int | None = None) -> Network:
     """Returns a network by name, with this many ranks on a node where given.
 
     Raises:
-        InputError: No such preset.
+        InputError: There is no preset of this name.
     """
     require(name in PRESETS, "network", name, ", ".join(PRESETS), "--network v100")
     known = PRESETS[name]

@@ -117,10 +117,10 @@ def plan_nodes(
         machine: The nodes and their network.
         way: Samples needed and noise scale, from ``stretches.constant`` or ``stretches.from_run``.
         start_batch: Global batch of strong scaling, and of weak scaling on the fewest nodes.
-        max_global_batch: That may be asked for.
+        max_global_batch: Largest global batch allowed, in samples.
 
     Raises:
-        InputError: No node count that could be, or batches out of range.
+        InputError: There is no usable node count, or a batch is out of range.
     """
     ranks_per_node = machine.network.ranks_per_node
     require(bool(nodes) and min(nodes) >= 1, "nodes", list(nodes), "1 or more, with commas", "--nodes 1,2,4,8")

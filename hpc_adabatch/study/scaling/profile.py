@@ -62,7 +62,7 @@ class Profile:
 
         Args:
             x: (columns,), none negative where the low end is to be meant.
-            quantile: T, in standard deviations.
+            quantile: Half the width of the interval (t), in standard deviations.
             deviation: The standard deviation of the new observation; 0 for x . c itself.
         """
         best = self.value(x)
