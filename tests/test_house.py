@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+import hpc_adabatch as hab
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests/ has no packages
 from drawing import PACKAGE, ROOT, House, circles, layers
@@ -128,6 +131,12 @@ def test_every_path_named_in_a_heading_exists(path: str) -> None:
     assert [name for name in named if not any((root / name).exists() for root in roots)] == []
 
 
+def test_places_alone_tells_slurm_from_this_machine() -> None:
+    outside = [path for path in house().modules if not path.startswith("study/slurm/")]
+    reached = [path for path in outside if any(other.startswith("study/slurm/") for other in house().arrows[path])]
+    assert reached == ["study/places.py"]
+
+
 Documented = tuple[str, str, str | None, list[str]]  # kind, dotted name, docstring, bases of the class
 
 
@@ -195,7 +204,39 @@ def test_docstrings_are_sentences_that_stand_alone(path: str) -> None:
             wrong.append(f"{name}: begins with a fragment: {first}")
         elif kind == "function" and (not re.fullmatch(r"[A-Z][a-z-]*s", first) or NOUNS.fullmatch(first)):
             wrong.append(f"{name}: does not begin with a verb: {first}")
-        for entry in re.findall(r"^    \w[\w, *]*: (.*)", re.sub(r"(?s)^.*?\n(?=Args:|Attributes:|$)", "", text), re.M):
+        for entry in entries(text):
             if re.match(FRAGMENTS, entry, re.IGNORECASE):
                 wrong.append(f"{name}: an entry begins with a fragment: {entry}")
+            if entry[0].islower():
+                wrong.append(f"{name}: an entry begins with a small letter: {entry}")
     assert wrong == []
+
+
+def entries(text: str) -> list[str]:
+    """What a docstring says of each argument, attribute, error, and of what is returned."""
+    sections = re.findall(r"^(Args|Attributes|Raises|Returns|Yields):\n((?:(?: .*)?(?:\n|\Z))*)", text, re.MULTILINE)
+    named = [body for title, body in sections if title not in ("Returns", "Yields")]
+    returned = [body.strip() for title, body in sections if title in ("Returns", "Yields")]
+    return re.findall(r"^    \w[\w, *.]*: (.*)", "\n".join(named), re.MULTILINE) + returned
+
+
+def test_entries_are_those_of_all_sections() -> None:
+    arguments = "Args:\n    a: One:\n        two: no.\n    b, c: two\n"
+    text = f"Does.\n\n{arguments}\nReturns:\n    A list.\n\nRaises:\n    E: three."
+    assert entries(text) == ["One:", "two", "three.", "A list."]
+
+
+def test_help_explains_every_field_of_public_dataclasses() -> None:
+    """``help`` shows a class's docstring and none below its fields: ``theta = 1.0`` stood there without a word."""
+    silent = []
+    for name in hab.__all__:
+        for base in getattr(hab, name).__mro__ if dataclasses.is_dataclass(getattr(hab, name)) else ():
+            explained = (base.__doc__ or "").partition("Args:")[2]
+            own = [field for field in vars(base).get("__annotations__", {}) if field in init_fields(base)]
+            silent += [f"{base.__name__}.{f}" for f in own if not re.search(rf"^ +{f}: ", explained, re.MULTILINE)]
+    assert silent == []
+
+
+def init_fields(kind: type) -> set[str]:
+    """The fields of a dataclass that it is made with."""
+    return {f.name for f in dataclasses.fields(kind) if f.init} if dataclasses.is_dataclass(kind) else set()
