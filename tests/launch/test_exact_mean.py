@@ -1,4 +1,4 @@
-"""Contracts 1 and 2 with real ranks: the same weights and every sample once, however the ranks are started."""
+"""Properties 1 and 2 of CONTRIBUTING with real ranks: same weights, every sample once, however ranks are started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract 9 with real ranks: a run that is stopped or killed and resumed equals the one that was left alone."""
+"""Property 4 of CONTRIBUTING with real ranks: a run stopped or killed and resumed equals the one left alone."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def trained(loop: hab.AdaptiveTraining, task: Text, until_step: int = 10**9) -> 
 
 @pytest.mark.parametrize("max_micro_batch", [1, 2, 5, 100])
 def test_growing_batches_of_streams_in_any_passes_take_the_exact_mean(max_micro_batch: int, tmp_path: Path) -> None:
-    """Contract 1: as plain SGD on whole batches; and every window is seen once an epoch."""
+    """Property 1 of CONTRIBUTING: as plain SGD on whole batches; and every window is seen once an epoch."""
     task = poem(tmp_path)
     data, loop = loop_of(task, max_micro_batch)
     sizes, seen = trained(loop, task)
