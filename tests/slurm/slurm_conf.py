@@ -141,6 +141,8 @@ def write(
     )
     site = OPENMPI.read_text(encoding="utf-8") if OPENMPI.exists() else ""
     own = f"orte_tmpdir_base={folder}/local\nmpi_yield_when_idle=1\nrmaps_base_oversubscribe=1\n"
+    if all(node.address.startswith("127.") for node in nodes):  # another cluster's bridge comes and goes meanwhile
+        own += "btl_tcp_if_include=127.0.0.0/8\noob_tcp_if_include=127.0.0.0/8\n"
     hosts = [("127.0.0.1", "localhost"), (address, machine), *((node.address, node.name) for node in nodes)]
     files = {
         "slurm.conf": slurm + "".join(node.slurm() for node in nodes) + extra,
