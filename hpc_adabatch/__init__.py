@@ -10,6 +10,7 @@ training       the loop: from backward to the weights, from a measurement to the
 run            a recipe carried out, and foretold
 tasks          what there is to learn
 probe          what messages and steps take on these ranks
+study          scaling studies: many jobs, one answer
 """
 
 from importlib import import_module
