@@ -14,7 +14,11 @@ def pieces(share: int, max_micro_batch: int) -> list[int]:
     """Returns the samples of each pass: as few passes as ``max_micro_batch`` allows, equal to within one sample."""
     if share == 0:
         return []
-    passes = -(-share // max_micro_batch)
+    return parts(share, -(-share // max_micro_batch))
+
+
+def parts(share: int, passes: int) -> list[int]:
+    """Returns the samples of each of so many passes, equal to within one sample."""
     small, larger = divmod(share, passes)
     return [small + 1] * larger + [small] * (passes - larger)
 

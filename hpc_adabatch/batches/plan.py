@@ -10,6 +10,14 @@ So no batch decision changes the order in which a rank's samples arrive. Loader 
 like, and a decision holds from the very next step on: nothing read ahead is lost. One integer, the cursor, is the whole
 state for any number of ranks: the positions of this epoch already trained on. No sample is padded, dropped or seen
 twice.
+
+What whole batches leave over is no step of its own: the gradient of a few samples at the learning rate of a large batch
+undoes an epoch's training (docs/results/rests.md). The last steps of an epoch share the rest:
+
+    left of the epoch       next step
+    2 batches or more       one batch
+    1.5 to 2 batches        half of what is left: the last two steps have 0.75 to 1 batch each
+    1.5 batches or less     all that is left
 """
 
 from __future__ import annotations
@@ -24,6 +32,11 @@ from ..errors import require, whole
 def permutation(seed: int, epoch: int, n_samples: int) -> np.ndarray:
     """Returns the order of the samples in one epoch, equal on all ranks and machines. Shape (n_samples,), int64."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch]))).permutation(n_samples)
+
+
+def steps_per_epoch(n_samples: int, global_batch: int) -> int:
+    """Returns the steps of an epoch with one global batch throughout, whose last steps share what it leaves over."""
+    return max(1, -(-(2 * n_samples - global_batch) // (2 * global_batch)))
 
 
 @dataclass(frozen=True)
@@ -84,10 +97,25 @@ class BatchPlan:
         return self.cursor == self.n_samples
 
     def cut(self, global_batch: int) -> GlobalBatch:
-        """Returns the next global batch, shorter at the end of the epoch; the cursor stays until ``advance``."""
+        """Returns the next global batch, in which the last steps of an epoch share what whole batches leave over.
+
+        The cursor stays until ``advance``.
+        """
         if global_batch < 1:
             raise ValueError(f"a global batch of {global_batch} samples")
-        return GlobalBatch(self.epoch, self.cursor, min(self.cursor + global_batch, self.n_samples))
+        left = self.n_samples - self.cursor
+        if 2 * left <= 3 * global_batch:
+            size = left
+        elif left < 2 * global_batch:
+            size = -(-left // 2)
+        else:
+            size = global_batch
+        return GlobalBatch(self.epoch, self.cursor, self.cursor + size)
+
+    def lengthen(self, batch: GlobalBatch, samples: int) -> GlobalBatch:
+        """Returns a batch in hand with so many samples, or all that are left if less than half of them would stay."""
+        left = self.n_samples - batch.start
+        return GlobalBatch(batch.epoch, batch.start, batch.start + (left if 2 * left <= 3 * samples else samples))
 
     def advance(self, batch: GlobalBatch) -> None:
         """Moves the cursor past a batch that the optimizer has applied."""

@@ -51,10 +51,15 @@ class Course:
         """Returns weight decay / base weight decay for the next step, which has this global batch."""
         return self.rule.weight_decay_multiplier(self._start_batch, global_batch)
 
-    def advance(self, samples: int) -> None:
-        """Moves the clock past a step of this many samples."""
+    def advance(self, samples: int, rated: int | None = None) -> None:
+        """Moves the clock past a step of this many samples.
+
+        Args:
+            samples: Samples of the step, over all ranks.
+            rated: Global batch whose learning rate the step had; that of its samples when not given.
+        """
         if self.rule.measures:
-            self._clock += self._gain(samples) * (self.rule.reference_batch or self._start_batch)
+            self._clock += self._gain(rated or samples) * (self.rule.reference_batch or self._start_batch)
         else:
             self._clock += samples
 

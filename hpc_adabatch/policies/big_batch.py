@@ -4,7 +4,7 @@ De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, Algorithm 
 ``optimizer: armijo`` and ``barzilai_borwein``):
 
     draw K samples, g and V
-    while theta^2 |g|^2 <= V / K:  draw K/10 more, the old ones kept
+    while theta^2 |g|^2 <= V / K:  draw K/10 more, two a rank at least, the old ones kept
     update with all of them; K stays for the next step
 
     paper        here
@@ -77,4 +77,5 @@ class BigBatch(Policy):
         signal = measurement.signal if self.signal == "debiased" else measurement.mean_square
         if self.theta**2 * signal > measurement.variance / measurement.samples:
             return 0
-        return max(1, round(self.growth * measurement.samples), progress.n_ranks)
+        least = 2 * progress.n_ranks  # batch normalisation cannot be trained with a pass of one sample
+        return max(round(self.growth * measurement.samples), least)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from ..batches.micro_batch import passes_and_micro_batch
+from ..batches.plan import steps_per_epoch
 from ..cluster import SingleProcess
 from ..errors import require
 from ..learning_rate import Course
@@ -47,6 +48,8 @@ class Phase:
     """The weight decay of its first step."""
     updates: int = 0
     """The steps in it."""
+    ends: dict[int, list[int]] = field(default_factory=dict)
+    """The samples of the last steps of each epoch that leaves a rest, which those steps share."""
 
 
 def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
@@ -86,8 +89,10 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
             phase = Phase(epoch, global_batch, passes, micro_batch, rate, rate, decay)
         phase.last_rate, phase.updates = rate, phase.updates + 1
         batch = plan.cut(global_batch)
+        if len(batch) != global_batch:
+            phase.ends.setdefault(plan.epoch, []).append(len(batch))
         plan.advance(batch)
-        course.advance(len(batch))
+        course.advance(len(batch), min(len(batch), global_batch))
     if phase is not None:
         yield phase
 
@@ -130,11 +135,13 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
     }
     if recipe.schedule.weight_decay == "per_epoch":
         columns["weight\ndecay"] = lambda row: f"{row.weight_decay:.4g}"
+    if any(row.ends for row in rows):
+        columns["last steps\nof an epoch"] = lambda row: " + ".join(map(str, next(iter(row.ends.values()), [])))
     if measure:
         columns["hours"] = lambda row: f"{hours(row):.3f}"
     display(table(columns, ([cell(row) for cell in columns.values()] for row in rows)))
     n_samples, updates = recipe.batches(data).plan.n_samples, sum(row.updates for row in rows)
-    fixed = -(-n_samples // recipe.global_batch) * recipe.options.epochs
+    fixed = steps_per_epoch(n_samples, recipe.global_batch) * recipe.options.epochs
     parameters = sum(parameter.numel() for parameter in model.parameters())
     instead = f"{fixed} with the batch fixed at {recipe.global_batch}"
     display(f"{updates} updates over {recipe.options.epochs} epochs of {n_samples} samples; {instead}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import RenderableType
 from rich.table import Table
 
+from ..batches.plan import steps_per_epoch
 from ..errors import InputError
 from ..files import write_json
 from ..terminal import table
@@ -40,7 +41,7 @@ def write_result(
     """
     start, end = records[0], records[-1]
     epochs = end["cursor"] // start["samples_per_epoch"]  # a run may have been prolonged since its start
-    fixed = -(-start["samples_per_epoch"] // start["global_batch"]) * epochs
+    fixed = steps_per_epoch(start["samples_per_epoch"], start["global_batch"]) * epochs
     result = {
         "task": start["task"],
         "name": start["name"],

@@ -167,8 +167,9 @@ class AdaptiveTraining:
             self._times.begin()
             if self.steps == 0:
                 self._decide()
-            self._rates.apply(self.global_batch)
-            step = Step(self.plan.cut(self._batch_to_cut()), self._phases, self._passes.backward)
+            batch = self.plan.cut(self.global_batch)
+            self._rates.apply(min(len(batch), self.global_batch))  # a longer last step is bounded like the others
+            step = Step(batch, self._phases, self._passes.backward)
             yield step
             if not step.updated:
                 raise RuntimeError("step.update() was not called")
@@ -184,29 +185,31 @@ class AdaptiveTraining:
         # 2 sum
         loss_sum, finite = self._sum_over_ranks(len(step.batch))
         # 3 lengthen: the sum so far is kept, only what is added is computed
-        wanted = 0  # the batch that the rule has come to; 0 where it is content
+        batch_after, lengthened = self.global_batch, False
         while finite and self._policy.extends:
-            asked = self._coordinator.extend(self.measuring.last, self.progress, len(step.batch))
-            if asked == 0:
+            wanted = self._coordinator.extend(self.measuring.last, self.progress, len(step.batch))
+            if wanted == 0:
                 break
-            more = min(asked, self.plan.n_samples - step.batch.start) - len(step.batch)
-            if more <= 0:  # the epoch or the largest batch ends it; the few samples left of an epoch say nothing
-                wanted = asked if len(step.batch) >= self.global_batch else 0
+            batch_after = max(batch_after, wanted)
+            longer = self.plan.lengthen(step.batch, wanted)
+            added = GlobalBatch(longer.epoch, step.batch.stop, longer.stop)
+            if len(added) <= 0:  # the epoch or the largest batch ends it
                 break
             self._gradient.set_aside()
-            added = GlobalBatch(step.batch.epoch, step.batch.stop, step.batch.stop + more)
-            step.batch = GlobalBatch(step.batch.epoch, step.batch.start, added.stop)
-            wanted = len(step.batch)
+            step.batch, lengthened = longer, True
             yield from self._passes.hand_out(added)
-            loss_sum, finite = self._sum_over_ranks(len(step.batch), loss_sum, added=more)
-        samples, batch_after = len(step.batch), max(self.global_batch, wanted)
+            loss_sum, finite = self._sum_over_ranks(len(longer), loss_sum, added=len(added))
+        samples = len(step.batch)
+        rated = samples if lengthened else min(samples, self.global_batch)  # the batch that the learning rate is for
+        if lengthened:
+            self._rates.apply(rated)
         # 4 search
         if finite:
             start = Start(
                 samples=samples,
                 loss=loss_sum / samples,
                 variance=self.measuring.last.variance if self.measuring.last is not None else 0.0,
-                is_whole=samples >= self.global_batch,
+                is_whole=4 * samples >= 3 * self.global_batch,
                 batch_after=batch_after,
             )
             yield from self.line_search.find(start, partial(self._passes.again, samples))
@@ -215,10 +218,12 @@ class AdaptiveTraining:
         step.loss = loss_sum / samples
         self._apply_gradient(finite=finite)
         # 6 record
-        if samples != len(self.plan.cut(self.global_batch)):  # for replay
-            self.record("step", global_batch=samples, reason="lengthened, or what was left of the epoch")
+        if lengthened:  # for replay
+            self.record("step", global_batch=samples, reason="lengthened")
+        elif samples != self.global_batch:
+            self.record("rest", global_batch=samples, reason="the last steps of an epoch share what is left of it")
         self.plan.advance(step.batch)
-        self._course.advance(samples)
+        self._course.advance(samples, rated)
         self.steps += 1
         self._count(loss_sum, samples, finite=finite)
         # 7 decide
@@ -277,11 +282,6 @@ class AdaptiveTraining:
         if self.steps % self._options.journal_every == 0 or self.plan.epoch_finished:
             loss = self._losses.take_recent()
             self.record("statistics", loss=loss, global_batch=samples, learning_rate=self.last_rate)
-
-    def _batch_to_cut(self) -> int:
-        """Returns the batch; or all that is left of the epoch, where a rule that lengthens would leave a short rest."""
-        left = self.plan.n_samples - self.plan.cursor
-        return left if self._policy.extends and left < 1.5 * self.global_batch else self.global_batch
 
     def _decide(self) -> None:
         """Asks rank 0's rule, and adopts its decision where there is one."""

@@ -113,7 +113,8 @@ class Coordinator:
         """
         wanted = 0
         if self._cluster.leads:
-            more = self.policy.extension(measurement, progress) if measurement is not None else progress.n_ranks
+            least = 2 * progress.n_ranks  # a batch too small to be measured
+            more = self.policy.extension(measurement, progress) if measurement is not None else least
             wanted = _bounded(samples + more, progress) if more > 0 else 0
         return int(self._cluster.announce([float(wanted)])[0])
 

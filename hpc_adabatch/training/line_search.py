@@ -38,7 +38,7 @@ class Start:
     variance: float
     """The gradient's variance of one sample, as measured last; 0 where it never was."""
     is_whole: bool
-    """False for the few samples left of an epoch: their step is as short as their gradient is noisy."""
+    """False where less than 3/4 of a batch was left: its step is as short as its gradient is noisy."""
     batch_after: int
     """The global batch from the next step on."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..batches import GlobalBatch
-from ..batches.micro_batch import pieces
+from ..batches.micro_batch import parts, pieces
 from ..cluster import Cluster
 from .feed import Feed, Micro
 from .gradient import Gradient
@@ -117,10 +117,11 @@ class Passes:
             raise RuntimeError("one backward(loss) for each micro-batch of the step; the last one had none")
 
     def _sizes(self, share: int) -> list[int]:
-        """Returns the samples of each pass; a measured step is cut into as many pieces as a variance needs."""
+        """Returns the samples of each pass; a measured step is cut into as many pieces as a variance needs.
+
+        None of these has one sample, with which a layer of batch normalisation cannot be trained.
+        """
         sizes = pieces(share, self._max_micro_batch)
-        if self._measuring.active:
-            least = min(share, self._measuring.pieces)
-            if len(sizes) < least:
-                sizes = pieces(share, share // least)
+        if self._measuring.active and len(sizes) < (wanted := min(share // 2, self._measuring.pieces)):
+            sizes = parts(share, wanted)
         return sizes

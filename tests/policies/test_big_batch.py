@@ -49,7 +49,7 @@ def test_the_test_is_algorithm_1s(n_samples: int, parameters: int, seed: int, th
     passes = theta**2 * (g @ g) > v / n_samples
     more = BigBatch(theta=theta).extension(single(gradients), progress(n_samples))
     assert (more == 0) == passes
-    assert more in (0, max(1, round(n_samples / 10)))
+    assert more in (0, max(2, round(n_samples / 10)))
 
 
 def test_equality_is_not_enough() -> None:
@@ -60,9 +60,9 @@ def test_equality_is_not_enough() -> None:
 
 @pytest.mark.parametrize(
     ("samples", "n_ranks", "growth", "more"),
-    [(1000, 1, 0.1, 100), (64, 1, 0.1, 6), (4, 1, 0.1, 1), (32, 8, 0.1, 8), (640, 8, 0.1, 64), (50, 2, 1.0, 50)],
+    [(1000, 1, 0.1, 100), (64, 1, 0.1, 6), (4, 1, 0.1, 2), (32, 8, 0.1, 16), (640, 8, 0.1, 64), (50, 2, 1.0, 50)],
 )
-def test_a_tenth_is_added_one_sample_a_rank_at_least(samples: int, n_ranks: int, growth: float, more: int) -> None:
+def test_a_tenth_is_added_two_samples_a_rank_at_least(samples: int, n_ranks: int, growth: float, more: int) -> None:
     noisy = measurement(1e6, 1.0, samples)
     assert BigBatch(growth=growth).extension(noisy, progress(samples, n_ranks)) == more
 

@@ -33,6 +33,9 @@ def test_plan_and_run_agree_step_by_step(tmp_path: Path, capsys: pytest.CaptureF
     assert [(phase.epoch, phase.global_batch) for phase in planned] == growth(records)
     assert sum(phase.updates for phase in planned) == result["steps"]
     assert [batch for _, batch in result["batches"]] == [64, 128, 256, 300]
+    rests = [(record["epoch"], record["global_batch"]) for record in records if record["kind"] == "rest"]
+    assert rests == [(epoch, size) for phase in planned for epoch, sizes in phase.ends.items() for size in sizes]
+    assert rests
     assert (tmp_path / "run" / "training.png").read_bytes().startswith(b"\x89PNG")
     assert "times fewer" in capsys.readouterr().out
 

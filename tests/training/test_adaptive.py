@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.gradients import Measurement
 from hpc_adabatch.training.journal import Journal, read
 from hpc_adabatch.training.line_search import LineSearch
+from hpc_adabatch.training.step import Step
 
 
 def dataset(samples: int = 50) -> TensorDataset:
@@ -76,7 +78,62 @@ def test_the_loop_equals_plain_sgd_on_the_same_batches() -> None:
 
 
 def test_a_change_holds_from_the_very_next_step() -> None:
-    assert run(training(policy=hab.Schedule(text="0:8 16sa:3 19sa:20")), 1) == [8, 8, 3, 20, 11]
+    assert run(training(policy=hab.Schedule(text="0:8 16sa:3 19sa:20")), 1) == [8, 8, 3, 16, 15]  # of 31
+
+
+@pytest.mark.parametrize(
+    ("schedule", "sizes", "factors"),
+    [
+        ("0:8", [8, 8, 8, 8, 8, 10], [1, 1, 1, 1, 1, 1]),  # longer: at the rate of the batch
+        ("0:13", [13, 13, 12, 12], [13 / 8, 13 / 8, 12 / 8, 12 / 8]),
+        ("0:8 40sa:20", [8, 8, 8, 8, 8, 10], [1, 1, 1, 1, 1, 10 / 8]),  # shorter: at the rate of its samples
+    ],
+)
+def test_the_last_steps_of_an_epoch_have_the_rate_of_what_they_hold(
+    schedule: str, sizes: list[int], factors: list[float], tmp_path: Path
+) -> None:
+    rule = hab.LearningRate(scaling="linear", reference_batch=8)
+    start, journal = int(schedule.split()[0][2:]), Journal(tmp_path / "journal.jsonl")
+    loop = training(start, policy=hab.Schedule(text=schedule), learning_rate=rule, journal=journal)
+    found: list[tuple[int, float]] = []
+    for step in loop.epoch(0):
+        for inputs, targets in step:
+            step.backward(mse_loss(loop.model(inputs), targets))
+        step.update()
+        found.append((len(step.batch), loop.last_rate))
+    assert found == [(size, pytest.approx(0.1 * factor)) for size, factor in zip(sizes, factors, strict=True)]
+    told = [record["global_batch"] for record in read(tmp_path / "journal.jsonl") if record["kind"] == "rest"]
+    assert told == [size for size in sizes[-2:] if size not in (8, 13)]
+
+
+def test_a_lengthened_batch_has_the_rate_of_the_longer_one() -> None:
+    """Bug story: it kept the rate of the batch that had failed the test."""
+    loop = training(policy=Lengthens(), learning_rate=hab.LearningRate(scaling="linear"))
+    run(loop, 1)
+    assert loop.last_rate == pytest.approx(0.1 * 18 / 8)
+
+
+@pytest.mark.parametrize("samples", [37, 50, 63])
+def test_no_pass_has_one_sample_while_the_share_has_two(samples: int) -> None:
+    """Bug story: batch normalisation of vectors raises an error for one sample, in a rest, a piece or an addition."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1)).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    batches = hab.AdaptiveBatches(dataset(samples), 9, max_micro_batch=5)
+    loop = hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess(), policy=hab.BigBatch(theta=0.5))
+    passes = [
+        len(inputs) for epoch in range(3) for step in loop.epoch(epoch) for inputs, targets in handed_out(loop, step)
+    ]
+    assert min(passes) >= 2
+    assert loop.global_batch > 9
+
+
+def handed_out(loop: hab.AdaptiveTraining, step: Step) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The micro-batches of a step, each followed by its backward pass, and the update."""
+    for inputs, targets in step:
+        yield inputs, targets
+        step.backward(mse_loss(loop.model(inputs), targets))
+    step.update()
 
 
 def test_learning_rate_follows_schedule_and_policy_together(tmp_path: Path) -> None:
@@ -95,7 +152,7 @@ def test_learning_rate_follows_schedule_and_policy_together(tmp_path: Path) -> N
         for record in read(tmp_path / "journal.jsonl")
         if record["kind"] == "statistics"
     ]
-    expected = [(10, 0.1)] * 5 + [(20, 0.075)] * 2 + [(10, 0.075)] + [(40, 0.005625), (10, 0.005625)]
+    expected = [(10, 0.1)] * 5 + [(20, 0.075), (30, 0.075)] + [(50, 0.005625)]  # 50 of 40: all that is left
     expected += [(50, round(0.1 * 0.1 * 0.75**3 * 50 / 80, 12))]  # cut at 50 of 80: the learning rate takes the rest
     assert rates == expected
 
@@ -106,7 +163,8 @@ def test_weight_decay_follows_the_batch_across_a_restart(kept: Any, expected: li
 
     def loop(journal: Journal | None = None) -> hab.AdaptiveTraining:
         schedule = hab.Schedule(text="0:8 16sa:32")
-        return training(weight_decay=0.1, policy=schedule, learning_rate=rule, journal=journal)
+        data = dataset(80)
+        return training(data=data, weight_decay=0.1, policy=schedule, learning_rate=rule, journal=journal)
 
     def decay(of: hab.AdaptiveTraining) -> float:
         return float(of.optimizer.param_groups[0]["weight_decay"])
@@ -139,7 +197,7 @@ def test_decisions_are_journalled_with_what_holds_from_there_on(tmp_path: Path) 
     run(loop, 2)
     first = next(record for record in read(tmp_path / "j.jsonl") if record["kind"] == "decision")
     assert {name: first[name] for name in ("step", "cursor", "global_batch", "micro_batch", "passes")} == {
-        "step": 7,
+        "step": 6,
         "cursor": 50,
         "global_batch": 16,
         "micro_batch": 6,
@@ -269,9 +327,9 @@ class Lengthens(hab.BigBatch):
 
 
 def test_what_is_left_of_an_epoch_does_not_lengthen_the_next_batch() -> None:
-    """The fifth batch grows and leaves five samples of 50, which fail where 13 pass."""
+    """Of 18 samples left 13 are asked for, which would leave five: all are taken, and 13 is the next batch."""
     loop = training(policy=Lengthens())
-    assert run(loop, 1) == [8, 8, 8, 8, 13, 5]
+    assert run(loop, 1) == [8, 8, 8, 8, 18]
     assert loop.global_batch == 13
 
 
@@ -284,10 +342,11 @@ def test_a_batch_that_the_epochs_end_kept_from_passing_grows_as_far_as_it_came()
 
 
 def test_the_step_found_on_what_is_left_of_an_epoch_is_not_the_next_ones_first() -> None:
-    """Two steep samples at the end of the epoch: their own step is short, the others' stays."""
+    """Two steep samples in the last ten, of a batch grown to 20: their own step is short, the others' stays."""
     inputs, targets = dataset().tensors
     inputs[permutation(1, 0, 50)[-2:]] *= 100
-    loop = training(data=TensorDataset(inputs, targets), step_size=hab.Armijo(0.125))
+    policy = hab.Schedule(text="0:8 40sa:20")
+    loop = training(data=TensorDataset(inputs, targets), policy=policy, step_size=hab.Armijo(0.125))
     rates = []
     for step in loop.epoch(0):
         for batch, wanted in step:
@@ -410,4 +469,4 @@ def test_replay_with_adascale_needs_nothing_measured(tmp_path: Path) -> None:
     first.record("start", **first.holding())
     run(first, 1)
     replay = hab.Replay(journal=str(tmp_path / "journal.jsonl"))
-    assert len(run(training(policy=replay, learning_rate=rule, options=once), 1)) == 7
+    assert len(run(training(policy=replay, learning_rate=rule, options=once), 1)) == 6
