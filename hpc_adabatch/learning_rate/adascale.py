@@ -1,4 +1,4 @@
-"""AdaScale: learning rate and the schedule's clock are scaled by the measured gain of a larger batch.
+"""AdaScale: the learning rate, and the clock that ends training, are scaled by the measured gain of a larger batch.
 
 Johnson, Agrawal, Gu & Guestrin 2020, https://arxiv.org/abs/2007.05105, sections 3 and 4: at S times the reference batch
 B0 one step makes the progress of r steps at B0, 1 <= r <= S, where
@@ -8,7 +8,12 @@ B0 one step makes the progress of r steps at B0, 1 <= r <= S, where
     paper        here
     S, B0        scale, reference batch
     r_t          gain: factor of the learning rate; S if the gradient is noise only, 1 if there is no noise
-    tau          the clock: sum of r_t, in steps of B0 samples; schedules read it instead of the samples seen
+    tau          the scale-invariant clock: sum of r_t, here times B0, in samples of the reference batch
+
+The paper trains until tau has reached the iterations of the run at B0, and its schedule reads tau. So does ours, unless
+``LearningRate.clock`` is samples: schedule and end then go by the samples seen, and the rate alone takes the gain. Each
+step of S times the reference moves the clock by 1 to S times B0, so E epochs on it take E to S E passes over the data.
+With S at the noise scale r is (S + 1) / 2: about 2 E.
 """
 
 

@@ -1,6 +1,6 @@
 """A run's place on its learning-rate schedule, and the rates that an optimizer's groups get from it.
 
-clock    samples seen; with AdaScale the samples of its scale-invariant clock (adascale.py)
+clock    samples seen; with the scale-invariant clock the progress, in samples of the reference batch (adascale.py)
 noise    the gradient's variance and signal that rank 0 has announced, for AdaScale
 climb    the rest of the warm-up, after the batch has grown inside it (warmup.py)
 
@@ -26,6 +26,7 @@ class Course:
         start_batch: Global batch at step 0.
 
     Attributes:
+        clock: Samples on the clock of the schedule.
         noise: Variance and signal of the gradient for AdaScale; None until they are known.
     """
 
@@ -33,13 +34,14 @@ class Course:
         self.rule = rule
         self.noise: tuple[float, float] | None = None
         self._samples_per_epoch, self._start_batch = samples_per_epoch, start_batch
-        self._clock: float = 0
+        self.clock: float = 0
+        self._idle = 0  # samples of the steps since the last update, which were skipped
         self._climb: Climb | None = None
 
     def multiplier(self, global_batch: int) -> float:
         """Returns learning rate / base learning rate for the next step, which has this global batch."""
         return self.rule.multiplier(
-            self._clock,
+            self.clock,
             self._samples_per_epoch,
             self._start_batch,
             global_batch,
@@ -51,22 +53,35 @@ class Course:
         """Returns weight decay / base weight decay for the next step, which has this global batch."""
         return self.rule.weight_decay_multiplier(self._start_batch, global_batch)
 
-    def advance(self, samples: int, rated: int | None = None) -> None:
-        """Moves the clock past a step of this many samples.
+    def advance(self, samples: int, global_batch: int, *, updated: bool = True) -> None:
+        """Moves the clock past a step.
 
         Args:
-            samples: Samples of the step, over all ranks.
-            rated: Global batch whose learning rate the step had; that of its samples when not given.
+            samples: The samples of the step. One of the last of an epoch, which may be longer than a batch, makes its
+                part of a batch's progress, so that a fixed batch at the reference counts the samples seen.
+            global_batch: The global batch whose learning rate it had.
+            updated: False where the step was skipped: its samples are seen, but it made no progress.
         """
-        if self.rule.measures:
-            self._clock += self._gain(rated or samples) * (self.rule.reference_batch or self._start_batch)
-        else:
-            self._clock += samples
+        if not self.rule.scale_invariant:
+            self.clock += samples
+        elif updated:
+            reference = self.rule.reference_batch or self._start_batch
+            self.clock += self._gain(global_batch) * samples * reference / global_batch
+        self._idle = 0 if updated else self._idle + samples
+
+    def reached(self, epochs: float) -> bool:
+        """Reports whether the clock has reached so many epochs.
+
+        The scale-invariant clock stands while all steps are skipped, so a whole epoch of them ends training as well.
+        """
+        if self.rule.scale_invariant and self._idle >= self._samples_per_epoch:
+            return True
+        return self.clock > epochs * self._samples_per_epoch - 0.5  # half a sample: the clock adds rounded numbers
 
     def resize(self, before: int, after: int) -> None:
         """Notes that the global batch changes here, in which case a warm-up still open goes on as a climb."""
         if before != after:
-            epoch = self._clock / self._samples_per_epoch
+            epoch = self.clock / self._samples_per_epoch
             self._climb = self.rule.climb(epoch, self._start_batch, before, after, self._climb)
 
     def _gain(self, samples: int) -> float:
@@ -76,14 +91,14 @@ class Course:
         return self.rule.gain(*self.noise, self._start_batch, samples)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns clock, noise and climb, for a checkpoint."""
+        """Returns clock, skipped samples, noise and climb, for a checkpoint."""
         climb = self._climb
         told = [climb.epoch, climb.height, climb.end, climb.peak] if climb is not None else None
-        return {"clock": self._clock, "noise": self.noise, "climb": told}
+        return {"clock": self.clock, "idle": self._idle, "noise": self.noise, "climb": told}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from the place on the schedule that ``state_dict`` returned."""
-        self._clock, self.noise = state["clock"], state["noise"]
+        self.clock, self._idle, self.noise = state["clock"], state["idle"], state["noise"]
         self._climb = Climb(*state["climb"]) if state["climb"] is not None else None
 
 

@@ -6,7 +6,7 @@
     none      1: a growing batch replaces a decaying learning rate         Smith et al. 2018, 1711.00489
     linear    k                                                            Goyal et al. 2017, 1706.02677, section 2.1
     sqrt      sqrt(k): the variance of an update stays the same            You et al. 2019 (LEGW), 1901.08256
-    adascale  the measured gain; samples are counted on its clock          adascale.py
+    adascale  the measured gain, whose clock may be that of the epochs e   adascale.py
 
     decay     factor at epoch e, after the warm-up W, of E epochs, with final fraction f
     constant  1
@@ -44,8 +44,7 @@ class LearningRate:
     """A learning-rate schedule: learning rate / base learning rate as a function of samples and batches.
 
     Args:
-        scaling: Growth with the batch: none, linear (Goyal), sqrt (LEGW) or adascale (measured gain; scales the clock
-            too).
+        scaling: Growth with the batch: none, linear (Goyal), sqrt (LEGW) or adascale (measured gain).
         warmup: Kind of warm-up: none, fixed (warmup_epochs long), or legw (warmup_epochs * start batch / reference
             batch long).
         warmup_epochs: Length of the warm-up in epochs; with legw, its length at the reference batch.
@@ -64,6 +63,9 @@ class LearningRate:
             and the warmup_epochs tuned for it.
         weight_decay: Scaling of the optimizer's weight decay: per_step keeps it; per_epoch scales it so that an epoch
             decays as much at any batch.
+        clock: Clock of warm-up, decay and the end of training: samples counts those seen; scale_invariant counts
+            AdaScale's progress in samples of the reference batch, which takes more passes over the data. When not
+            given, scale_invariant with adascale, samples otherwise.
 
     Raises:
         InputError: An argument is out of range, or another that it needs is missing.
@@ -82,6 +84,7 @@ class LearningRate:
     reference_batch: int | None = None
     preset: Literal["none", "legw", "goyal"] = "none"
     weight_decay: Literal["per_step", "per_epoch"] = "per_step"
+    clock: Literal["samples", "scale_invariant"] | None = None
 
     def __post_init__(self) -> None:
         known, example = ", ".join(PRESETS), "--learning_rate.preset legw"
@@ -116,8 +119,11 @@ class LearningRate:
         check(self.epochs is None or 0 < real(self.epochs) < math.inf, "epochs", "more than 0", "90")
         check(self.reference_batch is None or whole(self.reference_batch) >= 1, "reference_batch", "1 or more", "256")
         kept = ("per_step",) if self.measures else ("per_step", "per_epoch")
-        clock = " with adascale, whose clock counts no epochs" if self.measures else ""
-        check(self.weight_decay in kept, "weight_decay", ", ".join(kept) + clock, "per_step")
+        why = " with adascale, whose steps decay by their gain" if self.measures else ""
+        check(self.weight_decay in kept, "weight_decay", ", ".join(kept) + why, "per_step")
+        clocks = ("samples", "scale_invariant") if self.measures else ("samples",)
+        why = "" if self.measures else ", without scaling adascale"
+        check(self.clock is None or self.clock in clocks, "clock", ", ".join(clocks) + why, "samples")
 
     def warmup_length(self, start_batch: int) -> float:
         """Returns the epochs of warm-up in a run that starts with this global batch."""
@@ -127,6 +133,19 @@ class LearningRate:
     def measures(self) -> bool:
         """Reports whether the gradient's noise must be measured for this schedule."""
         return self.scaling == "adascale"
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Reports whether the schedule and the end of training go by AdaScale's clock."""
+        return self.measures and self.clock != "samples"
+
+    def most_epochs(self, epochs: float, start_batch: int, max_global_batch: int) -> float:
+        """Returns the most passes over the data until the clock has reached so many epochs.
+
+        AdaScale gains 1 at least from a step of S reference batches, so S passes make the progress of one at least.
+        """
+        scale = max_global_batch / (self.reference_batch or start_batch)
+        return epochs * max(1.0, scale) if self.scale_invariant else epochs
 
     def gain(self, variance: float, signal: float, start_batch: int, global_batch: int) -> float:
         """Returns AdaScale's gain of the global batch over the reference batch (adascale.py)."""
@@ -146,7 +165,7 @@ class LearningRate:
         """Returns learning rate / base learning rate of the step after ``samples_seen`` samples.
 
         Args:
-            samples_seen: Samples since the start of training, over all ranks; with AdaScale on its clock.
+            samples_seen: Samples since the start of training, over all ranks, on the clock of the schedule.
             samples_per_epoch: Length of the training set, in samples.
             start_batch: Global batch at step 0, in samples.
             global_batch: Global batch of the step, in samples.

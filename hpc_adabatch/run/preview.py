@@ -72,7 +72,7 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
 
     coordinator.start(progress())
     phase: Phase | None = None
-    while plan.samples_seen < recipe.options.epochs * plan.n_samples:
+    while not course.reached(recipe.options.epochs):
         decision = coordinator.decide(progress())
         if decision is not None:
             course.resize(global_batch, decision.global_batch)

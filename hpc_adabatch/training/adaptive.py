@@ -43,11 +43,13 @@ from .timing import StepTimes
 class AdaptiveTraining:
     """A training loop with a global batch that its policy changes.
 
-        for epoch in range(90):
+        for epoch in training.epochs(90):
             for step in training.epoch(epoch):
                 for inputs, targets in step:
                     step.backward(loss_fn(model(inputs), targets))
                 step.update()
+
+    ``range(90)`` instead ends after 90 passes over the data, whatever the clock of the schedule.
 
     Args:
         model: The network, on ``cluster.device``; rank 0's weights and buffers are sent to all ranks.
@@ -103,6 +105,7 @@ class AdaptiveTraining:
         self.steps = self.skipped = 0
         self.stopped: str | None = None
         self._begun = False  # a step was begun and not updated
+        self._end: float | None = None  # epochs on the clock after which training ends; None for any number of passes
         self._cluster = cluster
         self._policy, self._learning_rate = policy or Fixed(), learning_rate or LearningRate()
         self._options = options or LoopOptions()
@@ -145,15 +148,39 @@ class AdaptiveTraining:
         for name, tensor in model.state_dict().items():
             cluster.broadcast_(tensor, f"weights.{name}")
 
+    def epochs(self, epochs: float) -> Iterator[int]:
+        """Yields the numbers of the passes over the data that remain, until the schedule's clock ends training.
+
+        With the clock ``samples`` these are 0 to ``epochs`` - 1. With ``scale_invariant`` there are more, and the last
+        one ends at the first step at which the clock is full, perhaps before all its samples were trained on.
+
+        Args:
+            epochs: The epochs on the clock (``LearningRate.clock``), counted from the start of training.
+
+        Raises:
+            RuntimeError: The number that was yielded last was not passed to ``epoch``.
+        """
+        self._end = epochs
+        while not self.is_over(epochs) and not self.stopped:
+            steps = self.steps
+            yield self.next_epoch
+            if self.steps == steps:
+                raise RuntimeError(f"epoch {self.next_epoch} was not trained on")
+
+    def is_over(self, epochs: float) -> bool:
+        """Reports whether the schedule's clock has reached so many epochs."""
+        return self._course.reached(epochs)
+
     def epoch(self, epoch: int) -> Iterator[Step]:
         """Yields the steps of this epoch that remain.
 
-        An epoch that a resumed run has finished yields none; nor does any epoch after a stop.
+        An epoch that a resumed run has finished yields none; nor does any epoch after a stop, or after the end that
+        ``epochs`` was given.
 
         Raises:
             RuntimeError: A step was not updated, or an epoch was left out.
         """
-        if epoch < self.plan.epoch or self.stopped:
+        if epoch < self.plan.epoch or self.stopped or self._ended:
             return
         if self._begun:  # its gradients are half summed, and on other ranks perhaps not at all
             raise RuntimeError("the last step was left without update()")
@@ -163,7 +190,7 @@ class AdaptiveTraining:
             raise RuntimeError(f"epoch {epoch} asked for, epoch {self.plan.epoch} is not finished")
         if not self.plan.epoch_finished:
             self._passes.enter_epoch()
-        while not self.plan.epoch_finished and not self.stopped:
+        while not (self.plan.epoch_finished or self.stopped or self._ended):
             self._times.begin()
             if self.steps == 0:
                 self._decide()
@@ -279,7 +306,7 @@ class AdaptiveTraining:
             self.record("noise", **self.measuring.fields())
         elif samples == self.global_batch:
             self._times.end(samples)
-        if self.steps % self._options.journal_every == 0 or self.plan.epoch_finished:
+        if self.steps % self._options.journal_every == 0 or self.plan.epoch_finished or self._ended:
             loss = self._losses.take_recent()
             self.record("statistics", loss=loss, global_batch=samples, learning_rate=self.last_rate)
 
@@ -324,6 +351,16 @@ class AdaptiveTraining:
         )
 
     @property
+    def clock(self) -> float:
+        """Returns the epochs on the clock of the schedule; with ``samples`` the passes over the data."""
+        return self._course.clock / self.plan.n_samples
+
+    @property
+    def _ended(self) -> bool:
+        """Reports whether the clock has reached the end that ``epochs`` was given."""
+        return self._end is not None and self.is_over(self._end)
+
+    @property
     def last_rate(self) -> float:
         """Returns the learning rate of the first parameter group at the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
@@ -345,7 +382,9 @@ class AdaptiveTraining:
         }
 
     def record(self, kind: str, **fields: Any) -> None:
-        """Writes a line of the journal, stamped with step, cursor and epoch."""
+        """Writes a line of the journal, stamped with step, cursor and epoch, and with the clock if it is another."""
+        if self._learning_rate.scale_invariant:
+            fields = {"clock": self.clock, **fields}
         self._journal.record(kind, step=self.steps, cursor=self.plan.samples_seen, epoch=self.plan.epoch, **fields)
 
     def average_buffers(self) -> None:

@@ -26,7 +26,7 @@ def follow(
             course.resize(batch, waiting[0][1])
             batch = waiting.pop(0)[1]
         rates.append(course.multiplier(batch))
-        course.advance(step)
+        course.advance(step, batch)
         seen += step
     return rates
 
@@ -87,7 +87,7 @@ def test_a_restart_anywhere_changes_nothing(changes: list[tuple[float, int]], st
             course.resize(batch, waiting[0][1])
             batch = waiting.pop(0)[1]
         rates.append(course.multiplier(batch))
-        course.advance(500)
+        course.advance(500, batch)
         seen += 500
     assert rates == straight
 
