@@ -27,7 +27,7 @@ class Options(LoopOptions):
     max_micro_batch: int | None = None
     """The most samples that one rank passes through its device at once; global_batch when not given."""
     epochs: int = 10
-    """The number of passes over the training set."""
+    """The number of passes over the training set; on AdaScale's clock, of passes at the reference batch."""
     seed: int = 0
     """The seed of weights, order of samples, and augmentation."""
     model: str | None = None
@@ -109,6 +109,21 @@ class Recipe:
         """Returns the learning-rate schedule, which ends with the run where the recipe does not say when."""
         rule = self.learning_rate
         return rule if rule.epochs is not None else replace(rule, epochs=float(self.options.epochs))
+
+    @property
+    def reference_batch(self) -> int:
+        """Returns the batch to which updates are compared: that of AdaScale's clock, else the one at the start."""
+        reference = self.schedule.reference_batch if self.schedule.scale_invariant else None
+        return reference or self.global_batch
+
+    def length(self, batches: AdaptiveBatches) -> str:
+        """Returns in words how many passes over the data a run on AdaScale's clock takes."""
+        epochs, reference = self.options.epochs, self.reference_batch
+        most = self.schedule.most_epochs(epochs, self.global_batch, batches.max_global_batch)
+        return (
+            f"{epochs} epochs on AdaScale's clock: the progress of {epochs} passes at batch {reference}, in at most"
+            f" {most:.6g} passes; --learning_rate.clock samples ends after {epochs}"
+        )
 
     def batches(self, data: TaskData) -> AdaptiveBatches:
         """Returns the task's training set with the recipe's batch.

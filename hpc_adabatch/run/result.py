@@ -40,8 +40,10 @@ def write_result(
         target: The metric to train to; None for the whole recipe.
     """
     start, end = records[0], records[-1]
-    epochs = end["cursor"] // start["samples_per_epoch"]  # a run may have been prolonged since its start
-    fixed = steps_per_epoch(start["samples_per_epoch"], start["global_batch"]) * epochs
+    per_epoch, reference = start["samples_per_epoch"], start.get("reference_batch", start["global_batch"])
+    epochs = _whole(end["cursor"] / per_epoch)  # a run may have been prolonged since its start
+    clock = end.get("clock", epochs)
+    fixed = round(steps_per_epoch(per_epoch, reference) * clock)
     result = {
         "task": start["task"],
         "name": start["name"],
@@ -51,7 +53,9 @@ def write_result(
         "world_size": world_size(records),
         "nodes": start["nodes"],
         "epochs": epochs,
+        "clock": clock,
         "steps": end["step"],
+        "reference_batch": reference,
         "steps_of_fixed_batch": fixed,
         "samples_seen": end["cursor"],
         "wall_s": round(wall_s, 3),
@@ -81,11 +85,16 @@ def report(folder: Path) -> Iterator[RenderableType]:
     metric = result["metric"]
     where = f"{result['world_size']} rank(s), {result['wall_s']:.1f} s"
     value = "not finite" if metric["value"] is None else f"{metric['value']:.4f}"
-    yield f"test {metric['name']}  {value} after {result['epochs']} epochs on {where}"
+    yield f"test {metric['name']}  {value} after {result['epochs']:.6g} epochs on {where}"
     steps, fixed = result["steps"], result["steps_of_fixed_batch"]
+    reference = result.get("reference_batch", result["initial_global_batch"])
     saved = f"{fixed - steps} saved, {fixed / steps:.2f} times fewer"
-    yield f"updates        {steps} instead of {fixed} with the batch fixed at {result['initial_global_batch']}: {saved}"
+    yield f"updates        {steps} instead of {fixed} with the batch fixed at {reference}: {saved}"
     yield f"results        {paths.result}\npicture        {paths.picture}"
+
+
+def _whole(value: float) -> float:
+    return int(value) if value == int(value) else value
 
 
 def _table(records: list[Record]) -> Table:

@@ -74,8 +74,8 @@ class Run:
     def train(self) -> int:
         """Trains to the end, or until stopped. Returns the exit code: 0, or that of the signal."""
         training = self.training
-        for epoch in range(training.next_epoch, self.recipe.options.epochs):
-            if self._reached or training.stopped:
+        for epoch in training.epochs(self.recipe.options.epochs):
+            if self._reached:
                 break
             self._epoch(epoch)
         if training.stopped:
@@ -90,6 +90,10 @@ class Run:
         """Returns the model's outputs, in the precision of the run."""
         self.watchdog.beat()
         return self._forward(inputs)
+
+    @property
+    def _over(self) -> bool:
+        return self.training.is_over(self.recipe.options.epochs)
 
     @property
     def _reached(self) -> bool:
@@ -107,7 +111,7 @@ class Run:
                 self.progress.step(len(step.batch), step.loss, len(step.batch))
         seconds = time.monotonic() - began
         self.training_s += seconds
-        if not plan.epoch_finished:
+        if not (plan.epoch_finished or self._over):
             self._leave()
             return
         training.average_buffers()
@@ -118,9 +122,15 @@ class Run:
         self.progress.line(
             f"epoch {epoch + 1:3d}  batch {batch_before:6d}  learning rate {training.last_rate:<8.4g}"
             f"  loss {loss_sum / samples:.4f}  test loss {scores['loss']:.4f}  test {task.metric} {self.metric:.4f}"
-            f"  {samples / seconds:.0f} samples/s"
+            f"  {samples / seconds:.0f} samples/s{self._clock}"
         )
         self._leave()
+
+    @property
+    def _clock(self) -> str:
+        if not self.recipe.schedule.scale_invariant:
+            return ""
+        return f"  clock {self.training.clock:.2f} of {self.recipe.options.epochs}"
 
     def _leave(self) -> None:
         """Saves at the end of an epoch, or where all ranks were stopped."""
@@ -165,6 +175,7 @@ class Run:
             model=recipe.model_name,
             metric=recipe.task.metric,
             epochs=recipe.options.epochs,
+            reference_batch=recipe.reference_batch,
             samples_per_epoch=training.plan.n_samples,
             parameters=sum(parameter.numel() for parameter in training.model.parameters()),
             world_size=cluster.size,
@@ -180,6 +191,8 @@ class Run:
             f"{recipe.chosen['optimizer']}; {cluster.size} rank(s) on {cluster.n_nodes} node(s), "
             f"{cluster.device.type}, {torch.get_num_threads()} thread(s) each; in {self.folder.path}"
         )
+        if recipe.schedule.scale_invariant:
+            self.progress.line(recipe.length(training.batches))
 
     def _save(self) -> None:
         state = restart.collect(self.training, self.cluster) | {
@@ -201,8 +214,7 @@ class Run:
             restart.check_same(state["recipe"], self.resolved)
         restart.restore(self.training, self.cluster, state)
         self.metric, self.training_s = state["metric"], state["training_s"]
-        over = self._reached or self.training.next_epoch >= self.recipe.options.epochs
-        if over and self.folder.result.exists():
+        if (self._reached or self._over) and self.folder.result.exists():
             self.progress.line(f"{self.folder.path} holds this run, complete")
             return True
         self.journal.go_back(state["journal_bytes"], state["elapsed_s"])

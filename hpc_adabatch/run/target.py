@@ -52,8 +52,8 @@ def first_reached(target: Target | None, records: list[Record]) -> dict[str, Any
     """Returns where the journal's first evaluation at least as good as the target stands; None where there is none.
 
     Returns:
-        ``metric``, ``target``, ``epoch`` (passes that were over), ``step`` (updates), ``samples``, and ``wall_s``
-        (seconds since the start).
+        ``metric``, ``target``, ``epoch`` (passes, the last one perhaps in part), ``step`` (updates), ``samples``, and
+        ``wall_s`` (seconds since the start).
     """
     for record in records:
         if target is not None and record["kind"] == "evaluation" and target.reached(record["metric"]):

@@ -1,14 +1,20 @@
-"""A run that is killed before its first checkpoint, and started again."""
+"""A run that is killed before its first checkpoint, and started again; runs that end by AdaScale's clock."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.run.result import report
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
+from hpc_adabatch.training.signals import StopFlag
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 
@@ -30,3 +36,112 @@ def test_a_run_killed_before_its_first_checkpoint_leaves_nothing_in_the_journal_
     assert kinds.count("start") == 1
     assert kinds.count("decision") == 2
     assert len(list(report(tmp_path / "run"))) == 4
+
+
+N = 1437
+ADASCALE = [
+    *(
+        "--epochs=1",
+        "--model=narrow_cnn",
+        "--policy=fixed",
+        "--global_batch=256",
+        "--max_micro_batch=128",
+        "--journal_every=1",
+    ),
+    *("--learning_rate.scaling=adascale", "--learning_rate.reference_batch=16", "--learning_rate.decay=cosine"),
+    "--measure_every=1",
+]
+
+
+class StopsAt(StopFlag):
+    """Asks to stop in the step of this number."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.left = step
+
+    def numbers(self) -> list[float]:
+        self.left -= 1
+        return [0.0, 0.0, float(self.left == 0), 0.0]
+
+
+def trained(folder: Path, *flags: str, resume: bool = False, stop: StopFlag | None = None) -> int:
+    recipe, _, resolved = parse_recipe("train", [RECIPE, *ADASCALE, *flags])
+    return Run(recipe, resolved, folder, resume=resume, cluster=SingleProcess(), stop_flag=stop).train()
+
+
+def result(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return found
+
+
+def rates(folder: Path) -> list[tuple[int, float]]:
+    records = read(folder / "journal.jsonl")
+    return [(record["step"], record["learning_rate"]) for record in records if record["kind"] == "statistics"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert trained(folder) == 0
+    return folder
+
+
+def test_a_recipe_trains_until_the_clock_is_full_and_all_its_files_agree(whole: Path) -> None:
+    records, found = read(whole / "journal.jsonl"), result(whole)
+    end, last = records[-1], [record for record in records if record["kind"] == "evaluation"][-1]
+    before = [record for record in records if record["step"] == end["step"] - 1][-1]
+    assert before["clock"] < 1 <= end["clock"] == last["clock"] == found["clock"]
+    assert (end["cursor"], end["step"]) == (last["cursor"], last["step"]) == (found["samples_seen"], found["steps"])
+    assert found["epochs"] == end["cursor"] / N
+    assert 1 < found["epochs"] < 16  # gains lie between 1 and 16
+    assert found["reference_batch"] == 16
+    assert found["steps_of_fixed_batch"] == round(end["clock"] * 90)  # 89.8 steps of 16
+    assert rates(whole)[-1][1] < 0.01 * max(rate for _, rate in rates(whole))
+    words = [part for part in report(whole) if isinstance(part, str)]
+    assert f"after {found['epochs']:.6g} epochs" in words[0]
+    assert "with the batch fixed at 16" in words[1]
+
+
+@pytest.mark.parametrize("before_the_end", [0, 5])
+def test_a_run_stopped_on_its_way_to_an_end_within_a_pass_goes_on_exactly(
+    before_the_end: int, whole: Path, tmp_path: Path
+) -> None:
+    steps = result(whole)["steps"]
+    assert trained(tmp_path / "run", stop=StopsAt(steps - before_the_end)) == 75
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert trained(tmp_path / "run", resume=True) == 0
+    found, expected = result(tmp_path / "run"), result(whole)
+    for name in ("steps", "samples_seen", "epochs", "clock", "metric"):
+        assert found[name] == expected[name]
+    assert rates(tmp_path / "run") == rates(whole)
+    weights, same = (
+        torch.load(folder / "checkpoint" / "last.pt", weights_only=True)["training"]["model"]
+        for folder in (tmp_path / "run", whole)
+    )
+    assert all(torch.equal(weights[name], same[name]) for name in same)
+
+
+def test_a_run_that_is_complete_stays_complete_and_may_be_prolonged(tmp_path: Path) -> None:
+    assert trained(tmp_path / "run", "--learning_rate.epochs=1") == 0
+    first = result(tmp_path / "run")
+    assert trained(tmp_path / "run", "--learning_rate.epochs=1", resume=True) == 0
+    assert result(tmp_path / "run") == first
+    assert trained(tmp_path / "run", "--learning_rate.epochs=1", "--epochs=2", resume=True) == 0
+    assert result(tmp_path / "run")["clock"] >= 2
+    assert result(tmp_path / "run")["samples_seen"] > first["samples_seen"]
+
+
+def test_a_replay_ends_at_the_same_step(whole: Path, tmp_path: Path) -> None:
+    assert trained(tmp_path / "again", "--policy=replay", f"--policy.journal={whole / 'journal.jsonl'}") == 0
+    for name in ("steps", "samples_seen", "clock"):
+        assert result(tmp_path / "again")[name] == result(whole)[name]
+    assert rates(tmp_path / "again") == rates(whole)
+
+
+def test_on_the_clock_of_samples_a_recipe_ends_after_its_epochs(tmp_path: Path) -> None:
+    assert trained(tmp_path / "run", "--learning_rate.clock=samples") == 0
+    found = result(tmp_path / "run")
+    assert (found["epochs"], found["clock"], found["samples_seen"]) == (1, 1, N)
+    assert (found["reference_batch"], found["steps_of_fixed_batch"]) == (256, 6)
+    assert not any("clock" in record for record in read(tmp_path / "run" / "journal.jsonl"))
