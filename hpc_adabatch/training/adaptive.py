@@ -8,7 +8,12 @@
     6 record     cursor, losses, measurement, journal
     7 decide     rank 0's rule says which batch holds from the next step on
 
-Every step runs through ``AdaptiveTraining._phases``, from top to bottom.
+Every step runs through ``AdaptiveTraining._phases``, from top to bottom. A step that is skipped takes its samples, each
+of which an epoch has once, and stands for no progress:
+
+    moves on    the cursor, and what reads the samples seen: rules that count epochs, the clock ``samples``; ``steps``
+    stands      weights, momentum, LAMB's t, AdaScale's clock, the averages of the noise and their age, mean losses
+    backs off   the loss scale, whose count of steps until it grows begins again, as after torch's own skipped step
 """
 
 from __future__ import annotations
@@ -250,7 +255,7 @@ class AdaptiveTraining:
         elif samples != self.global_batch:
             self.record("rest", global_batch=samples, reason="the last steps of an epoch share what is left of it")
         self.plan.advance(step.batch)
-        self._course.advance(samples, rated)
+        self._course.advance(samples, rated, updated=finite)
         self.steps += 1
         self._count(loss_sum, samples, finite=finite)
         # 7 decide

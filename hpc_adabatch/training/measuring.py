@@ -141,8 +141,12 @@ class Measuring:
         return True
 
     def end_step(self, samples: int, *, finite: bool) -> bool:
-        """Ends a step of so many samples. Returns True when it was measured and is in the averages now."""
-        self._samples_since += samples
+        """Ends a step of so many samples. Returns True when it was measured and is in the averages now.
+
+        The averages do not age by a step that is skipped, because the gradients have not moved on.
+        """
+        if finite:
+            self._samples_since += samples
         measured = self.active and finite and self.last is not None
         self.active = False
         if measured and self.last is not None:

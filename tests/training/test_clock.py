@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -34,20 +35,27 @@ class Known(hab.Policy):
         return hab.Proposal(global_batch=progress.global_batch, noise=NOISE, reason="known")
 
 
-def training(batch: int = BATCH, policy: hab.Policy | None = None, **rule: Any) -> hab.AdaptiveTraining:
+def training(
+    batch: int = BATCH,
+    policy: hab.Policy | None = None,
+    optimizer: Any = torch.optim.SGD,
+    options: dict[str, Any] | None = None,
+    **rule: Any,
+) -> hab.AdaptiveTraining:
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 1).double()
     generator = torch.Generator().manual_seed(0)
     data = TensorDataset(*(torch.randn(N, width, generator=generator).double() for width in (3, 1)))
     return hab.AdaptiveTraining(
         model,
-        torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9),
+        optimizer(model.parameters(), lr=RATE, **({} if optimizer is hab.LAMB else {"momentum": 0.9})),
         hab.AdaptiveBatches(data, batch, seed=1),
         cluster=SingleProcess(),
         policy=policy or Known(),
         learning_rate=hab.LearningRate(
             **{"scaling": "adascale", "reference_batch": REFERENCE, "decay": "cosine", "epochs": 2.9} | rule
         ),
+        options=hab.LoopOptions(**options or {}),
     )
 
 
@@ -161,3 +169,40 @@ def test_only_adascale_has_a_clock_of_its_own(scaling: str) -> None:
     assert str(caught.value).startswith(told)
     assert "\n" not in str(caught.value)
     assert not hab.LearningRate(scaling=scaling).scale_invariant  # type: ignore[arg-type]
+
+
+def of_progress(loop: hab.AdaptiveTraining) -> dict[str, Any]:
+    state = loop.state_dict()
+    measuring = {name: value for name, value in state["measuring"].items() if name != "next"}
+    return copy.deepcopy({"model": state["model"], "optimizer": state["optimizer"], "measuring": measuring})
+
+
+@pytest.mark.parametrize("every", [1, 100])
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, hab.LARS, hab.LAMB])
+@pytest.mark.parametrize("clock", ["samples", "scale_invariant"])
+def test_a_skipped_step_takes_its_samples_and_stands_for_no_progress(clock: str, optimizer: Any, every: int) -> None:
+    """Bug story: AdaScale's clock moved on where momentum, LAMB's t and the averages of the noise stood."""
+    loop = training(16, hab.Fixed(), clock=clock, optimizer=optimizer, options={"measure_every": every})
+    run(loop, loop.epochs(3), until_step=3)
+    before, clock_before, seen = of_progress(loop), loop.clock, loop.plan.samples_seen
+    [(size, _)] = run(loop, loop.epochs(3), until_step=4, loss=lambda loss: loss * math.inf)
+    after = of_progress(loop)
+    assert after["measuring"] == before["measuring"]
+    for name, value in before["model"].items():
+        assert torch.equal(value, after["model"][name])
+    assert before["optimizer"]["state"]
+    for parameter, state in before["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(after["optimizer"]["state"][parameter][name]))
+    assert (loop.steps, loop.skipped, loop.plan.samples_seen - seen) == (4, 1, size)
+    assert loop.clock == clock_before + (size / N if clock == "samples" else 0)
+
+
+def test_a_pass_without_any_update_ends_training_on_a_clock_that_stands() -> None:
+    """Weights that are not finite never would move it."""
+    loop = training()
+    run(loop, loop.epochs(3), until_step=2)
+    run(loop, loop.epochs(3), loss=lambda loss: loss * math.inf)
+    assert loop.skipped == loop.steps - 2
+    assert N <= loop.plan.samples_seen - 2 * BATCH < N + 2 * BATCH
+    assert loop.is_over(3)
