@@ -2,7 +2,7 @@
 
 clock    samples seen; with the scale-invariant clock the progress, in samples of the reference batch (adascale.py)
 noise    the gradient's variance and signal that rank 0 has announced, for AdaScale
-climb    the rest of the warm-up, after the batch has grown inside it (warmup.py)
+climb    the rest of the warm-up, after the batch has changed inside it (warmup.py)
 
 learning rate = base * multiplier * policy's factor     weight decay = base * multiplier, if it follows the batch
 """
@@ -79,10 +79,10 @@ class Course:
         return self.clock > epochs * self._samples_per_epoch - 0.5  # half a sample: the clock adds rounded numbers
 
     def resize(self, before: int, after: int) -> None:
-        """Notes that the global batch changes here, in which case a warm-up still open goes on as a climb."""
+        """Notes that the global batch changes here; a warm-up still open then goes on as a climb."""
         if before != after:
             epoch = self.clock / self._samples_per_epoch
-            self._climb = self.rule.climb(epoch, self._start_batch, before, after, self._climb)
+            self._climb = self.rule.climb(epoch, self._start_batch, after, self._climb)
 
     def _gain(self, samples: int) -> float:
         """Returns AdaScale's gain for a batch of this many samples; 1 until the noise is known."""

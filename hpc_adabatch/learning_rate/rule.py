@@ -16,7 +16,7 @@
 
 Samples are counted, never steps: a schedule in steps ends early when the batch grows. poly and cosine start after the
 warm-up, so that the peak is reached, as in MLPerf's reference; the LARS paper's Algorithm 1 decays from step 0 and
-never reaches it. If the batch grows inside the warm-up, a climb takes the place of scale and ramp (warmup.py).
+never reaches it. If the batch changes inside the warm-up, a climb takes the place of scale and ramp (warmup.py).
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class LearningRate:
             start_batch: Global batch at step 0, in samples.
             global_batch: Global batch of the step, in samples.
             gain: AdaScale's gain of this batch; not used with other scalings.
-            climb: The climb since the last growth of the batch inside the warm-up; None if there is none.
+            climb: The warm-up since the batch changed last; None if it has never changed.
 
         Raises:
             InputError: The decay is poly or cosine, and ``epochs`` is missing or no longer than the warm-up.
@@ -198,31 +198,31 @@ class LearningRate:
         ratio = global_batch / (self.reference_batch or start_batch)
         return ratio / SCALINGS[self.scaling](ratio)
 
-    def climb(self, epoch: float, start_batch: int, before: int, after: int, known: Climb | None) -> Climb | None:
-        """Returns the climb that begins with a change of the batch; None if the learning rate jumps instead.
+    def climb(self, epoch: float, start_batch: int, after: int, known: Climb | None) -> Climb | None:
+        """Returns the warm-up as it goes on with another batch; None with AdaScale, whose gain changes at once.
 
         Args:
             epoch: Epochs since the start of training.
             start_batch: Global batch at step 0, in samples.
-            before: Global batch before the change, in samples.
             after: Global batch after the change, in samples.
             known: The climb before the change; None if there was none.
         """
-        reference = self.reference_batch or start_batch
-        open_until = known.end if known is not None else self.warmup_length(start_batch)
-        if self.measures or after <= before or epoch >= open_until:
+        if self.measures:
             return None
-        height = self._height(epoch, start_batch, before, 1.0, known)
-        end = LENGTHS[self.warmup](self.warmup_epochs, after / reference)
-        return Climb(epoch, height, end, SCALINGS[self.scaling](after / reference))
+        reference, scale = self.reference_batch or start_batch, SCALINGS[self.scaling]
+        if known is None:
+            peak = scale(start_batch / reference)
+            known = Climb(0.0, self.warmup_start * peak, self.warmup_length(start_batch), peak)
+        length = LENGTHS[self.warmup](self.warmup_epochs, after / reference)
+        return known.resized(epoch, length, scale(after / reference))
 
     def _height(self, epoch: float, start_batch: int, global_batch: int, gain: float, climb: Climb | None) -> float:
         """Returns learning rate / base learning rate, without decay."""
-        if climb is not None:
+        if climb is not None and epoch < climb.end:
             return climb.at(epoch)
         ratio = global_batch / (self.reference_batch or start_batch)
         scale = gain if self.measures else SCALINGS[self.scaling](ratio)
-        return scale * ramp(epoch, self.warmup_length(start_batch), self.warmup_start)
+        return scale if climb is not None else scale * ramp(epoch, self.warmup_length(start_batch), self.warmup_start)
 
     def _decay(self, epoch: float, warmup: float) -> float:
         if self.decay == "constant":

@@ -1,8 +1,10 @@
-"""A run's way along its schedule: continuous where the batch grows inside the warm-up, and the same after a restart."""
+"""A run's way along its schedule: no jump where the batch changes inside the warm-up, and the same after a restart."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -67,6 +69,74 @@ def test_growth_after_the_warm_up_jumps_by_the_root_and_nothing_is_reopened() ->
 def test_a_batch_that_shrinks_takes_the_rate_of_the_smaller_one() -> None:
     rates = follow(Course(LEGW, EPOCH, 8), 8, [(0.2, 32), (0.7, 8)], until=1)
     assert rates[-1] == pytest.approx(1.0)
+
+
+def test_a_batch_that_shrinks_inside_the_warm_up_stays_on_its_line() -> None:
+    """Bug story: from 8 to 7 the rate went from 0.81 to 2.65 at once, as if the warm-up of 1 had been that of 7."""
+    rates = follow(Course(LEGW, EPOCH, 1), 1, [(0.1, 8), (1.0, 7)], until=5)
+    line = [0.2 + (8**0.5 - 0.2) * (epoch - 0.1) / (0.5 * 8 - 0.1) for epoch in (0.99, 1.0, 1.01, 2.0, 3.5)]
+    assert [rates[round(epoch * 1000)] for epoch in (0.99, 1.0, 1.01, 2.0, 3.5)] == pytest.approx(line)
+    meets = 0.1 + 3.9 * (7**0.5 - 0.2) / (8**0.5 - 0.2)
+    assert next(n for n, rate in enumerate(rates) if rate == pytest.approx(7**0.5)) == pytest.approx(
+        meets * 1000, abs=1
+    )
+
+
+def test_a_batch_that_shrinks_and_grows_again_is_back_on_its_line() -> None:
+    straight = follow(Course(LEGW, EPOCH, 8), 8, [(0.2, 32)], until=3)
+    wobbling = follow(Course(LEGW, EPOCH, 8), 8, [(0.2, 32), (0.4, 30), (0.5, 32), (0.9, 29), (1.1, 32)], until=3)
+    assert wobbling == pytest.approx(straight)
+
+
+def test_a_rate_above_the_smaller_batchs_peak_falls_to_it() -> None:
+    rates = follow(Course(LEGW, EPOCH, 32), 32, [(0.4, 2)], until=1)
+    assert rates[399] == pytest.approx(0.399 / 0.5)
+    assert rates[401] == pytest.approx(0.25)
+
+
+SCALES: dict[str, Callable[[float], float]] = {"none": lambda _: 1.0, "linear": lambda k: k, "sqrt": math.sqrt}
+RULES = [
+    LearningRate(scaling=scaling, reference_batch=reference, **warmup)  # type: ignore[arg-type]
+    for scaling in SCALES
+    for reference in (None, 4, 64)
+    for warmup in (
+        {},
+        {"warmup": "legw", "warmup_epochs": 0.1},
+        {"warmup": "fixed", "warmup_epochs": 2.0, "warmup_start": 0.25},
+        {"warmup": "fixed", "warmup_epochs": 2.0, "warmup_start": 1.0},
+    )
+]
+
+
+@settings(max_examples=100)
+@given(
+    st.sampled_from(RULES),
+    st.integers(1, 64),
+    st.lists(st.tuples(st.integers(0, 2 * EPOCH), st.integers(1, 64)), max_size=8),
+)
+def test_whatever_the_batches_do_the_rate_jumps_no_further_than_the_scaling(
+    rule: LearningRate, start: int, changes: list[tuple[int, int]]
+) -> None:
+    """Between changes it rises to the peak of the batch; at one, it stays or takes part of the way of the scaling."""
+
+    def peak(batch: int) -> float:
+        return SCALES[rule.scaling](batch / (rule.reference_batch or start))
+
+    course, batch, last = Course(rule, EPOCH, start), start, 0.0
+    for samples, other in changes:
+        ends = course.multiplier(batch)
+        assert last * (1 - 1e-12) <= ends <= peak(batch) * (1 + 1e-12)
+        course.resize(batch, other)
+        last = course.multiplier(other)
+        own = sorted((ends, ends * peak(other) / peak(batch)))
+        assert own[0] * (1 - 1e-12) <= last <= own[1] * (1 + 1e-12)
+        batch = other
+        for part in (0.3, 0.7):  # on the way to the next change
+            course.advance(round(samples * part))
+            assert course.multiplier(batch) >= last * (1 - 1e-12)
+            last = course.multiplier(batch)
+    course.advance(100 * EPOCH)
+    assert course.multiplier(batch) == pytest.approx(peak(batch))
 
 
 @settings(max_examples=60)
