@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 from .argument_errors import example, explain
 from .errors import InputError, require
 from .learning_rate import LearningRate
-from .learning_rate.rule import PRESETS
+from .learning_rate.presets import left_to_preset
 from .optim import OPTIMIZERS
 from .policies import POLICIES
 from .recipe import Options, Recipe
@@ -34,6 +35,21 @@ CHOICES: dict[str, tuple[dict[str, Any], str]] = {  # field: (classes by name, d
     "policy": (dict(sorted({**POLICIES, "replay": Replay}.items())), "fixed"),
     "optimizer": (OPTIMIZERS, "sgd"),
 }
+
+
+@dataclass(frozen=True)
+class Schedule(LearningRate):
+    """The fields of a schedule, and one word for some of them.
+
+    ``LearningRate`` explains the other arguments.
+
+    Args:
+        preset: A published set of values: legw (1901.08256) is scaling sqrt, warmup legw; goyal (1706.02677) is scaling
+            linear, warmup fixed over 5 epochs from base. Fields that are given besides hold; both usually need
+            reference_batch, and legw the warmup_epochs tuned for it.
+    """
+
+    preset: Literal["none", "legw", "goyal"] = "none"
 
 
 def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = None) -> tuple[Recipe, Namespace, str]:
@@ -186,7 +202,7 @@ def _parser(command: str, chosen: dict[str, str], extra: type | None) -> Argumen
         )
         parser.add_class_arguments(classes[name], field)
         _describe(parser, field, "NAME", f"The name of the {field}'s class; short for --{field}.name.")
-    parser.add_class_arguments(LearningRate, "learning_rate")
+    parser.add_class_arguments(Schedule, "learning_rate")
     _describe(parser, "learning_rate", "FILE", "A YAML file with these fields.")
     return parser
 
@@ -209,16 +225,14 @@ def _expand_preset(known: Namespace, sections: dict[str, Any], flags: list[str])
         given = set()
     prefix = "--learning_rate."
     given |= {flag.partition("=")[0].removeprefix(prefix) for flag in flags if flag.startswith(prefix)}
-    defaults = LearningRate()
-    for field, value in PRESETS[values["preset"]].items():
-        if field not in given and values[field] == getattr(defaults, field):
-            values[field] = value
+    for field, value in left_to_preset(values["preset"], {field: values[field] for field in given}).items():
+        values[field] = value
     values["preset"] = "none"
 
 
 def _fields(known: Namespace, field: str) -> dict[str, Any]:
     found = known[field].as_dict().items()  # __path__ is there where --learning_rate names a file
-    return {name: value for name, value in found if name not in ("name", "__path__")}
+    return {name: value for name, value in found if name not in ("name", "preset", "__path__")}
 
 
 def _resolved(parser: ArgumentParser, known: Namespace, extra: type | None) -> str:

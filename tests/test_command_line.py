@@ -83,7 +83,7 @@ def test_the_learning_rate_may_be_a_file(tmp_path: Path) -> None:
 
 
 def test_a_preset_gives_the_fields_that_were_left_out(tmp_path: Path) -> None:
-    whole = LearningRate(scaling="linear", warmup="fixed", warmup_epochs=5.0)
+    whole = LearningRate.from_preset("goyal")
     recipe, _, resolved = parse_recipe("train", [QUICKSTART, *GOYAL])
     assert recipe.learning_rate == whole
     assert parse_recipe("train", [QUICKSTART, *GOYAL, "--out", "warmup"], TrainFlags)[0].learning_rate == whole
@@ -91,7 +91,8 @@ def test_a_preset_gives_the_fields_that_were_left_out(tmp_path: Path) -> None:
     assert shorter.learning_rate == replace(whole, warmup_epochs=2.0)
     path = tmp_path / "config.yaml"  # as version 0.1.0 wrote it: all fields at their defaults, besides the preset
     of_old = yaml.safe_load(resolved)
-    of_old["learning_rate"] |= {"scaling": "none", "warmup": "none", "warmup_epochs": 0.0, "preset": "goyal"}
+    of_old["learning_rate"] |= {"scaling": "none", "warmup": "none", "warmup_epochs": 0.0, "warmup_start": 0.0}
+    of_old["learning_rate"]["preset"] = "goyal"
     path.write_text(yaml.safe_dump(of_old), encoding="utf-8")
     assert parse_recipe("train", [str(path)])[0].learning_rate == whole
 

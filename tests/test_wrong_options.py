@@ -69,11 +69,11 @@ CONSTRUCTORS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, list[Any]
             "final": [*NUMBER, 2],
             "epochs": [*NUMBER, 0],
             "reference_batch": [*COUNT, 0],
-            "preset": WORD,
             "weight_decay": WORD,
             "clock": ["word", 1, ["none"], True, "scale_invariant"],
         },
     ),
+    hab.LearningRate.from_preset: ({}, {"preset": WORD}),
     hab.LARS: (
         {"params": list(MODEL.parameters())},
         {

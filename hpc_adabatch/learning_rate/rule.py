@@ -29,14 +29,10 @@ from typing import Any, Literal
 
 from ..errors import real, require, whole
 from .adascale import gain
+from .presets import PRESETS, left_to_preset
 from .warmup import LENGTHS, Climb, ramp
 
 SCALINGS: dict[str, Callable[[float], float]] = {"none": lambda _: 1.0, "linear": lambda k: k, "sqrt": math.sqrt}
-PRESETS: dict[str, dict[str, Any]] = {  # values of the fields that were left at their defaults
-    "none": {},
-    "legw": {"scaling": "sqrt", "warmup": "legw", "warmup_epochs": 10 / 64},  # w0 of the paper's ResNet-50 at batch 512
-    "goyal": {"scaling": "linear", "warmup": "fixed", "warmup_epochs": 5.0},
-}
 
 
 @dataclass(frozen=True)
@@ -48,8 +44,8 @@ class LearningRate:
         warmup: Kind of warm-up: none, fixed (warmup_epochs long), or legw (warmup_epochs * start batch / reference
             batch long).
         warmup_epochs: Length of the warm-up in epochs; with legw, its length at the reference batch.
-        warmup_start: Learning rate at the start of the warm-up, as a part of that at its end; LEGW and MLPerf: 0,
-            Goyal: 1/k.
+        warmup_start: Learning rate at the start of the warm-up, as a part of that at its end (LEGW and MLPerf: 0); base
+            is the base learning rate itself, from which that of a larger batch climbs to k times it (Goyal).
         decay: Decay over the epochs: constant, step (milestones, gamma), poly (power, final) or cosine (final).
         milestones: Epochs at which the step decay multiplies the learning rate by gamma.
         gamma: Factor of the learning rate at each milestone of the step decay.
@@ -58,9 +54,6 @@ class LearningRate:
         epochs: End of the poly and cosine decay, in epochs; the recipe's epochs when not given.
         reference_batch: Global batch for which the base learning rate was tuned, in samples; the batch at step 0 when
             not given.
-        preset: A published set of values: legw (1901.08256) is scaling sqrt, warmup legw; goyal (1706.02677) is scaling
-            linear, warmup fixed over 5 epochs. Other values given besides are kept; legw usually needs reference_batch,
-            and the warmup_epochs tuned for it.
         weight_decay: Scaling of the optimizer's weight decay: per_step keeps it; per_epoch scales it so that an epoch
             decays as much at any batch.
         clock: Clock of warm-up, decay and the end of training: samples counts those seen; scale_invariant counts
@@ -74,7 +67,7 @@ class LearningRate:
     scaling: Literal["none", "linear", "sqrt", "adascale"] = "none"
     warmup: Literal["none", "fixed", "legw"] = "none"
     warmup_epochs: float = 0.0
-    warmup_start: float = 0.0
+    warmup_start: float | Literal["base"] = 0.0
     decay: Literal["constant", "step", "poly", "cosine"] = "constant"
     milestones: tuple[float, ...] = ()
     gamma: float = 0.1
@@ -82,17 +75,10 @@ class LearningRate:
     final: float = 0.0
     epochs: float | None = None
     reference_batch: int | None = None
-    preset: Literal["none", "legw", "goyal"] = "none"
     weight_decay: Literal["per_step", "per_epoch"] = "per_step"
     clock: Literal["samples", "scale_invariant"] | None = None
 
     def __post_init__(self) -> None:
-        known, example = ", ".join(PRESETS), "--learning_rate.preset legw"
-        require(self.preset in tuple(PRESETS), "learning_rate.preset", self.preset, known, example)
-        for field, value in PRESETS[self.preset].items():
-            if getattr(self, field) == getattr(type(self), field):
-                object.__setattr__(self, field, value)
-
         def check(condition: bool, field: str, allowed: str, example: str) -> None:
             name = f"learning_rate.{field}"
             require(condition, name, getattr(self, field), allowed, f"--{name} {example}")
@@ -107,7 +93,8 @@ class LearningRate:
             f"0 without warm-up, more with (warmup is {self.warmup})",
             "5",
         )
-        check(0 <= real(self.warmup_start) <= 1, "warmup_start", "0 to 1", "0")
+        start = self.warmup_start
+        check(start == "base" or 0 <= real(start) <= 1, "warmup_start", "0 to 1, or base", "0")
         rising = isinstance(self.milestones, (tuple, list)) and all(
             real(a) < real(b) for a, b in pairwise((-math.inf, *self.milestones, math.inf))
         )
@@ -124,6 +111,23 @@ class LearningRate:
         clocks = ("samples", "scale_invariant") if self.measures else ("samples",)
         why = "" if self.measures else ", without scaling adascale"
         check(self.clock is None or self.clock in clocks, "clock", ", ".join(clocks) + why, "samples")
+
+    @classmethod
+    def from_preset(cls, preset: str, **given: Any) -> LearningRate:
+        """Returns a published schedule: ``LearningRate.from_preset("legw", reference_batch=256, warmup_epochs=2)``.
+
+        Args:
+            preset: Name of the schedule: legw (1901.08256) is scaling sqrt, warmup legw; goyal (1706.02677) is scaling
+                linear, warmup fixed over 5 epochs from base.
+            given: Other fields; one that the preset sets as well holds. Both usually need reference_batch, and legw the
+                warmup_epochs tuned for it.
+
+        Raises:
+            InputError: There is no such preset, or a field is out of range.
+        """
+        hint = "--learning_rate.preset legw"
+        require(preset in tuple(PRESETS), "learning_rate.preset", preset, ", ".join(PRESETS), hint)
+        return cls(**left_to_preset(preset, given), **given)
 
     def warmup_length(self, start_batch: int) -> float:
         """Returns the epochs of warm-up in a run that starts with this global batch."""
@@ -209,20 +213,29 @@ class LearningRate:
         """
         if self.measures:
             return None
-        reference, scale = self.reference_batch or start_batch, SCALINGS[self.scaling]
         if known is None:
-            peak = scale(start_batch / reference)
-            known = Climb(0.0, self.warmup_start * peak, self.warmup_length(start_batch), peak)
-        length = LENGTHS[self.warmup](self.warmup_epochs, after / reference)
-        return known.resized(epoch, length, scale(after / reference))
+            peak = self._scale(start_batch, start_batch)
+            known = Climb(0.0, peak * self._start(peak), self.warmup_length(start_batch), peak)
+        length = LENGTHS[self.warmup](self.warmup_epochs, after / (self.reference_batch or start_batch))
+        return known.resized(epoch, length, self._scale(after, start_batch))
 
     def _height(self, epoch: float, start_batch: int, global_batch: int, gain: float, climb: Climb | None) -> float:
         """Returns learning rate / base learning rate, without decay."""
         if climb is not None and epoch < climb.end:
             return climb.at(epoch)
-        ratio = global_batch / (self.reference_batch or start_batch)
-        scale = gain if self.measures else SCALINGS[self.scaling](ratio)
-        return scale if climb is not None else scale * ramp(epoch, self.warmup_length(start_batch), self.warmup_start)
+        scale = gain if self.measures else self._scale(global_batch, start_batch)
+        if climb is not None:
+            return scale
+        peak = gain if self.measures else self._scale(start_batch, start_batch)
+        return scale * ramp(epoch, self.warmup_length(start_batch), self._start(peak))
+
+    def _scale(self, batch: int, start_batch: int) -> float:
+        """Returns the scale of a batch, in a run that starts with another one; not for adascale."""
+        return SCALINGS[self.scaling](batch / (self.reference_batch or start_batch))
+
+    def _start(self, peak: float) -> float:
+        """Returns the start of a warm-up to this height, as a part of it; never above it."""
+        return min(1.0, 1.0 / peak) if self.warmup_start == "base" else self.warmup_start
 
     def _decay(self, epoch: float, warmup: float) -> float:
         if self.decay == "constant":

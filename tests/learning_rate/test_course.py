@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpc_adabatch import InputError, LearningRate
+from hpc_adabatch import LearningRate
 from hpc_adabatch.learning_rate import Course
 
 EPOCH = 10_000
-LEGW = LearningRate(preset="legw", warmup_epochs=0.5)
+LEGW = LearningRate.from_preset("legw", warmup_epochs=0.5)
 
 
 def follow(
@@ -47,7 +47,7 @@ def test_growth_inside_the_warm_up_neither_jumps_nor_falls(rule: LearningRate) -
 def test_the_climb_ends_where_legw_for_the_larger_batch_does() -> None:
     course = Course(LEGW, EPOCH, 8)
     rates = follow(course, 8, [(0.25, 32)], until=3, step=1)
-    fresh = LearningRate(preset="legw", warmup_epochs=0.5, reference_batch=8)
+    fresh = LearningRate.from_preset("legw", warmup_epochs=0.5, reference_batch=8)
     assert rates[2 * EPOCH] == pytest.approx(2.0)  # sqrt(32 / 8), after 0.5 * 4 epochs
     assert rates[2 * EPOCH - 100] < 2.0
     assert rates[EPOCH] == pytest.approx(0.5 + 1.5 * (1 - 0.25) / (2 - 0.25))
@@ -143,7 +143,7 @@ def test_whatever_the_batches_do_the_rate_jumps_no_further_than_the_scaling(
 @given(
     st.lists(st.tuples(st.floats(0, 3), st.integers(1, 64)), max_size=6).map(sorted),
     st.floats(0, 3),
-    st.sampled_from([LEGW, LearningRate(preset="legw"), LearningRate(preset="goyal", warmup_epochs=1)]),
+    st.sampled_from([LEGW, LearningRate.from_preset("legw"), LearningRate.from_preset("goyal", warmup_epochs=1)]),
 )
 def test_a_restart_anywhere_changes_nothing(changes: list[tuple[float, int]], stop: float, rule: LearningRate) -> None:
     straight = follow(Course(rule, EPOCH, 8), 8, changes, until=3, step=500)
@@ -160,26 +160,3 @@ def test_a_restart_anywhere_changes_nothing(changes: list[tuple[float, int]], st
         course.advance(500, batch)
         seen += 500
     assert rates == straight
-
-
-@pytest.mark.parametrize(
-    ("preset", "same"),
-    [
-        ("none", LearningRate()),
-        ("legw", LearningRate(scaling="sqrt", warmup="legw", warmup_epochs=10 / 64)),
-        ("goyal", LearningRate(scaling="linear", warmup="fixed", warmup_epochs=5.0)),
-    ],
-)
-def test_a_preset_is_one_word_for_its_fields(preset: str, same: LearningRate) -> None:
-    chosen = LearningRate(preset=preset)  # type: ignore[arg-type]
-    assert {**vars(chosen), "preset": "none"} == {**vars(same), "preset": "none"}
-
-
-def test_fields_beside_a_preset_hold() -> None:
-    chosen = LearningRate(preset="legw", warmup_epochs=2.0, decay="poly", epochs=90.0)
-    assert (chosen.scaling, chosen.warmup, chosen.warmup_epochs, chosen.decay) == ("sqrt", "legw", 2.0, "poly")
-
-
-def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^learning_rate\.preset: given lars; allowed: none, legw, goyal"):
-        LearningRate(preset="lars")  # type: ignore[arg-type]

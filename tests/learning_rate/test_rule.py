@@ -88,9 +88,11 @@ def test_legw_warms_up_more_slowly_the_larger_the_batch(batch: int, slope: float
 
 
 def test_goyal_warms_up_from_the_base_rate_to_k_times_it() -> None:
-    rule = LearningRate(scaling="linear", warmup="fixed", warmup_epochs=5, warmup_start=1 / 32, reference_batch=256)
-    rates = [rate(rule, epoch, 8192, start=8192) for epoch in (0, 2.5, 5, 6)]
-    assert rates == pytest.approx([1, 16.5, 32, 32])
+    for start in (1 / 32, "base"):
+        warm: dict[str, Any] = {"warmup": "fixed", "warmup_epochs": 5, "warmup_start": start}
+        rule = LearningRate(scaling="linear", reference_batch=256, **warm)
+        rates = [rate(rule, epoch, 8192, start=8192) for epoch in (0, 2.5, 5, 6)]
+        assert rates == pytest.approx([1, 16.5, 32, 32])
 
 
 @given(st.sampled_from([rule for rule in FORMS if rule.warmup != "none"]), st.integers(10, 4096))
