@@ -28,11 +28,11 @@ class Recorded(Policy):
     def __init__(self, records: Iterable[Mapping[str, Any]], *, source: str = "records") -> None:
         allowed, example = "the journal.jsonl of a run", "--policy.journal runs/NAME/journal.jsonl"
         try:
-            holding = list(_holding(records))
-            self.cursors = [int(record["cursor"]) for record in holding]
-            self.sizes = [int(record["global_batch"]) for record in holding]
-            self.factors = [float(record["learning_rate_factor"]) for record in holding]
-            self.noises = [record.get("noise") for record in holding]
+            found = list(holding(records))
+            self.cursors = [int(record["cursor"]) for record in found]
+            self.sizes = [int(record["global_batch"]) for record in found]
+            self.factors = [float(record["learning_rate_factor"]) for record in found]
+            self.noises = [record.get("noise") for record in found]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("policy.journal", f"{source} ({type(error).__name__})", allowed, example) from error
         self.brings_noise = any(noise is not None for noise in self.noises)
@@ -69,8 +69,12 @@ class Recorded(Policy):
         )
 
 
-def _holding(records: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yields what holds, and from which cursor on; a step of another size than its batch holds for itself alone."""
+def holding(records: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yields what holds, and from which cursor on; a step of another size than its batch holds for itself alone.
+
+    Args:
+        records: Journal records in their order (docs/run-folder.md).
+    """
     now: Mapping[str, Any] = {}
     for record in records:
         if record["kind"] in ("start", "decision"):

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from ..errors import InputError, require
+from ..policies.recorded import holding
 from ..probe.steps import micro_batches
 from ..recipe import Recipe
 from ..run.preview import seconds_per_pass
@@ -75,6 +76,21 @@ def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterat
     )
 
 
+def way_of_run(records: list[Record]) -> tuple[Stretch, ...]:
+    """Returns the way that a run went, from its journal, which has a noise scale.
+
+    The first lines of kind noise have none yet: an average takes two measurements. A line of kind statistics tells the
+    samples of one step, which may be the last and shorter one of an epoch: batches are those decided.
+    """
+    scales = {record["cursor"]: _scale(record) for record in records if "noise_scale" in record}
+    batches = {record["cursor"]: record["global_batch"] for record in holding(records)}
+    scale, batch, known = next(iter(scales.values())), 0, []
+    for cursor in sorted({*scales, *batches}):
+        scale, batch = scales.get(cursor, scale), batches.get(cursor, batch)
+        known.append((float(cursor), scale, float(batch)))
+    return from_run(known, float(records[-1]["cursor"]))
+
+
 def _probe(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -100,13 +116,7 @@ def _network(name: str, ranks_per_node: int, probe: dict[str, Any] | None) -> Ne
 
 def _way(flags: NodesFlags, samples: int, batch: int) -> tuple[Stretch, ...]:
     if flags.from_run is not None:
-        records = _journal(Path(flags.from_run))
-        noise, holding = [], float(batch)
-        for record in records:
-            holding = record.get("global_batch") or holding
-            if record["kind"] == "noise":
-                noise.append((float(record["cursor"]), _scale(record), float(holding)))
-        return from_run(noise, float(records[-1]["cursor"]))
+        return way_of_run(_journal(Path(flags.from_run)))
     scale = flags.noise_scale if flags.noise_scale is not None else math.inf
     require(scale > 0, "noise_scale", scale, "more than 0 samples", "--noise_scale 2000")
     return constant(samples / (1 + batch / scale), scale)
@@ -115,12 +125,14 @@ def _way(flags: NodesFlags, samples: int, batch: int) -> tuple[Stretch, ...]:
 def _journal(folder: Path) -> list[Record]:
     try:
         records = read(folder / "journal.jsonl")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         given = f"{folder} ({type(error).__name__})"
         raise InputError("from_run", given, "the folder of a run", "--from_run runs/NAME") from error
-    measured_it = any(record["kind"] == "noise" for record in records)
-    allowed = "a run that measured its noise scale"
-    require(measured_it, "from_run", f"{folder}, without noise", allowed, "adabatch train RECIPE --policy noise_scale")
+    measured_it = records[:1] and records[0].get("kind") == "start" and any("noise_scale" in line for line in records)
+    allowed = "a run that measured its noise scale twice or more"
+    require(
+        bool(measured_it), "from_run", f"{folder}, without noise", allowed, "adabatch train RECIPE --policy noise_scale"
+    )
     return records
 
 

@@ -27,8 +27,8 @@ def written(folder: Path, *, sample_s: float = 1e-4, nodes: int = 2) -> str:
     return str(folder / "probe.json")
 
 
-def said(**flags: Any) -> str:
-    recipe, _, _ = parse_recipe("plan", [RECIPE])
+def said(recipe: list[str] | None = None, **flags: Any) -> str:
+    recipe, _, _ = parse_recipe("plan", [RECIPE, *(recipe or [])])
     console = Console(width=140, record=True, file=None)
     with console.capture() as captured:
         for part in plan_ahead(recipe, 1, NodesFlags(**flags)):
@@ -45,19 +45,6 @@ def test_a_small_noise_scale_asks_for_fewer_nodes_than_a_large_one(tmp_path: Pat
     }
     assert " 16 samples" in lines["little"], little
     assert " 256 samples" in lines["much"], much
-
-
-def test_the_noise_of_a_run_stands_for_a_number(tmp_path: Path) -> None:
-    lines = [
-        {"kind": "start", "cursor": 0, "global_batch": 16},
-        {"kind": "noise", "cursor": 1000, "noise_scale": 40.0},
-        {"kind": "decision", "cursor": 1000, "global_batch": 64},
-        {"kind": "noise", "cursor": 5000, "noise_scale": None},  # infinite: the gradient was lost in its noise
-        {"kind": "end", "cursor": 9000, "reason": "complete"},
-    ]
-    text = "".join(json.dumps({"step": 1, "epoch": 0, "time_s": 0.0, **line}) + "\n" for line in lines)
-    (tmp_path / "journal.jsonl").write_text(text, encoding="utf-8")
-    assert "goodput" in said(nodes="1,2", probe=written(tmp_path), from_run=str(tmp_path))
 
 
 @pytest.mark.parametrize(
