@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from ..errors import InputError, require
+from ..policies import NoiseScale
 from ..policies.recorded import holding
 from ..probe.steps import micro_batches
 from ..recipe import Recipe
@@ -72,6 +73,7 @@ def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterat
             way=way,
             start_batch=recipe.global_batch,
             max_global_batch=batches.max_global_batch,
+            fraction=recipe.policy.fraction if isinstance(recipe.policy, NoiseScale) else 1.0,
         )
     )
 

@@ -47,6 +47,15 @@ def test_a_small_noise_scale_asks_for_fewer_nodes_than_a_large_one(tmp_path: Pat
     assert " 256 samples" in lines["much"], much
 
 
+def test_the_adaptive_batch_is_the_recipes_fraction_of_the_noise_scale(tmp_path: Path) -> None:
+    probe = written(tmp_path)
+    for fraction, batch in ((1.0, "60"), (0.5, "30"), (2.0, "120")):
+        flags = ["--policy=noise_scale", f"--policy.fraction={fraction}"]
+        text = said(nodes="1", probe=probe, noise_scale=60.0, recipe=flags)
+        (line,) = (line for line in text.splitlines() if " adaptive " in line)
+        assert f" {batch} " in line, text
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -109,6 +109,7 @@ def plan_nodes(
     way: Sequence[Stretch],
     start_batch: int,
     max_global_batch: int,
+    fraction: float = 1.0,
 ) -> NodesPlan:
     """Returns every way to the target, the soonest, and the cheapest.
 
@@ -118,6 +119,7 @@ def plan_nodes(
         way: Samples needed and noise scale, from ``stretches.constant`` or ``stretches.from_run``.
         start_batch: Global batch of strong scaling, and of weak scaling on the fewest nodes.
         max_global_batch: Largest global batch allowed, in samples.
+        fraction: The adaptive batch over the noise scale, as policy ``noise_scale`` has it.
 
     Raises:
         InputError: There is no usable node count, or a batch is out of range.
@@ -128,7 +130,9 @@ def plan_nodes(
     within = max_global_batch >= max(start_batch, min(nodes) * ranks_per_node)
     least = max(start_batch, min(nodes) * ranks_per_node)
     require(within, "max_global_batch", max_global_batch, f"{least} or more", f"--max_global_batch {least}")
-    allowed = BatchRange(start_batch=start_batch, ranks_per_node=ranks_per_node, most=max_global_batch)
+    allowed = BatchRange(
+        start_batch=start_batch, ranks_per_node=ranks_per_node, most=max_global_batch, fraction=fraction
+    )
     rows = costs(nodes, way, machine.step_s, allowed, machine.best_rate(max_global_batch))
     return NodesPlan(
         rows=tuple(rows),

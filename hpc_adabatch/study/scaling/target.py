@@ -11,7 +11,7 @@ McCandlish, Kaplan & Amodei 2018, https://arxiv.org/abs/1812.06162, for the samp
     their product       T_ideal / T, T_ideal = least samples / (N r_1)
 
     strong      the batch stays                         weak        it grows with the nodes
-    best        the fixed batch that is soonest         adaptive    B = B_noise, as policy noise_scale has it
+    best        the fixed batch that is soonest         adaptive    B = fraction B_noise, as policy noise_scale has it
     goodput     on each stretch the batch that is soonest there, as policy goodput has it
 
 The noise scale is the paper's balance of steps against samples. Where a step costs a fixed time besides its samples,
@@ -71,9 +71,9 @@ class Cost:
         return self.nodes * self.seconds / 3600
 
 
-def following(way: Sequence[Stretch], least: int, most: int) -> tuple[int, ...]:
-    """Returns the batches by the rule B = B_noise, within bounds, one for each stretch."""
-    wanted = (min(max(stretch.noise_scale, least), most) for stretch in way)
+def following(way: Sequence[Stretch], least: int, most: int, fraction: float = 1.0) -> tuple[int, ...]:
+    """Returns the batches by the rule B = fraction B_noise, within bounds, one for each stretch."""
+    wanted = (min(max(fraction * stretch.noise_scale, least), most) for stretch in way)
     return tuple(round(batch) for batch in wanted)
 
 
@@ -111,6 +111,8 @@ class BatchRange:
     """The number of ranks on each node."""
     most: int
     """The largest global batch."""
+    fraction: float = 1.0
+    """The adaptive batch over the noise scale."""
 
 
 def costs(
@@ -133,7 +135,9 @@ def costs(
         found += [fixed(mode, batch) for mode, batch in modes.items() if ranks <= batch <= allowed.most]
         sizes = doublings(ranks, allowed.most)
         found.append(min((fixed("best", batch) for batch in sizes), key=lambda one: one.seconds))
-        batches = [spread(batch, ranks, allowed.most) for batch in following(way, ranks, allowed.most)]
+        batches = [
+            spread(batch, ranks, allowed.most) for batch in following(way, ranks, allowed.most, allowed.fraction)
+        ]
         found.append(cost("adaptive", n, way, batches, step_s, best_rate))
         if len(way) > 1:
             seconds = {batch: step_s(n, batch) for batch in sizes}

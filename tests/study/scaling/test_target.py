@@ -129,6 +129,13 @@ def test_a_schedule_is_sooner_where_the_noise_scale_grows_and_goodput_finds_the_
     assert by_mode["adaptive"].batches == (40, 160, 640, 2560, 10240, 40960)
 
 
+def test_the_adaptive_batch_may_be_a_fraction_of_the_noise_scale() -> None:
+    half = BatchRange(start_batch=64, ranks_per_node=1, most=65536, fraction=0.5)
+    way = [Stretch(least_samples=1e5, noise_scale=400.0 * 4**n) for n in range(2)]
+    (adaptive,) = (one for one in costs([8], way, step_s, half, 1000) if one.mode == "adaptive")
+    assert adaptive.batches == (200, 800)
+
+
 def test_strong_and_weak_need_a_sample_for_each_rank() -> None:
     modes = {(one.nodes, one.mode) for one in costs([1, 128, 1 << 17], constant(1e6, 1e3), step_s, GRID, 1000)}
     assert (128, "strong") not in modes
