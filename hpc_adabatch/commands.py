@@ -45,7 +45,7 @@ class PlanFlags(NodesFlags):
     ranks: int = 1
     """The number of ranks that will train; with --nodes, the number on each node."""
     measure: bool = False
-    """Passes a few micro-batches of each size through the network on this machine, to tell hours and memory."""
+    """Makes a few steps of each size on this machine, to tell hours, with an interval, and memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.probe.breakdown import MeasureFlags, measure_step, parts
+from hpc_adabatch.probe.steps import RecipeSteps
 
 RECIPE = str(Path(__file__).resolve().parent.parent / "recipes" / "quickstart.yaml")
 
@@ -46,6 +47,13 @@ def test_one_rank_has_neither_stragglers_nor_communication(tmp_path: Path) -> No
     assert found["step_s"]["repeats"] == 5
     assert found["gradient_bytes"] == 4 * found["parameters"]
     assert found["samples_per_s"] == pytest.approx(24 / found["step_s"]["median_s"])
+
+
+@pytest.mark.parametrize(("compression", "width"), [("none", 4), ("fp16", 2)])
+def test_compressed_gradients_are_half_as_many_bytes(compression: str, width: int) -> None:
+    recipe, _, _ = parse_recipe("measure", [RECIPE, f"--compression={compression}"])
+    steps = RecipeSteps(recipe, SingleProcess())
+    assert steps.gradient_bytes == width * steps.parameters
 
 
 @pytest.mark.parametrize(("flag", "value"), [("steps", 0), ("steps", 4), ("warmup", -1)])

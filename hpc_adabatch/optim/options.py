@@ -43,6 +43,11 @@ class OptimizerOptions(ABC):
         """Returns the rule that searches the step size of each batch; None if the learning rate sets it."""
         return None
 
+    @property
+    @abstractmethod
+    def kept(self) -> int:
+        """Returns the numbers that a step keeps for each parameter, beside the weight and its gradient."""
+
     @abstractmethod
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         """Returns the optimizer of this model's parameters."""
@@ -93,6 +98,10 @@ class SgdOptions(MomentumOptions):
 
     # its learning rate stands outside the momentum buffer: no correction is needed where it jumps (lars.py)
 
+    @property
+    def kept(self) -> int:
+        return 1 if self.momentum > 0 else 0
+
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         groups = parameter_groups(model, self.weight_decay)
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
@@ -119,6 +128,10 @@ class LarsOptions(MomentumOptions, LayerwiseOptions):
             value = getattr(self, name)
             hint = f"--optimizer.{name} {1e-3 if name[0] == 't' else 0}"
             require(0 <= real(value) < math.inf, f"optimizer.{name}", value, "0 or more", hint)
+
+    @property
+    def kept(self) -> int:
+        return 1  # the velocity, without momentum too
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return LARS(
@@ -163,6 +176,10 @@ class LambOptions(LayerwiseOptions):
             good = 0 <= real(value) < math.inf
             require(good, f"optimizer.{name}", value, "0 or more", f"--optimizer.{name} {example}")
 
+    @property
+    def kept(self) -> int:
+        return 2  # the moments
+
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return LAMB(
             self.groups(model),
@@ -188,6 +205,10 @@ class SearchOptions(OptimizerOptions):
         allowed = "more than 0, at most 0.5"
         good = 0 < real(self.decrease) <= 0.5
         require(good, "optimizer.decrease", self.decrease, allowed, "--optimizer.decrease 0.1")
+
+    @property
+    def kept(self) -> int:
+        return 2  # where the search starts: weight and gradient (training/line_search.py)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         # the search adds the decay to objective and gradient itself

@@ -145,7 +145,8 @@ def _measure(steps: RecipeSteps, flags: MeasureFlags, cluster: Cluster) -> Break
     alone = FixedSteps(recipe, steps.data, local, micro_batch, one_rank, seed + cluster.rank)
     works: dict[str, Work] = {"step": together.step, "alone": alone.step}
     if cluster.size > 1:
-        gradient = torch.zeros(max(1, steps.gradient_bytes // 4), device=cluster.device)
+        kind = torch.float16 if recipe.options.compression == "fp16" else torch.float32
+        gradient = torch.zeros(max(1, steps.gradient_bytes // kind.itemsize), dtype=kind, device=cluster.device)
         works["allreduce"] = partial(cluster.allreduce_, gradient, "measure.allreduce")
     timer = Timer(cluster, float("inf"))
     seconds = timer.on_every_rank(works, warmup=flags.warmup, rounds=flags.steps)

@@ -26,7 +26,7 @@ from ..batches import AdaptiveBatches
 from ..cluster import Cluster, SingleProcess
 from ..errors import InputError
 from ..recipe import Recipe
-from ..run.build import Forward, build_model, load_data, loss_scaler
+from ..run.build import Forward, build_model, gradient_bytes, load_data, loss_scaler
 from ..tasks import TaskData
 from ..training import AdaptiveTraining, LoopOptions
 from .timing import LEAST_ROUNDS, WARM_ROUNDS, Timer, Times
@@ -122,7 +122,7 @@ class RecipeSteps:
             recipe.optimizer.build(model)  # a process's first optimizer loads torch's compiler, for seconds
         self.sizes = micro_batches(batches.max_micro_batch, batches.max_global_batch, cluster.size)
         self.parameters = sum(parameter.numel() for parameter in trained)
-        self.gradient_bytes = sum(parameter.nbytes for parameter in trained)
+        self.gradient_bytes = gradient_bytes(recipe, model)
 
     def measure(self, timer: Timer) -> Steps:
         """Measures every micro-batch for which there is time and memory, from small to large; call it on every rank.

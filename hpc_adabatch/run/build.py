@@ -50,6 +50,12 @@ def loss_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler | 
     return torch.amp.GradScaler(device.type) if recipe.options.precision == "float16" else None
 
 
+def gradient_bytes(recipe: Recipe, model: nn.Module) -> int:
+    """Returns the bytes that a step sums over the ranks: of the trained parameters, two each with compression fp16."""
+    compressed = recipe.options.compression == "fp16"
+    return sum(p.numel() * (2 if compressed else p.element_size()) for p in model.parameters() if p.requires_grad)
+
+
 class Forward:
     """A forward pass in the precision and memory layout of a recipe, whose outputs are float32 at least.
 

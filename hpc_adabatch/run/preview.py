@@ -7,7 +7,6 @@ rules that follow the clock, and impossible for rules that follow the gradients.
 from __future__ import annotations
 
 import resource
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -21,11 +20,9 @@ from ..learning_rate import Course
 from ..policies import Progress
 from ..recipe import Recipe
 from ..tasks import TaskData
-from ..terminal import display, table
+from ..terminal import display, number, table
 from ..training.coordinator import Coordinator
-
-BYTES_PER_PARAMETER = 3 * 4
-"""The bytes of weight, gradient and momentum in float32."""
+from .hours import seconds_per_step
 
 
 @dataclass
@@ -103,7 +100,7 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
     Args:
         recipe: The recipe.
         n_ranks: The ranks that will train.
-        measure: True to time passes here, for hours and memory.
+        measure: True to make some steps of each size here, for hours and memory.
 
     Raises:
         InputError: The recipe does not fit its data, or the number of ranks is not positive.
@@ -117,14 +114,10 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
         display(f"{recipe.chosen['policy']} follows the gradients: its batches cannot be known before the run")
         return
     rows = list(phases(recipe, data, n_ranks))
-    seconds = (
-        {size: seconds_per_pass(recipe, model, data, size) for size in {row.micro_batch for row in rows}}
-        if measure
-        else {}
-    )
+    seconds = seconds_per_step(recipe, data, {(row.passes, row.micro_batch) for row in rows}) if measure else {}
 
-    def hours(row: Phase) -> float:
-        return row.updates * row.passes * seconds[row.micro_batch] / 3600
+    def hours(row: Phase) -> tuple[float, ...]:
+        return tuple(row.updates * end / 3600 for end in seconds[row.passes, row.micro_batch])
 
     columns: dict[str, Callable[[Phase], str]] = {
         "from\nepoch": lambda row: f"{row.epoch:g}",
@@ -138,39 +131,34 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
     if any(row.ends for row in rows):
         columns["last steps\nof an epoch"] = lambda row: " + ".join(map(str, next(iter(row.ends.values()), [])))
     if measure:
-        columns["hours"] = lambda row: f"{hours(row):.3f}"
+        columns["hours"] = lambda row: number(hours(row)[0])
     display(table(columns, ([cell(row) for cell in columns.values()] for row in rows)))
     n_samples, updates = recipe.batches(data).plan.n_samples, sum(row.updates for row in rows)
     fixed = steps_per_epoch(n_samples, recipe.global_batch) * recipe.options.epochs
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = list(model.parameters())
     instead = f"{fixed} with the batch fixed at {recipe.global_batch}"
     display(f"{updates} updates over {recipe.options.epochs} epochs of {n_samples} samples; {instead}")
-    megabytes = parameters * BYTES_PER_PARAMETER / 1e6
-    display(f"{parameters:,} parameters: {megabytes:.0f} MB of weights, gradients and momentum on each rank")
+    megabytes = (2 + recipe.optimizer.kept) * sum(parameter.nbytes for parameter in parameters) / 1e6
+    count = sum(parameter.numel() for parameter in parameters)
+    display(f"{count:,} parameters: {number(megabytes)} MB of weights, gradients and optimizer state on each rank")
     if measure:
-        total = f"{sum(map(hours, rows)):.3f} hours of passes as measured here"
-        display(f"{total}; communication, data and evaluation come on top")
+        value, low, high = map(sum, zip(*map(hours, rows), strict=True))
+        display(f"{number(value)} hours of steps, {number(low)} to {number(high)} by the scatter of those made here")
+        display(f"on top: {', '.join(_on_top(recipe, n_ranks))}; another machine or load is not in the interval")
         display(f"{_peak_bytes() / 1e6:.0f} MB at most in this process, with the largest micro-batch")
     else:
-        display("--measure true times the passes here, for hours and memory")
+        display("--measure true times some steps here, for hours and memory")
 
 
-def seconds_per_pass(recipe: Recipe, model: torch.nn.Module, data: TaskData, micro_batch: int) -> float:
-    """Returns the seconds of the quickest of three passes of this size."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device).train()
-    inputs, targets = (tensor.to(device) for tensor in data.example(micro_batch))
-    times = []
-    for _ in range(3):
-        began_s = time.perf_counter()
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.options.precision == "bfloat16"):
-            outputs = model(inputs)
-        recipe.task.loss(outputs.float(), targets).backward()  # type: ignore[no-untyped-call]
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - began_s)
-    model.zero_grad()
-    return min(times)
+def _on_top(recipe: Recipe, n_ranks: int) -> Iterator[str]:
+    """Yields what takes time besides steps that one rank makes alone."""
+    if n_ranks > 1:
+        yield "communication"
+    if recipe.optimizer.step_size() is not None:
+        yield "the search for step sizes"
+    if recipe.schedule.measures:
+        yield "measuring"
+    yield "evaluation and checkpoints"
 
 
 def _peak_bytes() -> int:

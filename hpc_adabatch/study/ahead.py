@@ -21,7 +21,8 @@ from ..policies import NoiseScale
 from ..policies.recorded import holding
 from ..probe.steps import micro_batches
 from ..recipe import Recipe
-from ..run.preview import seconds_per_pass
+from ..run.build import gradient_bytes
+from ..run.hours import seconds_per_pass
 from ..training.journal import Record, read
 from .flags import NodesFlags
 from .nodes import node_counts
@@ -60,12 +61,12 @@ def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterat
     else:
         sizes = micro_batches(batches.max_micro_batch, batches.max_global_batch, 1)[-MOST_TIMED:]
         passes = {size: seconds_per_pass(recipe, model, data, size) for size in sizes}
-    gradient_bytes = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
-    machine = Machine(passes=PassTimes(passes, batches.max_micro_batch), network=network, gradient_bytes=gradient_bytes)
+    message = gradient_bytes(recipe, model)
+    machine = Machine(passes=PassTimes(passes, batches.max_micro_batch), network=network, gradient_bytes=message)
     samples = recipe.options.epochs * batches.plan.n_samples
     way = _way(flags, samples, recipe.global_batch)
     where = f"{flags.probe}, {probe['device_name']}" if probe is not None else "timed on this machine"
-    yield f"{recipe.name}: {gradient_bytes / 1e6:.3g} MB of gradients; passes: {where}; network: {flags.network}"
+    yield f"{recipe.name}: {message / 1e6:.3g} MB of gradients; passes: {where}; network: {flags.network}"
     yield from plan_parts(
         plan_nodes(
             nodes=counts,

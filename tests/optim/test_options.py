@@ -18,6 +18,7 @@ from hpc_adabatch.optim.options import (
     LayerwiseOptions,
     SgdOptions,
 )
+from hpc_adabatch.training.line_search import Line
 
 COMMON: list[tuple[str, Any]] = [
     ("lr", 0.0),
@@ -88,3 +89,37 @@ def test_every_option_of_lamb_arrives_in_both_groups() -> None:
 def test_adapt_all_decays_and_adapts_biases_too(kind: type[LayerwiseOptions]) -> None:
     optimizer = kind(weight_decay=0.1, adapt_all=True).build(nn.Linear(3, 2))
     assert [(group["weight_decay"], group["adapt"]) for group in optimizer.param_groups] == [(0.1, True)] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "bytes_of_a_parameter"),
+    [
+        (SgdOptions(), 12),
+        (SgdOptions(momentum=0.0), 8),
+        (LarsOptions(), 12),
+        (LarsOptions(momentum=0.0), 12),
+        (LambOptions(), 16),
+        (LambOptions(beta1=0.0), 16),
+    ],
+)
+def test_the_memory_of_a_parameter_is_that_of_its_tensors(options: OptimizerOptions, bytes_of_a_parameter: int) -> None:
+    model = nn.Linear(64, 64)
+    optimizer = options.build(model)
+    model(torch.ones(2, 64)).sum().backward()
+    optimizer.step()
+    tensors = [tensor for p in model.parameters() for tensor in (p, p.grad, *optimizer.state[p].values())]
+    held = sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor) and tensor.ndim)
+    assert held == bytes_of_a_parameter * sum(p.numel() for p in model.parameters())
+    assert 4 * (2 + options.kept) == bytes_of_a_parameter
+
+
+@pytest.mark.parametrize("kind", [ArmijoOptions, BarzilaiBorweinOptions])
+def test_a_search_holds_weights_and_gradients_twice(kind: type[OptimizerOptions]) -> None:
+    model = nn.Linear(64, 64)
+    optimizer = kind().build(model)
+    model(torch.ones(2, 64)).sum().backward()
+    line = vars(Line(model, optimizer))
+    copies = [tensor for value in line.values() if isinstance(value, list) for tensor in value]
+    held = sum(tensor.numel() for tensor in copies if isinstance(tensor, torch.Tensor))
+    optimizer.step()
+    assert held + len(optimizer.state) == kind().kept * sum(p.numel() for p in model.parameters())

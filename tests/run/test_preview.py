@@ -58,5 +58,5 @@ def test_the_plan_is_printed_with_hours_when_measured(capsys: pytest.CaptureFixt
     preview(recipe, 4, measure=True)
     printed = capsys.readouterr().out
     assert "updates over 5 epochs of 1437 samples" in printed
-    assert "hours of passes as measured here" in printed
+    assert "by the scatter of those made here" in printed
     assert "1 x 75" in printed  # 300 over 4 ranks

@@ -47,6 +47,13 @@ def test_a_small_noise_scale_asks_for_fewer_nodes_than_a_large_one(tmp_path: Pat
     assert " 256 samples" in lines["much"], much
 
 
+def test_compressed_gradients_are_half_as_many_bytes(tmp_path: Path) -> None:
+    probe = written(tmp_path)
+    whole, half = (said(nodes="1,2", probe=probe, recipe=[f"--compression={kind}"]) for kind in ("none", "fp16"))
+    assert "0.605 MB of gradients" in whole
+    assert "0.303 MB of gradients" in half
+
+
 def test_the_adaptive_batch_is_the_recipes_fraction_of_the_noise_scale(tmp_path: Path) -> None:
     probe = written(tmp_path)
     for fraction, batch in ((1.0, "60"), (0.5, "30"), (2.0, "120")):

@@ -310,7 +310,7 @@ def test_a_plan_of_a_text_can_be_measured(tmp_path: Path, capsys: pytest.Capture
     preview(recipe, 2, measure=True)
     printed = capsys.readouterr().out
     assert "52 updates over 13 epochs of 13 samples" in printed
-    assert "hours of passes as measured here" in printed
+    assert "by the scatter of those made here" in printed
 
 
 def test_an_example_is_what_training_feeds(tmp_path: Path) -> None:
