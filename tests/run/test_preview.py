@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
+from hpc_adabatch.policies import POLICIES, Policy
+from hpc_adabatch.replay import Replay
 from hpc_adabatch.run.growth import growth
 from hpc_adabatch.run.preview import phases, preview
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
+JOURNALS = Path(__file__).resolve().parents[1] / "journals"
 SHORT = [
     "--epochs=5",
     "--policy.interval=1.5",
@@ -38,6 +43,56 @@ def test_plan_and_run_agree_step_by_step(tmp_path: Path, capsys: pytest.CaptureF
     assert rests
     assert (tmp_path / "run" / "training.png").read_bytes().startswith(b"\x89PNG")
     assert "times fewer" in capsys.readouterr().out
+
+
+RULES = {
+    "fixed": ["--policy=fixed", "--global_batch=500"],
+    "adabatch": ["--policy.interval=0.7", "--policy.warmup_epochs=0"],
+    "adabatch's warm-up": ["--policy.interval=2", "--policy.warmup_epochs=2", "--policy.baseline_batch=50"],
+    "schedule": ["--policy=schedule", "--policy.text=0:100 0.5ep:250 2ep:150"],
+    "smith": ["--policy=smith", "--policy.milestones=[0.5,2]"],
+    "seesaw": ["--policy=seesaw", "--policy.milestones=[1,1.5,2]", "--optimizer=lamb"],
+    "replay": ["--policy=replay", f"--policy.journal={JOURNALS / 'simigrad.jsonl'}", "--global_batch=200"],
+}
+WARM = ["--learning_rate.warmup=fixed", "--learning_rate.warmup_epochs=1.3"]
+SCALED = ["--learning_rate.scaling=sqrt", "--learning_rate.weight_decay=per_epoch"]
+STEPS = ["--learning_rate.decay=step", "--learning_rate.milestones=[1.2,2.1]"]
+CASES = [
+    *((rule, [*WARM, "--learning_rate.decay=cosine", "--learning_rate.final=0.1"]) for rule in RULES),
+    *((rule, [*WARM, *SCALED, *STEPS]) for rule in ("fixed", "schedule", "replay")),
+    ("schedule", ["--learning_rate.preset=legw", "--learning_rate.warmup_epochs=2", "--learning_rate.decay=poly"]),
+]
+
+
+@pytest.mark.parametrize(("rule", "rates"), CASES, ids=lambda value: value if isinstance(value, str) else len(value))
+def test_batches_rates_and_updates_are_those_of_the_run(
+    rule: str, rates: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every rule that needs no measurement, through warm-up and decay, by what each step of a real run wrote."""
+    flags = ["--epochs=3", "--global_batch=100", "--max_global_batch=600", "--journal_every=1", "--task.augment=false"]
+    recipe, _, resolved = parse_recipe("train", [RECIPE, "--model=narrow_cnn", *flags, *RULES[rule], *rates])
+    assert recipe.policy.foreseeable
+    monkeypatch.setattr("hpc_adabatch.run.run.write_picture", lambda *_: None)
+    assert Run(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
+    found, decided, decay = [], 0, 0.0
+    for record in read(tmp_path / "run" / "journal.jsonl"):
+        if record["kind"] in ("start", "decision"):
+            decided, decay = record["global_batch"], record.get("weight_decay", recipe.optimizer.weight_decay)
+        elif record["kind"] == "statistics":
+            begins = record["cursor"] - record["global_batch"]
+            found.append((decided, begins / 1437, record["learning_rate"], decay))
+    planned = list(phases(recipe, recipe.task.load(), 1))
+    for phase, (batch, steps) in zip(planned, groupby(found, key=itemgetter(0)), strict=True):
+        epochs, learning_rates, decays = zip(*(step[1:] for step in steps), strict=True)
+        assert (phase.global_batch, phase.epoch, phase.updates) == (batch, epochs[0], len(epochs))
+        assert (phase.first_rate, phase.last_rate) == pytest.approx((learning_rates[0], learning_rates[-1]))
+        assert phase.weight_decay == pytest.approx(decays[0])
+
+
+def test_every_rule_that_needs_no_measurement_is_tried() -> None:
+    kinds = {**POLICIES, "replay": Replay}
+    tried = {flag.partition("=")[2] for flags in RULES.values() for flag in flags if flag.startswith("--policy=")}
+    assert {"adabatch", *tried} == {name for name, kind in kinds.items() if kind.foreseeable is Policy.foreseeable}
 
 
 @pytest.mark.parametrize(("kept", "shown"), [("per_step", False), ("per_epoch", True)])
