@@ -40,7 +40,7 @@ def write_result(
         target: The metric to train to; None for the whole recipe.
     """
     start, end = records[0], records[-1]
-    per_epoch, reference = start["samples_per_epoch"], start.get("reference_batch", start["global_batch"])
+    per_epoch, reference = start["samples_per_epoch"], start.get("reference_batch") or start["global_batch"]
     epochs = _whole(end["cursor"] / per_epoch)  # a run may have been prolonged since its start
     clock = end.get("clock", epochs)
     fixed = round(steps_per_epoch(per_epoch, reference) * clock)
