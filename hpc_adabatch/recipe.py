@@ -11,7 +11,7 @@ from .learning_rate import LearningRate
 from .optim import OptimizerOptions
 from .policies import Policy
 from .tasks import Task, TaskData
-from .training.options import LoopOptions
+from .training.options import LoopOptions, check_rates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +84,7 @@ class Recipe:
         )
         searched, name = self.optimizer.step_size() is not None, self.chosen["optimizer"]
         self.options.check_optimizer(name, searches=searched, has_trust_ratios=self.optimizer.has_trust_ratios)
-        require(
-            not searched or self.learning_rate == LearningRate(),
-            "learning_rate",
-            "a schedule",
-            f"none with optimizer {name}, which searches its steps",
-            "the recipe without learning_rate",
-        )
+        check_rates(self.policy, self.learning_rate, self.optimizer.step_size())
 
     @property
     def global_batch(self) -> int:

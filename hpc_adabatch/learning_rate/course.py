@@ -24,14 +24,16 @@ class Course:
         rule: The schedule.
         samples_per_epoch: Length of the training set.
         start_batch: Global batch at step 0.
+        couples: True if the policy itself couples batch and learning rate (``Policy.couples_rate``).
 
     Attributes:
         clock: Samples on the clock of the schedule.
+        couples: True if scaling and warm-up count the start batch.
         noise: Variance and signal of the gradient for AdaScale; None until they are known.
     """
 
-    def __init__(self, rule: LearningRate, samples_per_epoch: int, start_batch: int) -> None:
-        self.rule = rule
+    def __init__(self, rule: LearningRate, samples_per_epoch: int, start_batch: int, *, couples: bool = False) -> None:
+        self.rule, self.couples = rule, couples
         self.noise: tuple[float, float] | None = None
         self._samples_per_epoch, self._start_batch = samples_per_epoch, start_batch
         self.clock: float = 0
@@ -44,14 +46,18 @@ class Course:
             self.clock,
             self._samples_per_epoch,
             self._start_batch,
-            global_batch,
+            self.scaling_batch(global_batch),
             gain=self._gain(global_batch),
             climb=self._climb,
         )
 
     def weight_decay_multiplier(self, global_batch: int) -> float:
         """Returns weight decay / base weight decay for the next step, which has this global batch."""
-        return self.rule.weight_decay_multiplier(self._start_batch, global_batch)
+        return self.rule.weight_decay_multiplier(self._start_batch, global_batch, self.scaling_batch(global_batch))
+
+    def scaling_batch(self, global_batch: int) -> int:
+        """Returns the batch that the scaling counts at a step of this global batch."""
+        return self._start_batch if self.couples else global_batch
 
     def advance(self, samples: int, global_batch: int, *, updated: bool = True) -> None:
         """Moves the clock past a step.
@@ -80,7 +86,7 @@ class Course:
 
     def resize(self, before: int, after: int) -> None:
         """Notes that the global batch changes here; a warm-up still open then goes on as a climb."""
-        if before != after:
+        if before != after and not self.couples:
             epoch = self.clock / self._samples_per_epoch
             self._climb = self.rule.climb(epoch, self._start_batch, after, self._climb)
 
@@ -134,6 +140,8 @@ class Rates:
         held = {"learning_rate": self._rates[0] * self._multiplier(global_batch), "learning_rate_factor": self.factor}
         if self._course.rule.weight_decay == "per_epoch":
             held["weight_decay"] = self._decays[0] * self._course.weight_decay_multiplier(global_batch)
+        if self._course.couples and self._course.rule.scaling != "none":
+            held["scaling_batch"] = self._course.scaling_batch(global_batch)
         return held
 
     def _multiplier(self, global_batch: int) -> float:

@@ -2,7 +2,7 @@
 
     learning rate = base * scale(batch now / reference) * ramp(epoch) * decay(epoch) * factor of the policy
 
-    scaling   scale at k times the reference batch
+    scaling   scale at k times the reference batch; k is that of step 0 where the policy couples batch and rate itself
     none      1: a growing batch replaces a decaying learning rate         Smith et al. 2018, 1711.00489
     linear    k                                                            Goyal et al. 2017, 1706.02677, section 2.1
     sqrt      sqrt(k): the variance of an update stays the same            You et al. 2019 (LEGW), 1901.08256
@@ -40,7 +40,9 @@ class LearningRate:
     """A learning-rate schedule: learning rate / base learning rate as a function of samples and batches.
 
     Args:
-        scaling: Growth with the batch: none, linear (Goyal), sqrt (LEGW) or adascale (measured gain).
+        scaling: Growth with the batch: none, linear (Goyal), sqrt (LEGW) or adascale (measured gain). With policies
+            that themselves couple batch and rate (adabatch, smith, seesaw, plateau, cabs), linear and sqrt count the
+            batch at step 0 alone, and there is no adascale.
         warmup: Kind of warm-up: none, fixed (warmup_epochs long), or legw (warmup_epochs * start batch / reference
             batch long).
         warmup_epochs: Length of the warm-up in epochs; with legw, its length at the reference batch.
@@ -183,7 +185,7 @@ class LearningRate:
         warmup = self.warmup_length(start_batch)
         return self._height(epoch, start_batch, global_batch, gain, climb) * self._decay(epoch, warmup)
 
-    def weight_decay_multiplier(self, start_batch: int, global_batch: int) -> float:
+    def weight_decay_multiplier(self, start_batch: int, global_batch: int, scaling_batch: int | None = None) -> float:
         """Returns weight decay / the optimizer's own weight decay for a step of this global batch.
 
         A step takes the part lr * lambda of the weights away. With k times the batch an epoch has 1/k of the steps, so
@@ -196,11 +198,15 @@ class LearningRate:
         Args:
             start_batch: Global batch at step 0, in samples.
             global_batch: Global batch of the step, in samples.
+            scaling_batch: Batch that the scaling of lr counts, in samples; the global batch when not given.
         """
         if self.weight_decay == "per_step":
             return 1.0
-        ratio = global_batch / (self.reference_batch or start_batch)
-        return ratio / SCALINGS[self.scaling](ratio)
+        return (
+            global_batch
+            / (self.reference_batch or start_batch)
+            / self._scale(scaling_batch or global_batch, start_batch)
+        )
 
     def climb(self, epoch: float, start_batch: int, after: int, known: Climb | None) -> Climb | None:
         """Returns the warm-up as it goes on with another batch; None with AdaScale, whose gain changes at once.

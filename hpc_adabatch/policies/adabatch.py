@@ -14,7 +14,8 @@ What counts is the effective learning rate a/r (section 3.2): growing r by beta 
 (beta 2, d 0.75) and (beta 1, d 0.375) decay it alike. Where growth is cut short by the maximum, the learning rate
 takes the rest: with r' = c r, c < beta, the factor is d c / beta, and a/r goes on as if nothing had been cut.
 
-When to use it: you know a good step schedule for a fixed batch. Divide each decay into a growth and the rest.
+When to use it: you know a good step schedule for a fixed batch. Divide each decay into a growth and the rest. A start
+batch larger than the tuned one (section 4.2) takes either the warm-up here or that of ``learning_rate``, with scaling.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class AdaBatch(Policy):
     Raises:
         InputError: An argument is out of range.
     """
+
+    couples_rate = True
 
     def __init__(
         self,

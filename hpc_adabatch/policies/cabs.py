@@ -36,6 +36,7 @@ class Cabs(Measured):
         InputError: An argument is out of range.
     """
 
+    couples_rate = True
     constant: float = 1.0
     infimum: float = 0.0
 

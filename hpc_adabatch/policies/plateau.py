@@ -32,6 +32,7 @@ class Plateau(Policy):
         InputError: An argument is out of range.
     """
 
+    couples_rate = True
     factor: float = 2.0
     patience: int = 2
     threshold: float = 0.01

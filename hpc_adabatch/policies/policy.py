@@ -81,6 +81,8 @@ class Policy(ABC):
         measures: True if the rule needs measurements of the gradient's noise.
         inner_products: True if the rule needs the inner products of the pieces' gradients with the mean gradient.
         extends: True if the rule may lengthen a batch before the update; every step is then measured.
+        couples_rate: True if the rule itself says what becomes of the learning rate where the batch changes, or takes
+            the batch from the rate; scaling and warm-up of the schedule then count the batch at step 0 alone.
         brings_noise: True if the rule itself brings the variance and signal that AdaScale needs.
         pieces: Least number of passes of each rank on a measured step; 1 if the ranks are pieces enough.
     """
@@ -88,6 +90,7 @@ class Policy(ABC):
     measures: ClassVar[bool] = False
     inner_products: ClassVar[bool] = False
     extends: ClassVar[bool] = False
+    couples_rate: bool = False
     brings_noise: bool = False
     pieces: int = 1
 

@@ -36,6 +36,7 @@ class Smith(Policy):
         InputError: An argument is out of range.
     """
 
+    couples_rate = True
     milestones: tuple[float, ...]
     decay: float = 0.2
     keeps: ClassVar[float] = 1.0  # power of the batch in what is kept going, learning rate / batch^power (growth.py)

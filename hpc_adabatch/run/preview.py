@@ -52,7 +52,8 @@ class Phase:
 def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
     """Yields the stretches of a run in order."""
     batches = recipe.batches(data)
-    course = Course(recipe.schedule, batches.plan.n_samples, batches.global_batch)
+    couples = recipe.policy.couples_rate
+    course = Course(recipe.schedule, batches.plan.n_samples, batches.global_batch, couples=couples)
     plan, global_batch, factor = batches.plan, batches.global_batch, 1.0
     coordinator = Coordinator(SingleProcess(), recipe.policy)
 

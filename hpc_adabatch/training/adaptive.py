@@ -38,7 +38,7 @@ from .journal import Journal
 from .line_search import LineSearch, NoSearch, Start
 from .losses import Losses
 from .measuring import measuring_for
-from .options import LoopOptions
+from .options import LoopOptions, check_rates
 from .passes import Passes
 from .signals import StopFlag
 from .step import MicroBatches, Step
@@ -72,8 +72,9 @@ class AdaptiveTraining:
         options: Clipping, compression, and how often to measure and to record.
 
     Raises:
-        InputError: The options do not fit the optimizer; or the gradient's noise cannot be measured, because one rank
-            takes one pass that may not be split, or because the rule's window is shorter than a batch.
+        InputError: The options do not fit the optimizer; two of policy, schedule and search set the learning rate; or
+            the gradient's noise cannot be measured, because one rank takes one pass that may not be split, or because
+            the rule's window is shorter than a batch.
 
     Attributes:
         model: The network.
@@ -122,6 +123,7 @@ class AdaptiveTraining:
                 searches=step_size is not None,
                 has_trust_ratios=hasattr(optimizer, "trust_ratios"),
             )
+            check_rates(self._policy, self._learning_rate, step_size)
             self.measuring = measuring_for(
                 self._policy,
                 self._learning_rate,
@@ -140,7 +142,8 @@ class AdaptiveTraining:
             compression=self._options.compression,
         )
         self.scaler, self.optimizer = self._gradient.scaler, self._gradient.optimizer
-        self._course = Course(self._learning_rate, self.plan.n_samples, self._start_batch)
+        couples = self._policy.couples_rate
+        self._course = Course(self._learning_rate, self.plan.n_samples, self._start_batch, couples=couples)
         self._rates = Rates(self.optimizer, self._course)
         self.line_search: LineSearch | NoSearch = NoSearch()
         if step_size is not None:

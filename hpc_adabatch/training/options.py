@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from ..errors import real, require, whole
+from ..learning_rate import LearningRate
+from ..optim.armijo import Armijo
+from ..policies import AdaBatch, Policy
 
 Compression = Literal["none", "fp16"]
 
@@ -70,3 +73,34 @@ class LoopOptions:
         require(not searches or self.clip_norm is None, "clip_norm", self.clip_norm, allowed, "--clip_norm null")
         fits = has_trust_ratios or not self.journal_trust_ratios
         require(fits, "journal_trust_ratios", True, f"false with optimizer {name}, which has none", "--optimizer lars")
+
+
+def check_rates(policy: Policy, learning_rate: LearningRate, step_size: Armijo | None) -> None:
+    """Sees that no two of schedule, rule for the batch and search set the learning rate for the same reason.
+
+    Args:
+        policy: The rule for the global batch.
+        learning_rate: The schedule.
+        step_size: The rule that searches the step size; None where the schedule sets it.
+
+    Raises:
+        InputError: Two of them do; or nothing makes the batch grow that a search needs.
+    """
+    rule, schedule = type(policy).__name__, learning_rate
+    if step_size is not None:
+        search, plain = type(step_size).__name__, replace(schedule, epochs=None) == LearningRate()
+        allowed = f"none with {search}, which searches its steps"
+        require(plain, "learning_rate", "a schedule", allowed, "the recipe without learning_rate")
+        # with a batch that stays, the step falls with 1 - variance / (batch |gradient|^2), and nothing lifts it
+        allowed = f"a rule that measures the gradient's noise, with {search}, whose steps the noise shortens"
+        require(policy.measures or not step_size.needs_variance, "policy", rule, allowed, "--policy big_batch")
+    if policy.couples_rate:
+        allowed = f"none, linear or sqrt with {rule}, which couples batch and learning rate itself"
+        hint = "--learning_rate.scaling none"
+        require(not schedule.measures, "learning_rate.scaling", schedule.scaling, allowed, hint)
+    if isinstance(policy, AdaBatch):
+        scales = schedule.scaling != "none" and schedule.reference_batch is not None
+        once = policy.warmup_epochs == 0 or (schedule.warmup == "none" and not scales)
+        allowed = "0 where learning_rate warms up, or scales from a reference_batch, itself"
+        hint = "--policy.warmup_epochs 0 --policy.baseline_batch null"
+        require(once, "policy.warmup_epochs", policy.warmup_epochs, allowed, hint)
