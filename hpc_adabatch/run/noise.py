@@ -26,7 +26,7 @@ from ..tasks import TaskData
 from ..terminal import count, table
 from ..training import AdaptiveTraining, LoopOptions
 from . import checkpoint
-from .branches import branch_batch, branch_table, train_branches
+from .branches import branch_batch, branch_table, possible, train_branches
 from .build import Forward, build_model, load_data, loss_scaler
 from .folder import RunFolder
 from .loop import train
@@ -41,7 +41,8 @@ class NoiseFlags:
     steps: int = 50
     """The number of global batches to measure."""
     branches: tuple[int, ...] = ()
-    """The multiples k of the batch with which short branches are trained, as [1,2,4,8], for the critical batch."""
+    """The multiples k of the batch with which short branches are trained, as [1,2,4,8], for the critical batch; k with
+    more samples than a branch has are left out."""
     branch_epochs: float = 1.0
     """The epochs of a branch."""
     tolerance: float = 0.01
@@ -87,19 +88,23 @@ def report_noise(recipe: Recipe, flags: NoiseFlags, cluster: Cluster) -> list[Re
         batches = recipe.batches(data)
         batches.check_ranks(cluster.size)
     state = _state(Path(flags.checkpoint), cluster) if flags.checkpoint is not None else None
+    size, n_samples, taken = branch_batch(recipe, state), batches.plan.n_samples, list[int]()
     with cluster.together():
         if state is not None:
             _load(model, state, flags.checkpoint)
+        if flags.branches:
+            taken = possible(flags.branches, size, flags.branch_epochs, n_samples)
     estimate, groups = measure(recipe, data, copy.deepcopy(model), flags.steps, cluster)
     sizes = {name: sum(p.numel() for p in group) for name, group in layers(model).items()}
     parts: list[RenderableType] = [
         _table(estimate, groups, sizes),
         *_advice(estimate, recipe.global_batch, flags.steps),
     ]
-    if flags.branches:
-        lengths = flags.branch_epochs
-        losses = train_branches(recipe, data, model, state, flags.branches, lengths, cluster)
-        parts += branch_table(branch_batch(recipe, state), losses, flags.tolerance)
+    if taken:
+        branches = train_branches(recipe, data, model, state, taken, flags.branch_epochs, cluster)
+        parts += branch_table(branches, flags.tolerance)
+        if left_out := [str(k) for k in flags.branches if k not in taken]:
+            parts.append(f"k = {', '.join(left_out)} left out: a branch has fewer samples than such a batch")
     return parts
 
 

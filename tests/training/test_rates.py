@@ -121,7 +121,7 @@ def test_cabs_does_not_feed_itself() -> None:
     found = []
     for scaling in SCALES:
         policy, schedule = hab.Cabs(window=96, dwell=1, constant=200.0), hab.LearningRate(scaling=scaling)  # type: ignore[arg-type]
-        found.append(run(loop(policy, learning_rate=schedule, options=hab.LoopOptions(measure_every=1)), 8))
+        found.append(run(loop(policy, learning_rate=schedule, options=hab.LoopOptions(measure_every=1)), 5))
     assert found[0] == found[1] == found[2]
     assert len(found[0]) > 1
     assert max(found[0]) < 96  # the maximum, where linear scaling ended
