@@ -1,7 +1,7 @@
 """The norm test: the batch is large enough when the gradient stands out of its noise.
 
 Byrd, Chin, Nocedal & Wu 2012, https://doi.org/10.1007/s10107-012-0572-5, equation 3.9; from the gradients of workers as
-in DDP-Norm (Lau et al. 2024, https://arxiv.org/abs/2402.11215).
+in DDP-Norm (Lau et al. 2024, https://arxiv.org/abs/2412.21124).
 
     paper                                  here
     |Var g|_1 / |S| <= theta^2 |g_S|^2     variance / B <= theta^2 signal
