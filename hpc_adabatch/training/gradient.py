@@ -189,8 +189,16 @@ class Gradient:
                 nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
             with self._reducer.applying():
                 self.scaler.step(self.optimizer)
-        self.scaler.update(None if finite else self._scale * self.scaler.get_backoff_factor())
+            self.scaler.update()
+        else:
+            self._back_off()
         self._reducer.zero_grad()
+
+    def _back_off(self) -> None:
+        """Makes the loss scale that which torch's own skipped step leaves, whatever it was that was not finite."""
+        self.scaler.update(self._scale * self.scaler.get_backoff_factor())  # leaves the count of steps until it grows
+        if not isinstance(self.scaler, NoScaler):
+            self.scaler.load_state_dict({**self.scaler.state_dict(), "_growth_tracker": 0})
 
     def _take_losses(self) -> torch.Tensor:
         losses, self._losses = self._losses, torch.zeros_like(self._losses)

@@ -1,4 +1,7 @@
-"""What is not finite is found in the gradients; the exact mean is tested over ranks in launch/test_exact_mean.py."""
+"""What is not finite is found in the gradients, and lowers the loss scale.
+
+The exact mean is tested over ranks in launch/test_exact_mean.py.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from hpc_adabatch.training.gradient import GUARDED, small_and_finite
+from hpc_adabatch.cluster import SingleProcess
+from hpc_adabatch.training.gradient import GUARDED, Gradient, small_and_finite
 
 
 def parameter(gradient: torch.Tensor | None) -> nn.Parameter:
@@ -49,3 +55,41 @@ def test_large_numbers_are_finite() -> None:
 
 def test_a_parameter_without_elements_is_finite() -> None:
     assert small_and_finite([parameter(torch.zeros(0)), parameter(torch.zeros(2))])
+
+
+def scales_of_torch(overflows: list[bool]) -> list[tuple[float, int]]:
+    """Loss scale and count of steps since it changed, after each step of torch's own loop."""
+    parameter = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3, backoff_factor=0.25)
+    found = []
+    for overflow in overflows:
+        optimizer.zero_grad()
+        scaler.scale(parameter.sum() * (math.inf if overflow else 1.0)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        found.append((scaler.get_scale(), scaler.state_dict()["_growth_tracker"]))
+    return found
+
+
+@pytest.mark.parametrize("where", ["gradient", "loss"])
+@given(overflows=st.lists(st.booleans(), min_size=1, max_size=12))
+@settings(max_examples=25)
+def test_the_loss_scale_goes_as_torchs_own_whoever_found_the_overflow(where: str, overflows: list[bool]) -> None:
+    """Bug story: after a skip that we had decided, the scale grew again too soon, as its count went on."""
+    model = nn.Linear(3, 1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3, backoff_factor=0.25)
+    gradient = Gradient(model, torch.optim.SGD(model.parameters(), lr=0.1), SingleProcess(), scaler=scaler)
+    found, inputs = [], torch.ones(4, 3)
+    for overflow in overflows:
+        gradient.begin_step()
+        gradient.expect(1)
+        loss = model(inputs).mean()
+        gradient.backward(loss * math.inf if overflow and where == "gradient" else loss, 4, gradient.weight(4, 4))
+        if overflow and where == "loss":  # torch's scaler sees gradients alone
+            gradient.add_loss(torch.tensor(math.inf), 1)
+        summed = gradient.sum_over_ranks([], [], samples=4)
+        assert summed.finite == (not overflow)
+        gradient.apply(finite=summed.finite)
+        found.append((scaler.get_scale(), scaler.state_dict()["_growth_tracker"]))
+    assert found == scales_of_torch(overflows)
