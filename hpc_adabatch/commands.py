@@ -96,7 +96,7 @@ def plan(arguments: list[str]) -> int:
     if flags.nodes is None:
         from .run.preview import preview
 
-        preview(recipe, flags.ranks, measure=flags.measure)
+        preview(recipe, flags.ranks, measure=flags.measure, from_run=flags.from_run)
     else:
         from .study.ahead import plan_ahead
         from .terminal import display

@@ -35,7 +35,7 @@ class Recorded(Policy):
             self.noises = [record.get("noise") for record in found]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("policy.journal", f"{source} ({type(error).__name__})", allowed, example) from error
-        self.couples_rate = any("scaling_batch" in record for record in holding)
+        self.couples_rate = any("scaling_batch" in record for record in found)
         self.brings_noise = any(noise is not None for noise in self.noises)
         require(self.cursors[:1] == [0], "policy.journal", source, allowed, example)
 

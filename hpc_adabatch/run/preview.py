@@ -1,28 +1,36 @@
 """A recipe foretold: its batches, passes, learning rates, updates, memory and hours.
 
 The plan, the rule and the schedule are those of the run; only the gradients are missing. So a forecast is exact for
-rules that follow the clock, and impossible for rules that follow the gradients.
+rules that follow the clock, and impossible for rules that follow the gradients. AdaScale's gain follows them too, but
+lies between two bounds: both are foretold. The journal of a run brings what its gradients decided.
 """
 
 from __future__ import annotations
 
 import resource
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 
 from ..batches.micro_batch import passes_and_micro_batch
 from ..batches.plan import steps_per_epoch
 from ..cluster import SingleProcess
-from ..errors import require
+from ..errors import InputError, require
 from ..learning_rate import Course
-from ..policies import Progress
+from ..policies import Progress, Recorded
 from ..recipe import Recipe
 from ..tasks import TaskData
 from ..terminal import display, number, table
 from ..training.coordinator import Coordinator
+from ..training.journal import Record, read
+from .folder import RunFolder
 from .hours import seconds_per_step
+
+Noise = Callable[[int], tuple[float, float] | None]
+"""The gradient's variance and signal by the samples seen; None until they are known."""
 
 
 @dataclass
@@ -47,10 +55,19 @@ class Phase:
     """The steps in it."""
     ends: dict[int, list[int]] = field(default_factory=dict)
     """The samples of the last steps of each epoch that leaves a rest, which those steps share."""
+    samples: int = 0
+    """The samples of these steps."""
 
 
-def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
-    """Yields the stretches of a run in order."""
+def phases(recipe: Recipe, data: TaskData, n_ranks: int, noise: Noise | None = None) -> Iterator[Phase]:
+    """Yields the stretches of a run in order.
+
+    Args:
+        recipe: The recipe.
+        data: Its data.
+        n_ranks: The ranks that will train.
+        noise: The noise of which AdaScale makes its gain; that which the rule brings when not given, else none.
+    """
     batches = recipe.batches(data)
     couples = recipe.policy.couples_rate
     course = Course(recipe.schedule, batches.plan.n_samples, batches.global_batch, couples=couples)
@@ -75,9 +92,14 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
         if decision is not None:
             course.resize(global_batch, decision.global_batch)
             global_batch, factor = decision.global_batch, decision.learning_rate_factor
+            course.noise = decision.noise
+        if noise is not None:
+            course.noise = noise(plan.samples_seen)
         if plan.epoch_finished:
             plan.next_epoch()
-        rate = recipe.optimizer.lr * course.multiplier(global_batch) * factor
+        batch = plan.cut(global_batch)
+        rated = min(len(batch), global_batch)
+        rate = recipe.optimizer.lr * course.multiplier(rated) * factor
         if phase is None or phase.global_batch != global_batch:
             if phase is not None:
                 yield phase
@@ -86,36 +108,95 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int) -> Iterator[Phase]:
             epoch = plan.samples_seen / plan.n_samples
             phase = Phase(epoch, global_batch, passes, micro_batch, rate, rate, decay)
         phase.last_rate, phase.updates = rate, phase.updates + 1
-        batch = plan.cut(global_batch)
         if len(batch) != global_batch:
             phase.ends.setdefault(plan.epoch, []).append(len(batch))
         plan.advance(batch)
-        course.advance(len(batch), min(len(batch), global_batch))
+        phase.samples += len(batch)
+        course.advance(len(batch), rated)
     if phase is not None:
         yield phase
 
 
-def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
+def forecasts(recipe: Recipe, data: TaskData, n_ranks: int, run: list[Record] | None) -> dict[str, list[Phase]]:
+    """Returns the stretches of a run; with AdaScale under each of two titles, between which the run will lie.
+
+    Args:
+        recipe: The recipe, whose batches are foreseeable.
+        data: Its data.
+        n_ranks: The ranks that will train.
+        run: The journal of a run that measured the noise; None where there is none.
+
+    Raises:
+        InputError: The run did not measure its noise.
+    """
+    if run is not None and recipe.schedule.measures:
+        return {"": list(phases(recipe, data, n_ranks, measured_noise(run)))}
+    if not recipe.schedule.measures or recipe.policy.brings_noise:
+        return {"": list(phases(recipe, data, n_ranks))}
+    reference = recipe.schedule.reference_batch or recipe.global_batch
+    bounds = {
+        "where the gradient has no noise: gain 1": (0.0, 1.0),
+        f"where it is noise alone: gain = batch / {reference}": (1.0, 0.0),
+    }
+    found = {title: list(phases(recipe, data, n_ranks, _always(*noise))) for title, noise in bounds.items()}
+    one, other = found.values()
+    return {"": one} if one == other else found
+
+
+def _always(variance: float, signal: float) -> Noise:
+    return lambda _: (variance, signal)
+
+
+def measured_noise(records: list[Record]) -> Noise:
+    """Returns the noise by which a run went, or would have gone with AdaScale, from its journal.
+
+    Raises:
+        InputError: The run did not measure it.
+    """
+    known: dict[int, tuple[float, float]] = {}
+    for record in records:
+        variance, signal = record.get("noise") or (record.get("variance"), record.get("signal"))
+        if variance is not None and signal is not None:
+            known[record["cursor"]] = variance, signal
+    allowed, example = "the folder of a run that measured its noise", "adabatch train RECIPE --policy noise_scale"
+    require(bool(known), "from_run", "a run without noise", allowed, example)
+    cursors = sorted(known)
+
+    def noise(samples_seen: int) -> tuple[float, float] | None:
+        place = bisect_right(cursors, samples_seen)
+        return known[cursors[place - 1]] if place else None
+
+    return noise
+
+
+def preview(recipe: Recipe, n_ranks: int, *, measure: bool, from_run: str | None = None) -> None:
     """Prints the plan of a recipe.
 
     Args:
         recipe: The recipe.
         n_ranks: The ranks that will train.
         measure: True to make some steps of each size here, for hours and memory.
+        from_run: The folder of a run, whose journal has what its gradients decided; None where there is none.
 
     Raises:
-        InputError: The recipe does not fit its data, or the number of ranks is not positive.
+        InputError: The recipe does not fit its data, the number of ranks is not positive, or the run cannot be used.
     """
     require(n_ranks >= 1, "ranks", n_ranks, "1 or more", "--ranks 4")
     recipe.task.fetch()
     data = recipe.task.load()
     recipe.batches(data).check_ranks(n_ranks)
     model = recipe.task.model(recipe.model_name, data)
+    run = _journal(recipe, from_run) if from_run is not None else None
     if not recipe.policy.foreseeable:
-        display(f"{recipe.chosen['policy']} follows the gradients: its batches cannot be known before the run")
-        return
-    rows = list(phases(recipe, data, n_ranks))
-    seconds = seconds_per_step(recipe, data, {(row.passes, row.micro_batch) for row in rows}) if measure else {}
+        if run is None:
+            display(f"{recipe.chosen['policy']} follows the gradients: its batches cannot be known before the run")
+            if recipe.schedule.scale_invariant:
+                display(recipe.length(recipe.batches(data)))
+            return
+        recipe = replace(recipe, policy=Recorded(run, source=str(from_run)))
+    cases = forecasts(recipe, data, n_ranks, run)
+    sizes = {(row.passes, row.micro_batch) for rows in cases.values() for row in rows}
+    seconds = seconds_per_step(recipe, data, sizes) if measure else {}
 
     def hours(row: Phase) -> tuple[float, ...]:
         return tuple(row.updates * end / 3600 for end in seconds[row.passes, row.micro_batch])
@@ -129,22 +210,29 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool) -> None:
     }
     if recipe.schedule.weight_decay == "per_epoch":
         columns["weight\ndecay"] = lambda row: f"{row.weight_decay:.4g}"
-    if any(row.ends for row in rows):
+    if any(row.ends for rows in cases.values() for row in rows):
         columns["last steps\nof an epoch"] = lambda row: " + ".join(map(str, next(iter(row.ends.values()), [])))
     if measure:
         columns["hours"] = lambda row: number(hours(row)[0])
-    display(table(columns, ([cell(row) for cell in columns.values()] for row in rows)))
-    n_samples, updates = recipe.batches(data).plan.n_samples, sum(row.updates for row in rows)
-    fixed = steps_per_epoch(n_samples, recipe.global_batch) * recipe.options.epochs
+    n_samples = recipe.batches(data).plan.n_samples
+    fixed = steps_per_epoch(n_samples, recipe.reference_batch) * recipe.options.epochs
+    instead = f"{fixed} with the batch fixed at {recipe.reference_batch}"
+    if len(cases) > 1:
+        display("AdaScale measures its gain in the run, which lies between these two; --from_run RUN brings the noise")
+    for title, rows in cases.items():
+        display(table(columns, ([cell(row) for cell in columns.values()] for row in rows), title=title or None))
+        updates, epochs = sum(row.updates for row in rows), sum(row.samples for row in rows) / n_samples
+        display(f"{updates} updates over {epochs:.6g} epochs of {n_samples} samples; {instead}")
+        if measure:
+            value, low, high = map(sum, zip(*map(hours, rows), strict=True))
+            display(
+                f"{number(value)} hours of steps, {number(low)} to {number(high)} by the scatter of those made here"
+            )
     parameters = list(model.parameters())
-    instead = f"{fixed} with the batch fixed at {recipe.global_batch}"
-    display(f"{updates} updates over {recipe.options.epochs} epochs of {n_samples} samples; {instead}")
     megabytes = (2 + recipe.optimizer.kept) * sum(parameter.nbytes for parameter in parameters) / 1e6
     count = sum(parameter.numel() for parameter in parameters)
     display(f"{count:,} parameters: {number(megabytes)} MB of weights, gradients and optimizer state on each rank")
     if measure:
-        value, low, high = map(sum, zip(*map(hours, rows), strict=True))
-        display(f"{number(value)} hours of steps, {number(low)} to {number(high)} by the scatter of those made here")
         display(f"on top: {', '.join(_on_top(recipe, n_ranks))}; another machine or load is not in the interval")
         display(f"{_peak_bytes() / 1e6:.0f} MB at most in this process, with the largest micro-batch")
     else:
@@ -160,6 +248,19 @@ def _on_top(recipe: Recipe, n_ranks: int) -> Iterator[str]:
     if recipe.schedule.measures:
         yield "measuring"
     yield "evaluation and checkpoints"
+
+
+def _journal(recipe: Recipe, folder: str) -> list[Record]:
+    """Returns the journal of a run that this recipe can go by."""
+    needed = recipe.schedule.measures or not recipe.policy.foreseeable
+    allowed = "nothing, as neither batches nor rates follow the gradients; or with --nodes"
+    require(needed, "from_run", folder, allowed, "the plan without --from_run")
+    try:
+        records = read(RunFolder(Path(folder)).journal)
+    except (OSError, TypeError, ValueError) as error:
+        given = f"{folder} ({type(error).__name__})"
+        raise InputError("from_run", given, "the folder of a run", "--from_run runs/NAME") from error
+    return records
 
 
 def _peak_bytes() -> int:

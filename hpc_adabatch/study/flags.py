@@ -116,7 +116,8 @@ class NodesFlags:
     noise_scale: float | None = None
     """The noise scale of the gradient in samples, as `adabatch noise` prints it; give this or from_run."""
     from_run: str | None = None
-    """The folder of a run that measured its noise scale as it trained; give this or noise_scale."""
+    """The folder of a run that measured its noise scale as it trained; give this or noise_scale. Without nodes, its
+    journal brings AdaScale's gains, and the batches of rules that follow the gradients."""
 
 
 def parse(

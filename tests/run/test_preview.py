@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
 
@@ -11,10 +11,11 @@ import pytest
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
+from hpc_adabatch.errors import InputError
 from hpc_adabatch.policies import POLICIES, Policy
 from hpc_adabatch.replay import Replay
 from hpc_adabatch.run.growth import growth
-from hpc_adabatch.run.preview import phases, preview
+from hpc_adabatch.run.preview import forecasts, phases, preview
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 
@@ -115,3 +116,81 @@ def test_the_plan_is_printed_with_hours_when_measured(capsys: pytest.CaptureFixt
     assert "updates over 5 epochs of 1437 samples" in printed
     assert "by the scatter of those made here" in printed
     assert "1 x 75" in printed  # 300 over 4 ranks
+
+
+ADASCALE = [
+    *("--epochs=1", "--model=narrow_cnn", "--journal_every=1", "--measure_every=3", "--max_global_batch=256"),
+    *("--learning_rate.scaling=adascale", "--learning_rate.decay=cosine", "--learning_rate.reference_batch=16"),
+]
+GROWS = ["--policy=noise_scale", "--policy.window=300", "--policy.dwell=1"]
+FIXED = ["--policy=fixed", "--global_batch=256"]
+
+
+@pytest.fixture(scope="module", params=[GROWS, FIXED, [*GROWS, "--learning_rate.clock=samples"]])
+def adascale(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    """The flags of a run with AdaScale, and its folder."""
+    flags, folder = [RECIPE, *ADASCALE, *request.param], tmp_path_factory.mktemp("runs") / "run"
+    recipe, _, resolved = parse_recipe("train", flags)
+    assert Run(recipe, resolved, folder, resume=False, cluster=SingleProcess()).train() == 0
+    return flags, folder
+
+
+def test_a_plan_with_the_noise_of_a_run_is_that_run(
+    adascale: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug story: AdaScale was foretold with gain 1 on the wrong clock. Batches, rates and updates are the run's."""
+    flags, folder = adascale
+    records = read(folder / "journal.jsonl")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    steps = [record["learning_rate"] for record in records if record["kind"] == "statistics"]
+    replay = ["--policy=replay", f"--policy.journal={folder / 'journal.jsonl'}"]
+    recipe, _, _ = parse_recipe("plan", [*(flag for flag in flags if "policy" not in flag), *replay])
+    [planned] = forecasts(recipe, recipe.task.load(), 1, None).values()
+    assert [(phase.epoch, phase.global_batch) for phase in planned] == growth(records)
+    assert sum(phase.updates for phase in planned) == result["steps"] == len(steps)
+    assert sum(phase.samples for phase in planned) == result["samples_seen"]
+    ends = list(accumulate(phase.updates for phase in planned))
+    assert [phase.first_rate for phase in planned] == [steps[end] for end in (0, *ends[:-1])]
+    assert [phase.last_rate for phase in planned] == [steps[end - 1] for end in ends]
+    assert len({*steps}) > len(planned)
+    recipe, _, _ = parse_recipe("plan", flags)
+    preview(recipe, 1, measure=False, from_run=str(folder))
+    assert f"{result['steps']} updates over {result['epochs']:.6g} epochs" in capsys.readouterr().out
+    if recipe.policy.foreseeable:
+        assert forecasts(recipe, recipe.task.load(), 1, records) == {"": planned}
+        bounds = forecasts(recipe, recipe.task.load(), 1, None).values()
+        most, least = (sum(phase.updates for phase in rows) for rows in bounds)
+        assert least < result["steps"] < most
+
+
+@pytest.mark.parametrize("clock", ["samples", "scale_invariant"])
+def test_adascale_at_the_reference_batch_is_foretold_as_a_run_without_it(clock: str) -> None:
+    flags = [RECIPE, "--policy=fixed", "--epochs=2", "--learning_rate.decay=cosine"]
+    plain, _, _ = parse_recipe("plan", flags)
+    scaled, _, _ = parse_recipe("plan", [*flags, "--learning_rate.scaling=adascale", f"--learning_rate.clock={clock}"])
+    data = plain.task.load()
+    assert forecasts(scaled, data, 1, None) == forecasts(plain, data, 1, None) == {"": list(phases(plain, data, 1))}
+
+
+def test_without_a_run_the_plan_says_what_it_cannot_know(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, _, _ = parse_recipe("plan", [RECIPE, *ADASCALE, *FIXED])
+    preview(recipe, 1, measure=False)
+    printed = capsys.readouterr().out
+    assert "gain 1\n" in printed
+    assert "96 updates over 16 epochs of 1437 samples" in printed
+    assert "6 updates over 1 epochs of 1437 samples; 90 with the batch fixed at 16" in printed
+    recipe, _, _ = parse_recipe("plan", [RECIPE, *ADASCALE, *GROWS])
+    preview(recipe, 1, measure=False)
+    assert "in at most 16 passes" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_run_that_brings_nothing_is_refused_in_one_line(tmp_path: Path) -> None:
+    recipe, _, _ = parse_recipe("plan", [RECIPE, *ADASCALE, *FIXED])
+    with pytest.raises(InputError, match=r"^from_run: given .* \(FileNotFoundError\); allowed: the folder of a run"):
+        preview(recipe, 1, measure=False, from_run=str(tmp_path))
+    (tmp_path / "journal.jsonl").write_text('{"kind": "start", "cursor": 0}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"^from_run: given a run without noise"):
+        preview(recipe, 1, measure=False, from_run=str(tmp_path))
+    plain, _, _ = parse_recipe("plan", [RECIPE])
+    with pytest.raises(InputError, match=r"^from_run: given .* allowed: nothing, as neither"):
+        preview(plain, 1, measure=False, from_run=str(tmp_path))
