@@ -3,7 +3,7 @@
 seconds of passes    a probe's file, or a few passes of this recipe timed here
 network              a preset by the name of the GPU, or the probe's own line through its messages
 noise scale          a number, or the journal of a run that measured it; unknown without either
-samples              those of the run, or the recipe's epochs at its own batch
+samples              those of the run, or the recipe's epochs at its own batch, on AdaScale's clock at its reference
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterat
     message = gradient_bytes(recipe, model)
     machine = Machine(passes=PassTimes(passes, batches.max_micro_batch), network=network, gradient_bytes=message)
     samples = recipe.options.epochs * batches.plan.n_samples
-    way = _way(flags, samples, recipe.global_batch)
+    way = _way(flags, samples, recipe.reference_batch)  # on AdaScale's clock the epochs are those of that batch
     where = f"{flags.probe}, {probe['device_name']}" if probe is not None else "timed on this machine"
     yield f"{recipe.name}: {message / 1e6:.3g} MB of gradients; passes: {where}; network: {flags.network}"
     yield from plan_parts(

@@ -27,8 +27,8 @@ def written(folder: Path, *, sample_s: float = 1e-4, nodes: int = 2) -> str:
     return str(folder / "probe.json")
 
 
-def said(recipe: list[str] | None = None, **flags: Any) -> str:
-    recipe, _, _ = parse_recipe("plan", [RECIPE, *(recipe or [])])
+def said(*fields: str, **flags: Any) -> str:
+    recipe, _, _ = parse_recipe("plan", [RECIPE, *fields])
     console = Console(width=140, record=True, file=None)
     with console.capture() as captured:
         for part in plan_ahead(recipe, 1, NodesFlags(**flags)):
@@ -49,7 +49,7 @@ def test_a_small_noise_scale_asks_for_fewer_nodes_than_a_large_one(tmp_path: Pat
 
 def test_compressed_gradients_are_half_as_many_bytes(tmp_path: Path) -> None:
     probe = written(tmp_path)
-    whole, half = (said(nodes="1,2", probe=probe, recipe=[f"--compression={kind}"]) for kind in ("none", "fp16"))
+    whole, half = (said(f"--compression={kind}", nodes="1,2", probe=probe) for kind in ("none", "fp16"))
     assert "0.605 MB of gradients" in whole
     assert "0.303 MB of gradients" in half
 
@@ -58,9 +58,20 @@ def test_the_adaptive_batch_is_the_recipes_fraction_of_the_noise_scale(tmp_path:
     probe = written(tmp_path)
     for fraction, batch in ((1.0, "60"), (0.5, "30"), (2.0, "120")):
         flags = ["--policy=noise_scale", f"--policy.fraction={fraction}"]
-        text = said(nodes="1", probe=probe, noise_scale=60.0, recipe=flags)
+        text = said(*flags, nodes="1", probe=probe, noise_scale=60.0)
         (line,) = (line for line in text.splitlines() if " adaptive " in line)
         assert f" {batch} " in line, text
+
+
+@pytest.mark.parametrize(("clock", "reference"), [("samples", 256), ("scale_invariant", 16)])
+def test_epochs_on_adascales_clock_are_those_of_the_reference_batch(clock: str, reference: int, tmp_path: Path) -> None:
+    """Noise scale 240, batch 256: 30 epochs of 1437 samples at batch B0, in steps that each make the progress of r."""
+    fields = ["--policy=fixed", "--global_batch=256", "--learning_rate.scaling=adascale"]
+    fields += ["--learning_rate.reference_batch=16", f"--learning_rate.clock={clock}"]
+    r = (240 / reference + 1) / (240 / 256 + 1)
+    text = said(*fields, nodes="1", probe=written(tmp_path), noise_scale=240.0)
+    line = next(line for line in text.splitlines() if " strong " in line)
+    assert line.split("|")[4].strip() == f"{30 * 1437 / reference / r:,.0f}"
 
 
 @pytest.mark.parametrize(
