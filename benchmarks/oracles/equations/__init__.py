@@ -1,0 +1,1 @@
+"""The papers' equations, computed as they are written; nothing here imports hpc_adabatch."""
