@@ -62,6 +62,7 @@ def rows(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """Returns the flags of each row; those of the tuned row come from ``tuned``."""
     epochs, large = recipe["epochs"], recipe["max_global_batch"]
     milestones = ",".join(f"{part * epochs:g}" for part in (0.3, 0.6, 0.8))  # 60, 120, 160 of 200 in 1711.00489
+    adascale = "--learning_rate.scaling adascale --learning_rate.clock samples"  # as many passes as the others
     texts = {
         "fixed_small": "--policy fixed",
         "fixed_large": f"--policy fixed --global_batch {large}",
@@ -71,7 +72,7 @@ def rows(recipe: Recipe) -> dict[str, tuple[str, ...]]:
         "seesaw": f"--policy seesaw --policy.milestones [{milestones}]",
         "plateau": "--policy plateau",
         "noise_scale": "--policy noise_scale",
-        "noise_scale_adascale": "--policy noise_scale --learning_rate.scaling adascale",
+        "noise_scale_adascale": f"--policy noise_scale {adascale}",
         "norm_test": "--policy norm_test --policy.signal raw",  # debiased, at theta 1, it is noise_scale
         "inner_product": "--policy inner_product",
         "cabs": "--policy cabs",
