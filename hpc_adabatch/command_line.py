@@ -38,8 +38,8 @@ CHOICES: dict[str, tuple[dict[str, Any], str]] = {  # field: (classes by name, d
 
 
 @dataclass(frozen=True)
-class Schedule(LearningRate):
-    """The fields of a schedule, and one word for some of them.
+class LearningRateFlags(LearningRate):
+    """Flags of a schedule: its fields, and one word for some of them.
 
     ``LearningRate`` explains the other arguments.
 
@@ -202,7 +202,7 @@ def _parser(command: str, chosen: dict[str, str], extra: type | None) -> Argumen
         )
         parser.add_class_arguments(classes[name], field)
         _describe(parser, field, "NAME", f"The name of the {field}'s class; short for --{field}.name.")
-    parser.add_class_arguments(Schedule, "learning_rate")
+    parser.add_class_arguments(LearningRateFlags, "learning_rate")
     _describe(parser, "learning_rate", "FILE", "A YAML file with these fields.")
     return parser
 

@@ -116,10 +116,9 @@ def test_one_torch_drives_p100_and_v100_wherever_it_is_named() -> None:
 
 def flags() -> set[str]:
     """Every flag's name as --help prints it, dotted ones in full."""
-    from hpc_adabatch.command_line import CHOICES
-    from hpc_adabatch.learning_rate import LearningRate
+    from hpc_adabatch.command_line import CHOICES, LearningRateFlags
 
-    named = {f"learning_rate.{name}" for name in LearningRate.__dataclass_fields__}
+    named = {f"learning_rate.{name}" for name in LearningRateFlags.__dataclass_fields__}
     for field, (classes, _) in CHOICES.items():
         named.add(f"{field}.name")
         for cls in classes.values():
