@@ -39,6 +39,14 @@ def steps_per_epoch(n_samples: int, global_batch: int) -> int:
     return max(1, -(-(2 * n_samples - global_batch) // (2 * global_batch)))
 
 
+def rated(samples: int, global_batch: int) -> int:
+    """Returns the batch whose learning rate a step has: the global batch, or its samples if they are less than 3/4.
+
+    They are less only where the batch has grown near an epoch's end.
+    """
+    return global_batch if 4 * samples >= 3 * global_batch else samples
+
+
 @dataclass(frozen=True)
 class GlobalBatch:
     """The samples of one optimizer step over all ranks: positions [start, stop) of an epoch."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from ..batches.micro_batch import passes_and_micro_batch
-from ..batches.plan import steps_per_epoch
+from ..batches.plan import rated, steps_per_epoch
 from ..cluster import SingleProcess
 from ..errors import InputError, require
 from ..learning_rate import Course
@@ -98,8 +98,8 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int, noise: Noise | None = N
         if plan.epoch_finished:
             plan.next_epoch()
         batch = plan.cut(global_batch)
-        rated = min(len(batch), global_batch)
-        rate = recipe.optimizer.lr * course.multiplier(rated) * factor
+        rate_of = rated(len(batch), global_batch)
+        rate = recipe.optimizer.lr * course.multiplier(rate_of) * factor
         if phase is None or phase.global_batch != global_batch:
             if phase is not None:
                 yield phase
@@ -112,7 +112,7 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int, noise: Noise | None = N
             phase.ends.setdefault(plan.epoch, []).append(len(batch))
         plan.advance(batch)
         phase.samples += len(batch)
-        course.advance(len(batch), rated)
+        course.advance(len(batch), rate_of)
     if phase is not None:
         yield phase
 

@@ -27,6 +27,7 @@ from torch import nn
 
 from ..batches import AdaptiveBatches, GlobalBatch
 from ..batches.micro_batch import passes_and_micro_batch
+from ..batches.plan import rated
 from ..cluster import Cluster
 from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
@@ -203,7 +204,7 @@ class AdaptiveTraining:
             if self.steps == 0:
                 self._decide()
             batch = self.plan.cut(self.global_batch)
-            self._rates.apply(min(len(batch), self.global_batch))  # a longer last step is bounded like the others
+            self._rates.apply(rated(len(batch), self.global_batch))
             step = Step(batch, self._phases, self._passes.backward)
             yield step
             if not step.updated:
@@ -235,16 +236,16 @@ class AdaptiveTraining:
             yield from self._passes.hand_out(added)
             loss_sum, finite = self._sum_over_ranks(len(longer), loss_sum, added=len(added))
         samples = len(step.batch)
-        rated = samples if lengthened else min(samples, self.global_batch)  # the batch that the learning rate is for
+        rate_of = samples if lengthened else rated(samples, self.global_batch)
         if lengthened:
-            self._rates.apply(rated)
+            self._rates.apply(rate_of)
         # 4 search
         if finite:
             start = Start(
                 samples=samples,
                 loss=loss_sum / samples,
                 variance=self.measuring.last.variance if self.measuring.last is not None else 0.0,
-                is_whole=4 * samples >= 3 * self.global_batch,
+                is_whole=lengthened or rate_of == self.global_batch,
                 batch_after=batch_after,
             )
             yield from self.line_search.find(start, partial(self._passes.again, samples))
@@ -258,7 +259,7 @@ class AdaptiveTraining:
         elif samples != self.global_batch:
             self.record("rest", global_batch=samples, reason="the last steps of an epoch share what is left of it")
         self.plan.advance(step.batch)
-        self._course.advance(samples, rated, updated=finite)
+        self._course.advance(samples, rate_of, updated=finite)
         self.steps += 1
         self._count(loss_sum, samples, finite=finite)
         # 7 decide

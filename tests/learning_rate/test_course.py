@@ -132,10 +132,10 @@ def test_whatever_the_batches_do_the_rate_jumps_no_further_than_the_scaling(
         assert own[0] * (1 - 1e-12) <= last <= own[1] * (1 + 1e-12)
         batch = other
         for part in (0.3, 0.7):  # on the way to the next change
-            course.advance(round(samples * part))
+            course.advance(round(samples * part), batch)
             assert course.multiplier(batch) >= last * (1 - 1e-12)
             last = course.multiplier(batch)
-    course.advance(100 * EPOCH)
+    course.advance(100 * EPOCH, batch)
     assert course.multiplier(batch) == pytest.approx(peak(batch))
 
 

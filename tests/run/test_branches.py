@@ -94,10 +94,10 @@ def test_from_a_checkpoint_rates_and_momentum_are_those_of_the_run(recipe: Any) 
         step.update()
     state = training.state_dict()
     weight, velocity = model.weight[0].detach().clone(), state["optimizer"]["state"][0]["momentum_buffer"][0].clone()
-    branches = train_branches(chosen, data, model, state, [1, 3], 0.8, SingleProcess())
+    branches = train_branches(chosen, data, model, state, [1, 3], 0.4, SingleProcess())
     for branch, k in zip(branches, (1, 3), strict=True):
-        assert (branch.global_batch, branch.updates, branch.samples) == (32 * k, 6 / k, 192)
-        loss = oracle(data, weight, velocity, 32 * k, 0.01 * k, 0.1, 6 // k)
+        assert (branch.global_batch, branch.updates, branch.samples) == (32 * k, 3 / k, 96)
+        loss = oracle(data, weight, velocity, 32 * k, 0.01 * k, 0.1, 3 // k)
         assert branch.loss == pytest.approx(loss, rel=1e-9)
 
 

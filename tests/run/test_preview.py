@@ -59,7 +59,10 @@ WARM = ["--learning_rate.warmup=fixed", "--learning_rate.warmup_epochs=1.3"]
 SCALED = ["--learning_rate.scaling=sqrt", "--learning_rate.weight_decay=per_epoch"]
 STEPS = ["--learning_rate.decay=step", "--learning_rate.milestones=[1.2,2.1]"]
 CASES = [
-    *((rule, [*WARM, "--learning_rate.decay=cosine", "--learning_rate.final=0.1"]) for rule in RULES),
+    *(
+        (rule, [*(WARM if rule != "adabatch's warm-up" else []), "--learning_rate.decay=cosine"])  # one of the two
+        for rule in RULES
+    ),
     *((rule, [*WARM, *SCALED, *STEPS]) for rule in ("fixed", "schedule", "replay")),
     ("schedule", ["--learning_rate.preset=legw", "--learning_rate.warmup_epochs=2", "--learning_rate.decay=poly"]),
 ]

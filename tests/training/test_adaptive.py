@@ -84,12 +84,12 @@ def test_a_change_holds_from_the_very_next_step() -> None:
 @pytest.mark.parametrize(
     ("schedule", "sizes", "factors"),
     [
-        ("0:8", [8, 8, 8, 8, 8, 10], [1, 1, 1, 1, 1, 1]),  # longer: at the rate of the batch
-        ("0:13", [13, 13, 12, 12], [13 / 8, 13 / 8, 12 / 8, 12 / 8]),
-        ("0:8 40sa:20", [8, 8, 8, 8, 8, 10], [1, 1, 1, 1, 1, 10 / 8]),  # shorter: at the rate of its samples
+        ("0:8", [8, 8, 8, 8, 8, 10], [1, 1, 1, 1, 1, 1]),
+        ("0:13", [13, 13, 12, 12], [13 / 8, 13 / 8, 13 / 8, 13 / 8]),
+        ("0:8 40sa:20", [8, 8, 8, 8, 8, 10], [1, 1, 1, 1, 1, 10 / 8]),  # too short: at the rate of its samples
     ],
 )
-def test_the_last_steps_of_an_epoch_have_the_rate_of_what_they_hold(
+def test_the_last_steps_of_an_epoch_have_the_rate_of_the_batch_unless_it_grew_there(
     schedule: str, sizes: list[int], factors: list[float], tmp_path: Path
 ) -> None:
     rule = hab.LearningRate(scaling="linear", reference_batch=8)
