@@ -156,23 +156,24 @@ class Smoother:
 
 
 def fieller(mean: np.ndarray, covariance: np.ndarray, quantile: float) -> tuple[float, float]:
-    """Returns Fieller's interval of mean[0] / mean[1], with its lower end cut at 0.
+    """Returns Fieller's interval of mean[0] / mean[1], the smallest from 0 up that holds all that is possible.
 
-    It holds the ratios r for which mean[0] - r mean[1] lies within ``quantile`` standard errors of 0, a quadratic in r.
+    A ratio r is possible where mean[0] - r mean[1] lies within ``quantile`` standard errors of 0, which is where
+    a r^2 - 2 b r + c <= 0. The estimate always is. 0 is where c <= 0; otherwise the low end is the smallest positive
+    root. There is an upper end where a > 0: else all ratios from some root on are possible. mean[1] cannot be negative
+    but by chance, and counts as 0 then.
 
     Args:
-        mean: Two means, shape (2,).
+        mean: Two means, shape (2,); the first is 0 or more.
         covariance: Covariance of the two means, shape (2, 2).
         quantile: Number of standard errors.
     """
-    squared = quantile**2
-    a = mean[1] ** 2 - squared * covariance[1, 1]
-    b = mean[0] * mean[1] - squared * covariance[0, 1]
-    c = mean[0] ** 2 - squared * covariance[0, 0]
-    discriminant = b * b - a * c
-    if a > 0:
-        root = math.sqrt(max(0.0, discriminant))
-        return max(0.0, (b - root) / a), max(0.0, (b + root) / a)
-    if a == 0 or discriminant < 0:  # every ratio is possible
-        return 0.0, math.inf
-    return max(0.0, (b - math.sqrt(discriminant)) / a), math.inf  # all ratios outside the two roots
+    squared, over, under = quantile**2, float(mean[0]), max(0.0, float(mean[1]))
+    a = under**2 - squared * float(covariance[1, 1])
+    b = over * under - squared * float(covariance[0, 1])
+    c = over**2 - squared * float(covariance[0, 0])
+    root = math.sqrt(max(0.0, b * b - a * c))
+    estimate = over / under if under > 0 else math.inf
+    low = 0.0 if c <= 0 else c / (b + root) if b + root > 0 else estimate
+    high = (b + root) / a if a > 0 else math.inf
+    return min(low, estimate), max(high, estimate)  # rounding apart, the estimate lies between them

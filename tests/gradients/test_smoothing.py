@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.gradients import Estimate, Measurement, Smoother
@@ -92,6 +94,45 @@ def test_a_signal_lost_in_the_noise_has_no_upper_end() -> None:
     low, high = fieller(np.array([100.0, 0.5]), np.array([[4.0, 0.0], [0.0, 1.0]]), 2.0)
     assert high == math.inf
     assert 30 < low < 60  # the ratio cannot be small: 100 over at most 0.5 + 2
+
+
+FLOATS = st.floats(-30, 30)
+
+
+@given(st.floats(0, 30), FLOATS, FLOATS, FLOATS, FLOATS, st.floats(0.1, 10))
+def test_the_interval_holds_the_estimate_and_all_that_is_possible(
+    over: float, under: float, x: float, y: float, z: float, quantile: float
+) -> None:
+    """Possible: over - r under is within so many of its standard errors of 0; under is 0 at least."""
+    root = np.array([[x, 0.0], [y, z]])
+    covariance = root @ root.T
+    low, high = fieller(np.array([over, under]), covariance, quantile)
+    estimate = over / under if under > 0 else math.inf
+    assert 0 <= low <= estimate <= high
+
+    def excess(r: float) -> float:
+        weights = np.array([1.0, -r])
+        return (over - r * max(under, 0.0)) ** 2 - quantile**2 * weights @ covariance @ weights
+
+    scale = over**2 + under**2 + quantile**2 * np.abs(covariance).sum() + 1e-300
+    for r in np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 200)]):
+        if not low * (1 - 1e-6) <= r <= high * (1 + 1e-6):
+            assert excess(r) > -1e-9 * scale * (1 + r * r)
+    for end in (low, high):
+        if 0 < end < math.inf and end != estimate:
+            assert abs(excess(end)) <= 1e-6 * scale * (1 + end * end)
+
+
+def test_where_zero_is_possible_the_interval_begins_there() -> None:
+    """Bug story: few measurements that move together read 0.41, and 2.76 to infinity; 0 to 1 was possible as well."""
+    assert fieller(np.array([0.41, 1.0]), np.array([[2.928, 2.29], [2.29, 2.0]]), 1.0) == (0.0, math.inf)
+
+
+def test_a_signal_below_zero_by_chance_has_no_upper_end() -> None:
+    """Bug story: it was said to lie between 0 and 0 samples. It says no more than a signal of 0 does."""
+    covariance = np.array([[4.0, 0.0], [0.0, 1.0]])
+    assert fieller(np.array([100.0, -9.0]), covariance, 2.0) == fieller(np.array([100.0, 0.0]), covariance, 2.0)
+    assert fieller(np.array([100.0, -9.0]), 0 * covariance, 2.0) == (math.inf, math.inf)
 
 
 def test_state_goes_through_a_restart() -> None:
