@@ -1,8 +1,9 @@
-"""Variance and signal averaged over steps, with an interval for their ratio.
+"""Variance and signal averaged over steps, with intervals of the signal and of their ratio.
 
-    weight of a step that lies s samples back     exp(-s / window), window in samples, at least ten measurements long
+    weight of a step that lies s samples back     p exp(-s / window): p from the step's samples and pieces (noise.py),
+                                                  window in samples, at least ten measurements long
     average                                       numerator and denominator separately; divided only when read
-    interval                                      Fieller's, from the scatter of the steps, at 95 %
+    interval                                      Fieller's, from the scatter of the steps (weighted_mean.py), at 95 %
 
 Clipping the signal of each step at 0 before averaging would be far off (a true signal of 1 at variance 1000 and two
 pieces would read 28), so nothing is clipped before it is read. If the signal cannot be distinguished from zero, the
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import real, require
-from .noise import Measurement
+from .noise import Measurement, noise_of_mean, samples_for
+from .weighted_mean import WeightedMean
 
 CONFIDENCE = 0.95
 LEAST_MEASUREMENTS = 10  # that a window spans: a batch may grow until few of them fit into the samples
@@ -31,7 +33,9 @@ class Estimate:
     variance: float
     """Variance of one sample's gradient, summed over parameters."""
     signal: float
-    """Squared length of the true gradient, unbiased; may be negative if it is small."""
+    """Squared length of the training set's gradient, unbiased; may be negative if it is small."""
+    signal_margin: float = math.inf
+    """Half of the signal's 95 % interval: signal - signal_margin to signal + signal_margin."""
     mean_square: float
     """Squared length of the last step's mean gradient: the raw signal of the published tests."""
     inner_variance: float | None = None
@@ -50,11 +54,25 @@ class Estimate:
     """Samples that the measurements have covered so far."""
     full: bool
     """True once a whole window has been covered."""
+    population: int | None = None
+    """Samples of the training set, of which a batch holds none twice; None where samples are drawn independently."""
 
     @property
     def noise_scale(self) -> float:
         """Returns variance / signal, in samples; infinite if the signal is not positive."""
         return self.variance / self.signal if self.signal > 0 else math.inf
+
+    @property
+    def disjoint_signal(self) -> float:
+        """Returns the mean inner product of the gradients of two batches that share no sample: signal - variance / N.
+
+        Rules that compare the squared lengths of batches' gradients need it: E|g|^2 = variance / B + disjoint_signal.
+        """
+        return self.signal + noise_of_mean(self.variance, math.inf, self.population)
+
+    def batch_with(self, noise: float) -> float:
+        """Returns the batch whose mean gradient has this noise, E|g - grad l|^2; the training set at most."""
+        return samples_for(self.variance, noise, self.population)
 
 
 class Smoother:
@@ -80,10 +98,8 @@ class Smoother:
         )
         self._quantile = stdtrit
         self.window_samples = window_samples
-        self._weight = self._weight_squares = 0.0
-        self._sums = np.zeros(2)  # of variance, signal
+        self._noise = WeightedMean()
         self._others = np.zeros(3)  # of inner variance, orthogonal variance, loss; nan where not measured
-        self._products = np.zeros((2, 2))
         self._mean_square = 0.0
         self._samples = 0
 
@@ -100,58 +116,56 @@ class Smoother:
         if not measurement.finite:
             raise ValueError("a measurement that is not finite")
         keep = math.exp(-samples_since / max(self.window_samples, LEAST_MEASUREMENTS * samples_since))
-        values = np.array([measurement.variance, measurement.signal])
-        self._weight = keep * self._weight + 1.0
-        self._weight_squares = keep**2 * self._weight_squares + 1.0
-        self._sums = keep * self._sums + values
-        self._products = keep * self._products + np.outer(values, values)
+        self._samples += samples_since
+        population = measurement.population
+        self._noise.add(measurement, keep=keep, epoch=(self._samples - 1) // population if population else 0)
         along = across = math.nan
         if measurement.inner_square_sum is not None:
             along, across = measurement.inner_variance, measurement.orthogonal_variance
         loss = math.nan if measurement.loss is None else measurement.loss
-        self._others = keep * self._others + np.array([along, across, loss])
+        self._others = keep * self._others + measurement.weight * np.array([along, across, loss])
         self._mean_square = measurement.mean_square
-        self._samples += samples_since
 
     def read(self) -> Estimate | None:
-        """Returns the present estimate; None before the second measurement."""
-        steps = self._weight**2 / self._weight_squares if self._weight else 0.0
-        if steps <= 1.5:
+        """Returns the present estimate; None before the second measurement, or while one has nearly all the weight."""
+        freedom = self._noise.freedom
+        if freedom <= 0.5:
             return None
-        mean = self._sums / self._weight
-        covariance = (self._products / self._weight - np.outer(mean, mean)) / (steps - 1.0)  # of the mean
-        along, across, loss = (float(x) if math.isfinite(x) else None for x in self._others / self._weight)
-        low, high = fieller(mean, covariance, float(self._quantile(steps - 1.0, (1 + CONFIDENCE) / 2)))
+        mean, covariance = self._noise.mean(), self._noise.covariance()
+        quantile = float(self._quantile(freedom, (1 + CONFIDENCE) / 2))
+        low, high = fieller(mean, covariance, quantile)
+        along, across, loss = (float(x) if math.isfinite(x) else None for x in self._others / self._noise.weight)
         return Estimate(
             variance=float(mean[0]),
             signal=float(mean[1]),
+            signal_margin=quantile * math.sqrt(max(0.0, covariance[1, 1])),
             mean_square=self._mean_square,
             inner_variance=along,
             orthogonal_variance=across,
             loss=loss,
             low=low,
             high=high,
-            steps=steps,
+            steps=self._noise.steps,
             samples=self._samples,
             full=self._samples >= self.window_samples,
+            population=self._noise.population,
         )
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the sums behind the average, for a checkpoint."""
         return {
-            "sums": self._sums.tolist(),
-            "products": self._products.tolist(),
+            "noise": self._noise.state_dict(),
             "others": [x if math.isfinite(x) else None for x in self._others.tolist()],
-            "weights": [self._weight, self._weight_squares],
             "mean_square": self._mean_square,
             "samples": self._samples,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores the sums that ``state_dict`` returned."""
-        self._sums, self._products = np.array(state["sums"]), np.array(state["products"])
+        """Restores the sums that ``state_dict`` returned; sums of equal weights, as there were once, begin anew."""
+        if "noise" not in state:
+            return
+        self._noise.load_state_dict(state["noise"])
         self._others = np.array([math.nan if x is None else x for x in state["others"]])
-        self._weight, self._weight_squares = state["weights"]
         self._mean_square, self._samples = state["mean_square"], state["samples"]
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch.gradients import Measurement
+from hpc_adabatch.gradients.noise import noise_of_mean, samples_for
 
 SIZES = [[1] * 12, [4, 4, 4], [7, 32, 32, 50, 3], [1, 30], [5, 5, 4]]
 
 
-def measured(samples: np.ndarray, sizes: list[int]) -> Measurement:
+def measured(samples: np.ndarray, sizes: list[int], population: int | None = None) -> Measurement:
     """The sums over pieces of these sizes; ``samples`` has one gradient a row."""
     pieces = np.split(samples, np.cumsum(sizes)[:-1])
     means = [piece.mean(axis=0) for piece in pieces]
@@ -23,6 +27,7 @@ def measured(samples: np.ndarray, sizes: list[int]) -> Measurement:
         samples=len(samples),
         pieces=len(sizes),
         inner_square_sum=sum(len(p) * (g @ mean) ** 2 for p, g in zip(pieces, means, strict=True)),
+        population=population,
     )
 
 
@@ -62,6 +67,46 @@ def test_the_equal_weight_formula_is_wrong_for_uneven_pieces() -> None:
         right.append(measured(samples, sizes).variance)
     assert np.mean(right) == pytest.approx(5.0, rel=0.05)
     assert np.mean(wrong) / 5.0 == pytest.approx(2.8, rel=0.1)
+
+
+@pytest.mark.parametrize("sizes", [[1, 3], [2, 2], [1, 1, 2], [3, 3]], ids=str)
+def test_over_all_batches_of_a_training_set_both_are_those_of_its_gradients(sizes: list[int]) -> None:
+    """Every batch of 6 samples in every order, none twice: the means are exact. B = N leaves no noise."""
+    gradients = np.random.default_rng(3).normal(0.4, 1.0, (6, 2))
+    mean = gradients.mean(axis=0)
+    draws = [measured(gradients[list(order)], sizes, 6) for order in permutations(range(6), sum(sizes))]
+    assert np.mean([draw.variance for draw in draws]) == pytest.approx(gradients.var(axis=0, ddof=1).sum())
+    assert np.mean([draw.signal for draw in draws]) == pytest.approx(mean @ mean)
+    errors = [((gradients[list(order)].mean(axis=0) - mean) ** 2).sum() for order in permutations(range(6), sum(sizes))]
+    assert np.mean([draw.noise for draw in draws]) == pytest.approx(np.mean(errors), abs=1e-12)
+    if sum(sizes) == 6:
+        assert all(draw.signal == draw.mean_square for draw in draws)
+
+
+def test_all_samples_one_by_one_give_the_variance_along_the_training_sets_gradient() -> None:
+    gradients = np.random.default_rng(4).normal(0.4, 1.0, (9, 3))
+    mean, covariance = gradients.mean(axis=0), np.cov(gradients.T)
+    found = measured(gradients, [1] * 9, 9)
+    assert found.inner_variance == pytest.approx(mean @ covariance @ mean)
+    assert found.orthogonal_variance == pytest.approx(np.trace(covariance) - mean @ covariance @ mean / (mean @ mean))
+
+
+@given(st.floats(1e-6, 1e6), st.integers(1, 5000), st.none() | st.integers(5001, 10**6))
+def test_the_batch_for_a_noise_has_that_noise(variance: float, samples: int, population: int | None) -> None:
+    noise = noise_of_mean(variance, samples, population)
+    assert samples_for(variance, noise, population) == pytest.approx(samples, rel=1e-6)
+
+
+def test_no_noise_takes_the_whole_training_set_and_no_variance_no_samples() -> None:
+    assert [samples_for(3.0, noise, 100) for noise in (0.0, -1.0)] == [pytest.approx(100.0)] * 2
+    assert samples_for(3.0, 0.0, None) == math.inf
+    assert [samples_for(0.0, noise, 100) for noise in (0.0, 1.0)] == [0.0, 0.0]
+    assert noise_of_mean(3.0, 100, 100) == 0.0
+
+
+def test_more_samples_than_there_are_is_no_batch() -> None:
+    with pytest.raises(ValueError, match="8 samples out of 7"):
+        Measurement(square_sum=1.0, mean_square=1.0, samples=8, pieces=2, population=7)
 
 
 def test_a_variance_needs_two_pieces() -> None:
