@@ -14,6 +14,9 @@ The paper trains until tau has reached the iterations of the run at B0, and its 
 ``LearningRate.clock`` is samples: schedule and end then go by the samples seen, and the rate alone takes the gain. Each
 step of S times the reference moves the clock by 1 to S times B0, so E epochs on it take E to S E passes over the data.
 With S at the noise scale r is (S + 1) / 2: about 2 E.
+
+r is the ratio of E|g|^2 at both batches. Of a training set of N samples, drawn without replacement, that is the formula
+with signal - variance / N in the place of the signal (docs/statistics.md), which is what rank 0 announces.
 """
 
 

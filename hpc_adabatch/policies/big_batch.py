@@ -10,7 +10,7 @@ De, Yadav, Jacobs & Goldstein 2017, https://arxiv.org/abs/1610.05792, Algorithm 
     paper        here
     K            global batch; never shrinks
     V_B          variance, from the pieces of all ranks and passes; every step is measured
-    |g_B|^2      mean_square (raw), or signal (debiased)
+    |g_B|^2      mean_square (raw), or signal (debiased); then V (1/K - 1/N) stands for V / K
     theta        theta; 1 in the experiments
 
 A variance of few pieces is itself noisy, so a rank's share is cut into ``pieces`` parts. If an epoch ends before the
@@ -74,8 +74,10 @@ class BigBatch(Policy):
         )
 
     def extension(self, measurement: Measurement, progress: Progress) -> int:
-        signal = measurement.signal if self.signal == "debiased" else measurement.mean_square
-        if self.theta**2 * signal > measurement.variance / measurement.samples:
+        signal, noise = measurement.signal, measurement.noise
+        if self.signal == "raw":
+            signal, noise = measurement.mean_square, measurement.variance / measurement.samples
+        if self.theta**2 * signal > noise:
             return 0
         least = 2 * progress.n_ranks  # batch normalisation cannot be trained with a pass of one sample
         return max(round(self.growth * measurement.samples), least)

@@ -5,7 +5,9 @@ Qiao et al. 2021 (Pollux, OSDI), https://arxiv.org/abs/2008.12260, equations 4 t
     paper                                 here
     GOODPUT(m) = THROUGHPUT(m) * EFFICIENCY(m)
     THROUGHPUT(M) = M / T_iter(M)         samples a second: measured if steps of this batch were timed, else modelled
-    EFFICIENCY(M) = (phi + M0)/(phi + M)  phi is the noise scale; progress of a sample in a batch of M, relative to M0
+    EFFICIENCY(M) = (phi + M0)/(phi + M)  progress of a sample in a batch of M, relative to M0, which is
+                                          M0 E|g_M0|^2 / (M E|g_M|^2); phi = variance / disjoint_signal, which is the
+                                          noise scale where the training set is large
     T_iter                                seconds = a + b * passes + c * samples of a rank, a, b, c >= 0
 
 The model of a step's time has three costs, which one job on a fixed allocation can tell apart: of a step (sum over
@@ -67,8 +69,11 @@ class Goodput(Measured):
         upwards = [size for size in candidates if now < size < above and (not falls or size in faster)]
         allowed = upwards + [size for size in candidates if below < size <= now]
 
+        common = estimate.disjoint_signal
+        noise_scale = estimate.variance / common if common > 0 else math.inf
+
         def goodput(size: int) -> float:
-            return size / model(size) * efficiency(size, estimate.noise_scale, progress.start_batch)
+            return size / model(size) * efficiency(size, noise_scale, progress.start_batch)
 
         # the best of the rest, if it is better than the present batch by more than the tolerance
         best = max(allowed, key=lambda size: (goodput(size), -size))

@@ -4,13 +4,14 @@ Bollapragada, Byrd & Nocedal 2018, https://arxiv.org/abs/1710.11258: the inner p
 of orthogonality that completes it, equation 3.3.
 
     paper                                                     here
-    Var(g_i . g) / |S| <= theta^2 |g|^4                       inner_variance / B <= theta^2 signal^2
-    Var(g_i - (g_i . g / |g|^2) g) / |S| <= nu^2 |g|^2        orthogonal_variance / B <= nu^2 signal
+    Var(g_i . g) / |S| <= theta^2 |g|^4                       inner_variance (1/B - 1/N) <= theta^2 signal^2
+    Var(g_i - (g_i . g / |g|^2) g) / |S| <= nu^2 |g|^2        orthogonal_variance (1/B - 1/N) <= nu^2 signal
     |S| = the larger of both demands                          wanted
 
 The norm test (norm_test.py) bounds the noise in all directions alike, so it asks for more samples than a descent needs.
-As there, the published tests take the raw |g|^2; ``signal: debiased`` takes the noise out of it. The variance along g
-still holds the noise of g itself, tr(Sigma^2) / B, so a small batch is asked to grow more than a large one.
+As there, the published tests take the raw |g|^2, and 1/B alone; ``signal: debiased`` takes the noise out of it. The
+variance along g still holds the noise of g itself, tr(Sigma^2) (1/B - 1/N), so a small batch is asked to grow more than
+a large one.
 
 When to use it: as norm_test, if the batch should be no larger than a descent needs. Measured steps keep a copy of the
 gradient (two copies on one rank).
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ..errors import real, require
-from ..gradients import Estimate
+from ..gradients import Estimate, samples_for
 from .measured import Measured
 from .policy import Progress
 
@@ -56,11 +57,10 @@ class InnerProduct(Measured):
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         assert estimate.inner_variance is not None  # measured because of ``inner_products``
         assert estimate.orthogonal_variance is not None
-        signal = estimate.signal
+        signal, population = estimate.signal, estimate.population
         if self.signal == "raw":
-            signal += estimate.variance / progress.global_batch
-        if signal <= 0:
-            return math.inf
-        along = estimate.inner_variance / (self.theta * signal) ** 2
-        across = estimate.orthogonal_variance / (self.nu**2 * signal)
+            signal, population = estimate.disjoint_signal + estimate.variance / progress.global_batch, None
+        signal = max(signal, 0.0)
+        along = samples_for(estimate.inner_variance, (self.theta * signal) ** 2, population)
+        across = samples_for(estimate.orthogonal_variance, self.nu**2 * signal, population)
         return max(along, across)

@@ -7,6 +7,9 @@ updates.
     paper       here                        meaning                        unit
     B_simple    estimate.noise_scale        variance over signal           samples
 
+The paper draws samples independently. Of a training set of N samples no batch holds one twice, and at B = N there is no
+noise: half of the progress is made where variance (1/B - 1/N) is the signal, which is B = 1 / (1/B_simple + 1/N).
+
 When to use it: you want each update to be worth its samples, and have no schedule. The noise scale rises through
 training, so the batch grows by itself.
 """
@@ -27,8 +30,8 @@ class NoiseScale(Measured):
     ``Measured`` explains the other arguments.
 
     Args:
-        fraction: Batch / noise scale; 1 is the paper's balance, smaller favours fewer samples, larger favours fewer
-            updates.
+        fraction: Signal / noise of a batch: of a large training set batch / noise scale. 1 is the paper's balance,
+            smaller favours fewer samples, larger favours fewer updates.
 
     Raises:
         InputError: An argument is out of range.
@@ -43,4 +46,4 @@ class NoiseScale(Measured):
         )
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
-        return self.fraction * estimate.noise_scale
+        return estimate.batch_with(estimate.signal / self.fraction)

@@ -4,9 +4,9 @@ Qin, Rajbhandari, Ruwase, Yan, Yang & He 2021 (NeurIPS), https://github.com/Heya
 gradients of two halves of the batch; below its target the batch grows by a tenth, above it shrinks by a tenth.
 
     paper              here
-    cos(g_A, g_B)      signal / (signal + 2 variance / B): numerator and denominator are what <g_A, g_B> and |g_A|^2 are
-                       on average, estimated from all pieces instead of two
-    target             similarity; met at the batch 2 noise_scale similarity / (1 - similarity)
+    cos(g_A, g_B)      disjoint_signal / (disjoint_signal + 2 variance / B): what <g_A, g_B> and |g_A|^2 are on average,
+                       estimated from all pieces instead of two; the halves share no sample
+    target             similarity; met at the batch 2 (variance / disjoint_signal) similarity / (1 - similarity)
 
 When to use it: as noise_scale, if you prefer an angle as the target; the batch changes more often, by a tenth a time.
 """
@@ -48,6 +48,7 @@ class SimiGrad(Measured):
         require(inside, "policy.similarity", self.similarity, "more than 0, less than 1", example)
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
-        if estimate.signal <= 0:
+        if estimate.disjoint_signal <= 0:
             return math.inf
-        return 2 * estimate.noise_scale * self.similarity / (1 - self.similarity)
+        scale = estimate.variance / estimate.disjoint_signal
+        return 2 * scale * self.similarity / (1 - self.similarity)

@@ -8,7 +8,7 @@
     batch, learning rate       one place to decide and to log
     cursor                     ranks that have drifted apart say so at once
     pace of measuring          it comes from rank 0's clock
-    variance, signal           AdaScale's learning rate; NCCL does not promise equal sums on all ranks
+    variance, disjoint signal  AdaScale's learning rate; NCCL does not promise equal sums on all ranks
 
 An announcement takes microseconds by MPI, a cycle of Horovod's without (docs/results/decision-latency.md).
 """
@@ -39,7 +39,7 @@ class Decision:
     pace: int | None = None
     """The steps from one measurement to the next; None leaves the pace and the noise as they are."""
     noise: tuple[float, float] | None = None
-    """The variance and signal for AdaScale; None until they are known."""
+    """The variance and disjoint signal for AdaScale; None until they are known."""
     reason: str = ""
     """The reason, for people; on rank 0 only."""
 
@@ -87,7 +87,7 @@ class Coordinator:
             bounded = _bounded(batch, progress)
             estimate = progress.estimate
             if noise is None:
-                noise = (estimate.variance, estimate.signal) if estimate is not None else UNKNOWN
+                noise = (estimate.variance, estimate.disjoint_signal) if estimate is not None else UNKNOWN
             numbers = [float(bounded), factor, float(progress.samples_seen), float(pace), *noise]
         batch_now, factor, cursor, pace_now, variance, signal = self._cluster.announce(numbers)
         if int(cursor) != progress.samples_seen:

@@ -39,6 +39,8 @@ class Measuring:
         budget: The part of the training time that measuring may take.
         keep: The pieces that a rank keeps for inner products; 0 when those are not wanted.
         pieces: The passes of each rank on a measured step, at least.
+        population: The samples of the training set, of which a batch holds none twice; None where they are drawn
+            independently.
 
     Attributes:
         active: True while the step in hand is measured.
@@ -58,8 +60,10 @@ class Measuring:
         budget: float = 0.01,
         keep: int = 0,
         pieces: int = 1,
+        population: int | None = None,
     ) -> None:
         self.pieces = pieces
+        self._population = population
         self._meter = PieceMeter(list(groups.values()), clock=time.perf_counter)
         self._smoothers = {name: Smoother(window_samples) for name in groups} if len(groups) > 1 else {}
         self._smoother = Smoother(window_samples)
@@ -133,9 +137,10 @@ class Measuring:
                 pieces=pieces,
                 inner_square_sum=inner,
                 loss=loss,
+                population=self._population,
             )
             self._groups = [
-                Measurement(square_sum=a, mean_square=b, samples=samples, pieces=pieces)
+                Measurement(square_sum=a, mean_square=b, samples=samples, pieces=pieces, population=self._population)
                 for a, b in zip(square_sums, mean_squares, strict=True)
             ]
         return True
@@ -192,7 +197,7 @@ class Measuring:
         estimate = self.estimate
         if estimate is None:
             return {}
-        names = ["variance", "signal", "mean_square", "noise_scale", "low", "high", "steps"]
+        names = ["variance", "signal", "signal_margin", "mean_square", "noise_scale", "low", "high", "steps"]
         names += [name for name in ("inner_variance", "orthogonal_variance") if getattr(estimate, name) is not None]
         groups = {
             f"{name}_of_groups": [getattr(group, name) for group in self.group_estimates().values()]
@@ -325,4 +330,5 @@ def measuring_for(
         budget=options.statistics_budget,
         keep=kept if policy.inner_products else 0,
         pieces=pieces,
+        population=batches.plan.n_samples,
     )

@@ -16,6 +16,7 @@ from torch.utils.data import TensorDataset
 import hpc_adabatch as hab
 from hpc_adabatch import LearningRate
 from hpc_adabatch.cluster import SingleProcess
+from hpc_adabatch.gradients import Estimate
 from hpc_adabatch.learning_rate.adascale import gain
 
 SIZE = st.floats(1e-6, 1e6)
@@ -72,6 +73,24 @@ def test_one_step_of_the_large_batch_makes_the_progress_of_gain_steps_of_the_sma
     small, large = (random.normal(true, math.sqrt(variance / 2 / batch), (100_000, 2)) for batch in (b0, b0 * s))
     r = gain(variance, signal, scale=s, reference_batch=b0)
     assert r * (large**2).sum(axis=1).mean() == pytest.approx((small**2).sum(axis=1).mean(), rel=0.02)
+
+
+def test_of_a_training_set_the_gain_is_the_ratio_of_what_its_batches_measure() -> None:
+    """E|g_1|^2 / E|g_S|^2 without replacement, from the variance and the disjoint signal that rank 0 announces; all of
+    200 samples have no noise: the gain is E|g_1|^2 over |grad l|^2."""
+    random, b0 = np.random.default_rng(0), 20
+    gradients = random.normal(0.5, 1.0, (200, 2))
+    mean, variance = gradients.mean(axis=0), float(gradients.var(axis=0, ddof=1).sum())
+    signal = float(mean @ mean)
+    found = Estimate(
+        variance=variance, signal=signal, mean_square=0, low=0, high=1, steps=2, samples=1, full=True, population=200
+    )
+    order = random.random((20_000, 200)).argsort(axis=1)
+    for s in (3, 10):
+        one, many = ((gradients[order[:, :b]].mean(axis=1) ** 2).sum(axis=1).mean() for b in (b0, s * b0))
+        assert gain(variance, found.disjoint_signal, scale=s, reference_batch=b0) == pytest.approx(one / many, rel=0.01)
+    whole = (signal + variance * (1 / b0 - 1 / 200)) / signal
+    assert gain(variance, found.disjoint_signal, scale=10, reference_batch=b0) == pytest.approx(whole)
 
 
 WARM: dict[str, Any] = {"warmup": "fixed", "warmup_epochs": 2.0, "decay": "step", "milestones": (5.0,)}

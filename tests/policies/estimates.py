@@ -15,6 +15,7 @@ def estimate(
     full: bool = True,
     low: float | None = None,
     high: float | None = None,
+    population: int | None = None,
 ) -> Estimate:
     """Known exactly where no interval is given; a signal that is not positive has no upper end."""
     above = noise_scale if signal > 0 else math.inf
@@ -27,6 +28,7 @@ def estimate(
         steps=20.0,
         samples=10_000,
         full=full,
+        population=population,
     )
 
 

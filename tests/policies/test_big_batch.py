@@ -124,3 +124,15 @@ def test_bad_parameters_are_refused(field: str, value: Any) -> None:
     with pytest.raises(InputError) as caught:
         BigBatch(**{field: value})
     assert (caught.value.field, caught.value.given) == (f"policy.{field}", str(value))
+
+
+def test_the_whole_training_set_passes_the_debiased_test_and_the_raw_one_is_the_papers() -> None:
+    """|g|^2 - V (1/K - 1/N) > V (1/K - 1/N), which is |g|^2 > 0 at K = N; raw: |g|^2 > V / K."""
+    for population, debiased in ((100, 0), (200, 0), (10**6, 10)):
+        found = Measurement(square_sum=200.0, mean_square=1.1, samples=100, pieces=2, population=population)
+        assert found.variance == pytest.approx(90.0)
+        assert BigBatch(signal="debiased").extension(found, progress()) == debiased
+        assert BigBatch().extension(found, progress()) == 0
+    tiny = Measurement(square_sum=200.0, mean_square=0.5, samples=100, pieces=2, population=100)
+    assert BigBatch(signal="debiased").extension(tiny, progress()) == 0
+    assert BigBatch().extension(tiny, progress()) == 10

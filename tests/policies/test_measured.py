@@ -302,3 +302,24 @@ def test_cabs_with_a_lowered_learning_rate_settles() -> None:
         factor = rule.propose(at).learning_rate_factor
         seen.append(factor)
     assert seen == pytest.approx([2 / 3] * 20)
+
+
+def noise_of_batch(batch: float, found: Estimate, population: int) -> float:
+    """E|g - grad l|^2 of a batch without replacement, as textbooks have it: sigma^2 / B (N - B) / (N - 1)."""
+    sigma2 = found.variance * (population - 1) / population
+    return sigma2 / batch * (population - batch) / (population - 1)
+
+
+@given(st.floats(0.1, 1e6), st.integers(2, 10**5), st.floats(0.1, 4))
+def test_of_a_training_set_no_rule_asks_for_more_than_all(noise_scale: float, population: int, factor: float) -> None:
+    """The batch wanted has the noise that the rule names, drawn without replacement; all samples have none."""
+    found = estimate(noise_scale, population=population)
+    at = progress(64, found)
+    half = NoiseScale(fraction=factor).wanted(found, at)
+    passing = NormTest(theta=factor).wanted(found, at)
+    assert max(half, passing) <= population * (1 + 1e-12)
+    assert noise_of_batch(half, found, population) == pytest.approx(found.signal / factor, rel=1e-6)
+    assert noise_of_batch(passing, found, population) == pytest.approx(factor**2 * found.signal, rel=1e-6)
+    lost = estimate(noise_scale, signal=-0.1, population=population)
+    for rule in (NoiseScale(fraction=factor), NormTest(theta=factor)):
+        assert rule.wanted(lost, progress(64, lost)) == pytest.approx(population)

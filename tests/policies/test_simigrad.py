@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -94,3 +95,15 @@ def test_bad_parameters_are_refused(field: str, value: Any) -> None:
     with pytest.raises(InputError) as caught:
         SimiGrad(**{field: value})
     assert (caught.value.field, caught.value.given) == (f"policy.{field}", str(value))
+
+
+def test_halves_of_a_training_sets_batch_share_no_sample() -> None:
+    """40,000 batches of 40 of 100 samples: <g_A, g_B> over |g_A|^2 is the cosine that wants this batch."""
+    random = np.random.default_rng(0)
+    gradients = random.normal(0.3, 1.0, (100, 3))
+    mean, variance = gradients.mean(axis=0), float(gradients.var(axis=0, ddof=1).sum())
+    orders = random.random((40_000, 100)).argsort(axis=1)[:, :40]
+    a, b = gradients[orders].reshape(-1, 2, 20, 3).mean(axis=2).transpose(1, 0, 2)
+    similarity = (a * b).sum() / ((a * a).sum() + (b * b).sum()) * 2
+    found = replace(estimate(variance, float(mean @ mean)), population=100)
+    assert SimiGrad(similarity=similarity).wanted(found, progress(found)) == pytest.approx(40, rel=0.05)

@@ -24,11 +24,22 @@ def alone(tensor: torch.Tensor) -> torch.Tensor:
 class Run:
     """A linear model whose gradients are known: pass i has the gradient of the mean of its inputs."""
 
-    def __init__(self, *, every: int | None = 1, keep: int = 0, window_samples: float = 100.0) -> None:
+    def __init__(
+        self,
+        *,
+        every: int | None = 1,
+        keep: int = 0,
+        window_samples: float = 100.0,
+        population: int | None = None,
+    ) -> None:
         self.weight = nn.Parameter(torch.zeros(3, dtype=torch.float64))
         self.bias = nn.Parameter(torch.zeros(1, dtype=torch.float64))
         self.measuring = Measuring(
-            {"weight": [self.weight], "bias": [self.bias]}, window_samples=window_samples, every=every, keep=keep
+            {"weight": [self.weight], "bias": [self.bias]},
+            window_samples=window_samples,
+            every=every,
+            keep=keep,
+            population=population,
         )
         self.step_number = 0
 
@@ -88,6 +99,18 @@ def test_groups_are_told_apart_and_add_up() -> None:
     fields = run.measuring.fields()
     assert fields["signal_of_groups"] == [groups["weight"].signal, groups["bias"].signal]
     assert fields["noise_scale"] == whole.noise_scale
+
+
+def test_a_batch_of_the_whole_training_set_has_no_noise_in_any_group() -> None:
+    run, data = Run(population=8), inputs(8)
+    for _ in range(3):
+        run.step(data, [4, 4])
+    whole, groups = run.measuring.estimate, run.measuring.group_estimates()
+    assert whole is not None
+    assert whole.signal == pytest.approx(float(data.mean(dim=0) @ data.mean(dim=0)) + 4)
+    assert groups["weight"].signal == pytest.approx(whole.signal - 4)
+    assert (whole.population, groups["bias"].population) == (8, 8)
+    assert run.measuring.fields()["signal_margin"] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_passes_added_to_the_batch_add_to_the_measurement() -> None:

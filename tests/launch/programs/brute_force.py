@@ -82,7 +82,7 @@ for step in training.epoch(0):
     assert (found.pieces, found.samples) == (n, size)
     assert agree(found.variance, variance), (found.variance, variance)
     assert agree(found.mean_square, square)
-    assert agree(found.signal, square - variance / size)
+    assert agree(found.signal, square - variance * (1 / size - 1 / SAMPLES))
     if inner:
         along = sum(b * ((g - mean) @ mean).item() ** 2 for b, g in means) / (n - 1)
         across = sum(b * (g - (g @ mean) / square * mean).pow(2).sum().item() for b, g in means) / (n - 1)
