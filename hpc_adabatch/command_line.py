@@ -14,6 +14,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,8 +72,9 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
     path, flags = _split(arguments)
     sections = _read(path) if path is not None else {}
     chosen = {field: _choose(field, sections, flags) for field in CHOICES}
-    parser = _parser(command, chosen, extra)
-    if path is None and not {"-h", "--help", "--print_config"} & set(flags):
+    helps = bool({"-h", "--help"} & set(flags))
+    parser = _parser(command, tuple(chosen.items()), extra, helps)
+    if path is None and not helps and "--print_config" not in flags:
         raise InputError("RECIPE", "nothing", "a YAML file", f"adabatch {command} recipes/quickstart.yaml")
     try:
         known = parser.parse_args(["--config", yaml.safe_dump(sections), *flags])
@@ -177,8 +179,12 @@ def _choose(field: str, sections: dict[str, Any], flags: list[str]) -> str:
     return str(name)
 
 
-def _parser(command: str, chosen: dict[str, str], extra: type | None) -> ArgumentParser:
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+@cache  # a study's plan reads hundreds of lines with the same classes
+def _parser(
+    command: str, chosen: tuple[tuple[str, str], ...], extra: type | None, with_help_of_fields: bool
+) -> ArgumentParser:
+    """Returns the parser of a command for the chosen classes; reading the help of fields takes half of the time."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=with_help_of_fields)
     parser = ArgumentParser(
         exit_on_error=False,
         allow_abbrev=False,
@@ -192,7 +198,7 @@ def _parser(command: str, chosen: dict[str, str], extra: type | None) -> Argumen
     if extra is not None:
         parser.add_class_arguments(extra)
     parser.add_class_arguments(Options)
-    for field, name in chosen.items():
+    for field, name in chosen:
         classes, _ = CHOICES[field]
         parser.add_argument(
             f"--{field}.name",

@@ -37,6 +37,13 @@ def test_another_rule_drops_the_fields_of_the_recipes() -> None:
     assert recipe.global_batch == 16
 
 
+def test_a_line_leaves_nothing_to_the_next() -> None:
+    """The parser of a choice of classes is made once."""
+    before = parse_recipe("train", [QUICKSTART], TrainFlags)[2]
+    parse_recipe("train", [QUICKSTART, "--policy.factor=4", "--seed=9", "--learning_rate.decay=poly"], TrainFlags)
+    assert parse_recipe("train", [QUICKSTART], TrainFlags)[2] == before
+
+
 def test_a_schedule_brings_its_batch(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text('policy: {name: schedule, text: "0:24 2ep:48"}\n', encoding="utf-8")

@@ -137,7 +137,8 @@ def parse(
     """
     from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    # The help of fields takes longer to read than the flags do.
+    set_parsing_settings(docstring_parse_attribute_docstrings=bool({"-h", "--help"} & set(arguments)))
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, prog=f"adabatch study {verb}")
     parser.add_argument("NAME", help="The name of the study.")
     for name, text in (lists or {}).items():
