@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,19 +22,47 @@ LONGEST = 64  # letters of a name; of a longer one the middle is left out
 WIDEST = 36  # letters on a line above a panel
 
 
-def render(draw: Draw, *, theme: Literal["light", "dark"], kind: Literal["png", "svg"]) -> bytes:
-    """Returns the picture as the bytes of a file."""
-    from matplotlib import style as styles
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """A picture as files.
 
-    ink, paper, out = INK[theme], PAPER[theme], io.BytesIO()
+    Args:
+        png: The bytes of the PNG, for light pages.
+        svg: The bytes of the SVG, for light pages.
+    """
+
+    png: bytes
+    svg: bytes
+
+    @property
+    def dark_svg(self) -> bytes:
+        """Returns the SVG for dark pages: the same with another ink on another paper."""
+        dark = self.svg
+        for colours in (INK, PAPER):
+            dark = dark.replace(colours["light"].encode(), colours["dark"].encode())
+        return dark
+
+
+def render(draw: Draw) -> Rendered:
+    """Draws the picture once. Returns it as files."""
+    from matplotlib import style as styles
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    ink, paper = INK["light"], PAPER["light"]
     names = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
     style: dict[Any, Any] = dict.fromkeys(names, ink) | dict.fromkeys(("figure.facecolor", "axes.facecolor"), paper)
     style |= {"savefig.facecolor": paper, "legend.frameon": False, "font.size": 10, "axes.titlesize": "medium"}
     style |= {"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "grid.color": ink}
     style |= {"grid.alpha": 0.2, "svg.hashsalt": "adabatch", "svg.fonttype": "path", "errorbar.capsize": 3}
+    png, svg = io.BytesIO(), io.BytesIO()
     with styles.context(["default", style]):  # whatever the user's own settings are
-        draw().savefig(out, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
-    return out.getvalue()
+        figure = draw()
+        figure.set_dpi(120)
+        FigureCanvasAgg(figure).print_png(png)  # type: ignore[no-untyped-call]
+        figure.set_layout_engine("none")  # all has its place now: finding it takes as long as drawing
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})  # type: ignore[no-untyped-call]
+    return Rendered(png=png.getvalue(), svg=svg.getvalue())
 
 
 def legend(figure: Figure) -> None:

@@ -59,18 +59,12 @@ def _write_all(new: Path, about: Mapping[str, str], results: Sequence[CellResult
     title = f"Scaling study {about.get('name', '')}".strip()
     _write(new / "results.csv", to_csv(results).encode())
     _write(new / "report.md", report_text(title, about, said, parts).encode())
+    rendered = {}
     for part in parts:
         if part.picture is not None:
-            png = render(part.picture.draw, theme="light", kind="png")
-            _write(new / f"{part.picture.name}.png", png)
-    text = page(
-        title,
-        about,
-        said,
-        parts,
-        lambda picture, dark: render(picture.draw, theme="dark" if dark else "light", kind="svg"),
-    )
-    _write(new / "index.html", text.encode())
+            files = rendered[part.picture.name] = render(part.picture.draw)
+            _write(new / f"{part.picture.name}.png", files.png)
+    _write(new / "index.html", page(title, about, said, parts, rendered).encode())
 
 
 def report_text(title: str, about: Mapping[str, str], said: Sequence[Remark], parts: Sequence[Section]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
+from .canvas import Rendered
 from .findings import Remark
 from .sections import Picture, Section
 from .tables import Table, facts
@@ -45,12 +46,16 @@ def page(
     about: Mapping[str, str],
     summary: Sequence[Remark],
     sections: Sequence[Section],
-    svg: Callable[[Picture, bool], bytes],
+    rendered: Mapping[str, Rendered],
 ) -> str:
     """Returns the page as text.
 
     Args:
-        svg: A picture's SVG; the second argument asks for the one for dark pages.
+        title: The heading.
+        about: Facts of the study, in the order to be shown.
+        summary: The findings, a line each.
+        sections: The parts of the page, in the order to be shown.
+        rendered: The files of each picture, by its name.
     """
     parts = [
         "<!DOCTYPE html>",
@@ -61,27 +66,27 @@ def page(
         '<ul class="summary">',
         *(f"<li><b>{escape(remark.about)}:</b> {escape(remark.text)}</li>" for remark in summary),
         "</ul>",
-        *(_section(section, svg) for section in sections),
+        *(_section(section, rendered) for section in sections),
         *(["<section><h2>What was run</h2>", _table(facts(tuple(about.items()))), "</section>"] if about else []),
         "</body></html>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _section(section: Section, svg: Callable[[Picture, bool], bytes]) -> str:
+def _section(section: Section, rendered: Mapping[str, Rendered]) -> str:
     return "\n".join(
         [
             f"<section><h2>{escape(section.title)}</h2>",
             f"<p>{escape(section.words)}</p>" if section.words else "",
-            _picture(section.picture, svg) if section.picture else "",
+            _picture(section.picture, rendered[section.picture.name]) if section.picture else "",
             *map(_table, section.tables),
             "</section>",
         ]
     )
 
 
-def _picture(picture: Picture, svg: Callable[[Picture, bool], bytes]) -> str:
-    light, dark = (f"data:image/svg+xml;base64,{base64.b64encode(svg(picture, one)).decode()}" for one in (False, True))
+def _picture(picture: Picture, files: Rendered) -> str:
+    light, dark = (f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for svg in (files.svg, files.dark_svg))
     return (
         f'<div class="wide"><picture><source media="screen and (prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="{escape(picture.says)}"></picture></div>'

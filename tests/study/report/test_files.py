@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -35,36 +36,42 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_all_files_are_there(tmp_path: Path, results: list[CellResult], journal: object) -> None:
-    page = write_report(tmp_path, ABOUT, results, journal)  # type: ignore[arg-type]
-    assert page == tmp_path / "report" / "index.html"
-    assert set(contents(tmp_path / "report")) == {"report.md", "results.csv", "index.html"} | PICTURES
-    assert from_csv((tmp_path / "report" / "results.csv").read_text(encoding="utf-8")) == results
-    assert [path.name for path in tmp_path.iterdir()] == ["report"], "nothing is left beside it"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, results: list[CellResult], journal: object) -> Path:
+    """A study's folder with its report, to be looked at only."""
+    folder = tmp_path_factory.mktemp("study")
+    page = write_report(folder, ABOUT, results, journal)  # type: ignore[arg-type]
+    assert page == folder / "report" / "index.html"
+    return folder
 
 
-def test_every_picture_of_the_markdown_is_there_and_has_numbers_after_it(
-    tmp_path: Path, results: list[CellResult], journal: object
-) -> None:
-    write_report(tmp_path, ABOUT, results, journal)  # type: ignore[arg-type]
-    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+def test_all_files_are_there(made: Path, results: list[CellResult]) -> None:
+    assert set(contents(made / "report")) == {"report.md", "results.csv", "index.html"} | PICTURES
+    assert from_csv((made / "report" / "results.csv").read_text(encoding="utf-8")) == results
+    assert [path.name for path in made.iterdir()] == ["report"], "nothing is left beside it"
+
+
+def test_every_picture_of_the_markdown_is_there_and_has_numbers_after_it(made: Path) -> None:
+    text = (made / "report" / "report.md").read_text(encoding="utf-8")
     named = re.findall(r"!\[[^\]]+\]\((\w+\.png)\)", text)
     assert set(named) == PICTURES
     for name in named:
-        assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
+        assert (made / "report" / name).read_bytes().startswith(b"\x89PNG")
         assert "| ---:" in text.partition(f"({name})")[2]
     assert text.startswith("# Scaling study v100\n\n- **Cells:** 43 OK")
     assert "fewer than 3 repeats" in text
 
 
-def test_a_full_disk_leaves_the_old_report(tmp_path: Path, results: list[CellResult]) -> None:
-    write_report(tmp_path, ABOUT, results)
+def test_a_full_disk_leaves_the_old_report(
+    made: Path, tmp_path: Path, results: list[CellResult], journal: object
+) -> None:
+    copytree(made, tmp_path, dirs_exist_ok=True)
     before = contents(tmp_path)
     changed = [replace(cell, nodes=2 * cell.nodes) for cell in results]
     with disk_of(30_000), pytest.raises(InputError, match="disk with room"):
-        write_report(tmp_path, ABOUT, changed)
+        write_report(tmp_path, ABOUT, changed, journal)  # type: ignore[arg-type]
     assert contents(tmp_path) == before
-    write_report(tmp_path, ABOUT, changed)
+    write_report(tmp_path, ABOUT, changed, journal)  # type: ignore[arg-type]
     assert contents(tmp_path).keys() == before.keys()
     assert contents(tmp_path) != before
 

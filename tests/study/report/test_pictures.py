@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -14,7 +15,7 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from hpc_adabatch.study.report import pictures
+from hpc_adabatch.study.report import canvas, pictures
 from hpc_adabatch.study.report.canvas import render
 from hpc_adabatch.study.report.history import histories
 from hpc_adabatch.study.report.lines import Line, join, rate, speed_up
@@ -85,20 +86,25 @@ def test_any_name_can_be_drawn_and_each_is_in_the_legend(draw: Drawn, results: l
     if draw is not pictures.breakdown:  # its titles are the names
         texts = [text.get_text() for text in figure.legends[0].get_texts()]
         assert len([text for text in texts if text.split(", ")[-1] not in ("ideal", "50 %")]) >= len(ODD)
-    ElementTree.fromstring(render(lambda: figure, theme="light", kind="svg"))
+    ElementTree.fromstring(render(lambda: figure).svg)
 
 
-def test_both_themes(results: list[CellResult]) -> None:
-    corners = {}
-    for theme in ("light", "dark"):
-        png = render(lambda: pictures.speedup(join(results)), theme=theme, kind="png")  # type: ignore[arg-type]
-        corners[theme] = imread(io.BytesIO(png))[0, 0, :3].mean()
-    assert corners["light"] == 1
-    assert corners["dark"] < 0.15
+def test_the_dark_picture_is_the_one_drawn_with_light_ink_on_dark_paper(
+    results: list[CellResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light = render(lambda: pictures.speedup(join(results)))
+    dark_svg = light.dark_svg
+    assert imread(io.BytesIO(light.png))[0, 0, :3].mean() == 1
+    for colours in (canvas.INK, canvas.PAPER):
+        monkeypatch.setitem(colours, "light", colours["dark"])
+    drawn = render(lambda: pictures.speedup(join(results)))
+    assert imread(io.BytesIO(drawn.png))[0, 0, :3].mean() < 0.15
+    one, other = (re.sub(rb"\b[a-z][0-9a-f]{10}\b", b"id", svg) for svg in (dark_svg, drawn.svg))
+    assert one == other
 
 
 def test_the_same_picture_twice_is_the_same_file(results: list[CellResult]) -> None:
-    made = [render(lambda: pictures.breakdown(join(results)), theme="light", kind="svg") for _ in range(2)]
+    made = [render(lambda: pictures.breakdown(join(results))) for _ in range(2)]
     assert made[0] == made[1]
 
 
