@@ -13,6 +13,9 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small networks gain nothing from more
+# Hundreds of Pythons are started; none shall compile the package, or rewrite the tests' asserts, that another one has.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
@@ -56,13 +59,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Gives a process a whole file of launches or of Slurm, whose tests share fixtures; of all others a test."""
+    """Gives a process a whole file of launches, Slurm or reports, whose tests share fixtures; of all others a test."""
     from xdist.scheduler import LoadScopeScheduling
 
     class FilesThatShare(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
-            return path if path.startswith(("tests/slurm/", "tests/launch/")) else nodeid
+            return path if path.startswith(("tests/slurm/", "tests/launch/", "tests/study/report/")) else nodeid
 
     config.option.loadscopereorder = False  # longest first, which is not the one with most tests
     return FilesThatShare(config, log)
