@@ -16,25 +16,30 @@ from hpc_adabatch.gradients.noise import noise_of_mean, samples_for
 SIZES = [[1] * 12, [4, 4, 4], [7, 32, 32, 50, 3], [1, 30], [5, 5, 4]]
 
 
-def measured(samples: np.ndarray, sizes: list[int], population: int | None = None) -> Measurement:
-    """The sums over pieces of these sizes; ``samples`` has one gradient a row."""
-    pieces = np.split(samples, np.cumsum(sizes)[:-1])
-    means = [piece.mean(axis=0) for piece in pieces]
-    mean = samples.mean(axis=0)
-    return Measurement(
-        square_sum=sum(len(p) * (g @ g) for p, g in zip(pieces, means, strict=True)),
-        mean_square=mean @ mean,
-        samples=len(samples),
-        pieces=len(sizes),
-        inner_square_sum=sum(len(p) * (g @ mean) ** 2 for p, g in zip(pieces, means, strict=True)),
-        population=population,
-    )
+def measured(draws: np.ndarray, sizes: list[int], population: int | None = None) -> list[Measurement]:
+    """The sums over pieces of these sizes, for each draw; ``draws`` has one gradient a row: (draws, samples, 3)."""
+    pieces = np.split(draws, np.cumsum(sizes)[:-1], axis=1)
+    means = np.stack([piece.mean(axis=1) for piece in pieces], axis=1)  # (draws, pieces, 3)
+    mean = draws.mean(axis=1)
+    square_sums = (np.array(sizes) * (means**2).sum(axis=2)).sum(axis=1)
+    inner = (np.array(sizes) * (means @ mean[:, :, None])[:, :, 0] ** 2).sum(axis=1)
+    return [
+        Measurement(
+            square_sum=square_sum,
+            mean_square=mean_square,
+            samples=draws.shape[1],
+            pieces=len(sizes),
+            inner_square_sum=inner_square_sum,
+            population=population,
+        )
+        for square_sum, mean_square, inner_square_sum in zip(square_sums, (mean**2).sum(axis=1), inner, strict=True)
+    ]
 
 
 @given(st.integers(2, 40), st.integers(1, 9), st.integers(0, 10**6))
 def test_single_samples_as_pieces_give_the_textbook_variances(n_samples: int, dimensions: int, seed: int) -> None:
     gradients = np.random.default_rng(seed).normal(0.3, 2.0, (n_samples, dimensions))
-    found = measured(gradients, [1] * n_samples)
+    (found,) = measured(gradients[None], [1] * n_samples)
     mean = gradients.mean(axis=0)
     assert found.variance == pytest.approx(gradients.var(axis=0, ddof=1).sum(), rel=1e-9)
     assert found.signal == pytest.approx(mean @ mean - found.variance / n_samples, rel=1e-9)
@@ -49,7 +54,7 @@ def test_neither_is_biased_for_even_or_uneven_pieces(sizes: list[int]) -> None:
     """20,000 draws; three standard errors. The equal-weight formula is outside for uneven pieces."""
     random, true = np.random.default_rng(0), np.array([0.5, -1.0, 0.25])
     deviation = np.array([2.0, 1.0, 3.0])
-    draws = [measured(random.normal(true, deviation, (sum(sizes), 3)), sizes) for _ in range(20_000)]
+    draws = measured(random.normal(true, deviation, (20_000, sum(sizes), 3)), sizes)
     for name, expected in (("variance", (deviation**2).sum()), ("signal", true @ true)):
         values = np.array([getattr(draw, name) for draw in draws])
         assert abs(values.mean() - expected) < 3 * values.std() / np.sqrt(len(values)), name
@@ -58,13 +63,11 @@ def test_neither_is_biased_for_even_or_uneven_pieces(sizes: list[int]) -> None:
 def test_the_equal_weight_formula_is_wrong_for_uneven_pieces() -> None:
     """What the weights are for: the usual n/(n-1) (mean |g_i|^2 - |g|^2) times the mean size."""
     random, sizes = np.random.default_rng(0), [7, 32, 32, 50, 3]
-    wrong, right = [], []
-    for _ in range(4000):
-        samples = random.normal(0.0, 1.0, (sum(sizes), 5))
-        means = [piece.mean(axis=0) for piece in np.split(samples, np.cumsum(sizes)[:-1])]
-        centre = np.mean(means, axis=0)
-        wrong.append(np.mean(sizes) * np.mean([((g - centre) ** 2).sum() for g in means]) * 5 / 4)
-        right.append(measured(samples, sizes).variance)
+    draws = random.normal(0.0, 1.0, (4000, sum(sizes), 5))
+    means = np.stack([piece.mean(axis=1) for piece in np.split(draws, np.cumsum(sizes)[:-1], axis=1)], axis=1)
+    squares = ((means - means.mean(axis=1, keepdims=True)) ** 2).sum(axis=2)  # (draws, pieces)
+    wrong = np.mean(sizes) * squares.mean(axis=1) * 5 / 4
+    right = [draw.variance for draw in measured(draws, sizes)]
     assert np.mean(right) == pytest.approx(5.0, rel=0.05)
     assert np.mean(wrong) / 5.0 == pytest.approx(2.8, rel=0.1)
 
@@ -74,7 +77,7 @@ def test_over_all_batches_of_a_training_set_both_are_those_of_its_gradients(size
     """Every batch of 6 samples in every order, none twice: the means are exact. B = N leaves no noise."""
     gradients = np.random.default_rng(3).normal(0.4, 1.0, (6, 2))
     mean = gradients.mean(axis=0)
-    draws = [measured(gradients[list(order)], sizes, 6) for order in permutations(range(6), sum(sizes))]
+    draws = measured(np.stack([gradients[list(order)] for order in permutations(range(6), sum(sizes))]), sizes, 6)
     assert np.mean([draw.variance for draw in draws]) == pytest.approx(gradients.var(axis=0, ddof=1).sum())
     assert np.mean([draw.signal for draw in draws]) == pytest.approx(mean @ mean)
     errors = [((gradients[list(order)].mean(axis=0) - mean) ** 2).sum() for order in permutations(range(6), sum(sizes))]
@@ -86,7 +89,7 @@ def test_over_all_batches_of_a_training_set_both_are_those_of_its_gradients(size
 def test_all_samples_one_by_one_give_the_variance_along_the_training_sets_gradient() -> None:
     gradients = np.random.default_rng(4).normal(0.4, 1.0, (9, 3))
     mean, covariance = gradients.mean(axis=0), np.cov(gradients.T)
-    found = measured(gradients, [1] * 9, 9)
+    (found,) = measured(gradients[None], [1] * 9, 9)
     assert found.inner_variance == pytest.approx(mean @ covariance @ mean)
     assert found.orthogonal_variance == pytest.approx(np.trace(covariance) - mean @ covariance @ mean / (mean @ mean))
 
