@@ -13,7 +13,7 @@ import pytest
 from hpc_adabatch.study import submissions
 from hpc_adabatch.study.folder import StudyFolder
 from hpc_adabatch.study.slurm.search import find_states, remember
-from hpc_adabatch.study.slurm.submit import submit
+from hpc_adabatch.study.slurm.submit import sbatch_command
 from hpc_adabatch.study.spec import Study
 from hpc_adabatch.study.state import State
 from hpc_adabatch.study.status import CellStatus
@@ -35,7 +35,10 @@ class Site:
         self.folder: StudyFolder
         self.study, self.folder = planned(folder, cells((1,), 1))
         self.cell = self.study.cells[0].name
-        submit(self.study, self.folder, impatient(folder), self.study.cells, say=lambda _: None)
+        command = sbatch_command(self.study, self.folder, self.study.cells[0], 1)
+        self.folder.make_cell(self.cell)
+        submissions.write(self.folder, self.cell, 1, command=command)  # as submit does, which has tests of its own
+        submissions.write(self.folder, self.cell, 1, job_id=str(self.fake.add(command[1:])))
 
     def job(self, **fields: object) -> None:
         self.fake.change(81001, **fields)
@@ -51,7 +54,8 @@ class Site:
         return states.cells[0]
 
     def state(self) -> tuple[str, str]:
-        return self.status().state, self.status().reason
+        found = self.status()
+        return found.state, found.reason
 
 
 @pytest.fixture
@@ -80,11 +84,12 @@ def test_states_by_slurm(site: Site, source: str, told: str, reason: str, state:
     site.fake.rule("sacct", accounts=source == "sacct")
     if source == "sacct" and state in ("PENDING", "RUNNING"):
         state = "LOST"
-    assert site.status().state == state
+    found = site.status()
+    assert found.state == state
     if state == "NODE_FAIL" and source != "sacct":
-        assert site.status().reason == "NODE_FAIL (NodeDown)"
+        assert found.reason == "NODE_FAIL (NodeDown)"
     if told == "COMPLETED":
-        assert "but there is no result.json" in site.status().reason
+        assert "but there is no result.json" in found.reason
 
 
 def test_a_complete_result_counts_and_nothing_else(site: Site) -> None:

@@ -270,4 +270,4 @@ def test_an_sbatch_that_hangs_is_given_up_and_the_study_goes_on(tmp_path: Path, 
     with pytest.raises(SlurmError, match="sbatch did not answer within 1 s; nothing was submitted"):
         call(study, folder, Slurm(tmp_path, patience_s=1))
     assert submissions.read(folder)["strong_n001_r1"][0].refused is False
-    assert variables(tmp_path)["FAKE_SLURM"] == str(fake.root)
+    assert variables(tmp_path)["FAKE_SLURM"] == fake.root

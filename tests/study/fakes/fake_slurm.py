@@ -7,7 +7,10 @@ FAKE_SLURM/rules.json         what goes wrong: {"sbatch": {"refuse_at": 3}, "squ
 rules of sbatch, by the number of the call from 1     refuse_at, time_out_at (refuses, and takes the job all the same),
 hang_at, odd_at (an answer without a number), kill_at (takes the job and kills its caller), kill_before_at
 of squeue: down, of sacct: accounts (false: the site keeps none), of scancel: refuse
+
+Tests start these commands hundreds of times: they import little, not even pathlib.
 """
+# ruff: noqa: PTH103, PTH109, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -17,8 +20,11 @@ import re
 import signal
 import sys
 import time
-from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
 
 FIRST = 81001
 
@@ -26,42 +32,44 @@ FIRST = 81001
 class FakeSlurm:
     """The files, for the commands and for tests."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "jobs").mkdir(parents=True, exist_ok=True)
+    def __init__(self, root: Path | str) -> None:
+        self.root = str(root)
+        os.makedirs(f"{root}/jobs", exist_ok=True)
 
     def rule(self, command: str, **rules: Any) -> None:
         """Replaces what goes wrong with a command."""
-        path = self.root / "rules.json"
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        path.write_text(json.dumps(kept | {command: rules}), encoding="utf-8")
+        kept = self._rules()
+        with open(f"{self.root}/rules.json", "w", encoding="utf-8") as file:
+            json.dump(kept | {command: rules}, file)
 
     def rules(self, command: str) -> dict[str, Any]:
-        path = self.root / "rules.json"
-        return json.loads(path.read_text(encoding="utf-8")).get(command, {}) if path.exists() else {}
+        return self._rules().get(command, {})
+
+    def _rules(self) -> dict[str, dict[str, Any]]:
+        return json.loads(read(f"{self.root}/rules.json") or "{}")
 
     def note(self, command: str) -> int:
         """Writes the call down. Its number among those of this command."""
         variables = {name: value for name, value in os.environ.items() if name.startswith(("SBATCH_", "SQUEUE_"))}
-        call = {"command": command, "arguments": sys.argv[1:], "cwd": str(Path.cwd()), "variables": variables}
-        with (self.root / "calls.jsonl").open("a", encoding="utf-8") as file:
+        call = {"command": command, "arguments": sys.argv[1:], "cwd": os.getcwd(), "variables": variables}
+        with open(f"{self.root}/calls.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(call) + "\n")
         return len(self.calls(command))
 
     def calls(self, command: str) -> list[dict[str, Any]]:
-        path = self.root / "calls.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = read(f"{self.root}/calls.jsonl").splitlines()
         return [call for call in map(json.loads, lines) if call["command"] == command]
 
     def jobs(self) -> list[dict[str, Any]]:
-        return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((self.root / "jobs").glob("*.json"))]
+        folder = f"{self.root}/jobs"
+        return [json.loads(read(f"{folder}/{name}")) for name in sorted(os.listdir(folder))]
 
     def add(self, arguments: list[str]) -> int:
         """A new job, from sbatch's arguments."""
         number = FIRST
         while True:
             try:
-                with (self.root / "jobs" / f"{number}.json").open("x", encoding="utf-8") as file:
+                with open(f"{self.root}/jobs/{number}.json", "x", encoding="utf-8") as file:
                     json.dump(self._new(number, arguments), file)
                 return number
             except FileExistsError:
@@ -85,12 +93,23 @@ class FakeSlurm:
         }
 
     def change(self, number: object, **fields: Any) -> None:
-        path = self.root / "jobs" / f"{number}.json"
-        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | fields), encoding="utf-8")
+        path = f"{self.root}/jobs/{number}.json"
+        job = json.loads(read(path)) | fields
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(job, file)
+
+
+def read(path: str) -> str:
+    """The file's text; nothing where there is no file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def site() -> FakeSlurm:
-    return FakeSlurm(Path(os.environ["FAKE_SLURM"]))
+    return FakeSlurm(os.environ["FAKE_SLURM"])
 
 
 def end(code: int, said: str) -> None:
