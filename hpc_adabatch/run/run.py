@@ -72,13 +72,13 @@ class Run:
             self._start()
 
     def train(self) -> int:
-        """Trains to the end, or until stopped. Returns the exit code: 0, or that of the signal."""
+        """Trains to the end, or until stopped. Returns the exit code: 0, or that of the signal that left work to do."""
         training = self.training
         for epoch in training.epochs(self.recipe.options.epochs):
             if self._reached:
                 break
             self._epoch(epoch)
-        if training.stopped:
+        if training.stopped and not self._over:
             go_on = f"--out {self.folder.path} --resume auto"
             self.progress.line(f"{training.stopped}: left after update {training.steps}; to go on: {go_on}")
             return EXIT_CODES[training.stopped]
@@ -93,7 +93,7 @@ class Run:
 
     @property
     def _over(self) -> bool:
-        return self.training.is_over(self.recipe.options.epochs)
+        return self._reached or self.training.is_over(self.recipe.options.epochs)
 
     @property
     def _reached(self) -> bool:
@@ -135,7 +135,7 @@ class Run:
     def _leave(self) -> None:
         """Saves at the end of an epoch, or where all ranks were stopped."""
         self.watchdog.beat()
-        if self.training.stopped:
+        if self.training.stopped and not self._over:
             self.training.record("end", reason=self.training.stopped)
         self._save()
         self.watchdog.beat()
@@ -214,7 +214,7 @@ class Run:
             restart.check_same(state["recipe"], self.resolved)
         restart.restore(self.training, self.cluster, state)
         self.metric, self.training_s = state["metric"], state["training_s"]
-        if (self._reached or self._over) and self.folder.result.exists():
+        if self._over and self.folder.result.exists():
             self.progress.line(f"{self.folder.path} holds this run, complete")
             return True
         self.journal.go_back(state["journal_bytes"], state["elapsed_s"])

@@ -1,8 +1,9 @@
-"""A run that is killed before its first checkpoint, and started again; runs that end by AdaScale's clock."""
+"""A run killed before its first checkpoint; one told to stop as it ends; runs that end by AdaScale's clock."""
 
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_a_recipe_trains_until_the_clock_is_full_and_all_its_files_agree(whole: 
     assert "with the batch fixed at 16" in words[1]
 
 
-@pytest.mark.parametrize("before_the_end", [0, 5])
+@pytest.mark.parametrize("before_the_end", [1, 5])
 def test_a_run_stopped_on_its_way_to_an_end_within_a_pass_goes_on_exactly(
     before_the_end: int, whole: Path, tmp_path: Path
 ) -> None:
@@ -145,3 +146,22 @@ def test_on_the_clock_of_samples_a_recipe_ends_after_its_epochs(tmp_path: Path) 
     assert (found["epochs"], found["clock"], found["samples_seen"]) == (1, 1, N)
     assert (found["reference_batch"], found["steps_of_fixed_batch"]) == (256, 6)
     assert not any("clock" in record for record in read(tmp_path / "run" / "journal.jsonl"))
+
+
+@pytest.mark.parametrize(("left", "code", "reason"), [(0, 0, "complete"), (1, 75, "SIGTERM")])
+def test_a_signal_in_the_last_step_of_all_stops_nothing(left: int, code: int, reason: str, tmp_path: Path) -> None:
+    """Bug story: the run was finished, and asked the scheduler to be started again."""
+    recipe, _, resolved = parse_recipe("train", [RECIPE, "--epochs=1", "--policy=fixed", "--global_batch=256"])
+
+    class Told(StopFlag):
+        def numbers(self) -> list[float]:
+            plan = run.training.plan
+            if plan.n_samples - plan.cursor <= (left + 1) * 256:
+                self._hear(signal.SIGTERM, None)
+            return super().numbers()
+
+    run = Run(recipe, resolved, tmp_path / "run", resume=True, cluster=SingleProcess(), stop_flag=Told())
+    assert run.train() == code
+    assert run.folder.result.exists() == (code == 0)
+    ends = [record for record in read(tmp_path / "run" / "journal.jsonl") if record["kind"] == "end"]
+    assert [end["reason"] for end in ends] == [reason]
