@@ -208,14 +208,14 @@ class Line:
 
     def penalty(self) -> float:
         """Returns decay/2 |w|^2 at the weights there are now."""
-        return sum(decay / 2 * float(square(p)) for p, decay in self._weights if decay)
+        return float(sum(decay / 2 * square(p) for p, decay in self._weights if decay))  # one wait for the device
 
     @torch.no_grad()
     def curvature(self) -> tuple[float, float]:
         """Returns <x' - x, g(x') - g(x)> and |x' - x|^2, with ``p.grad`` computed at the weights x' there are now."""
-        change = moved = 0.0
+        change = moved = torch.zeros((), dtype=torch.float64)
         for (p, decay), x, g in zip(self._weights, self._start, self._gradient, strict=True):
             p.grad.add_(p, alpha=decay)
-            change += float(inner(p - x, p.grad - g))
-            moved += float(square(p - x))
-        return change, moved
+            change = change + inner(p - x, p.grad - g)  # on the device, which is waited for once
+            moved = moved + square(p - x)
+        return float(change), float(moved)
