@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from hpc_adabatch.study.places import place_of
 from hpc_adabatch.study.slurm.cancel import cancel
 from hpc_adabatch.study.slurm.commands import Slurm, SlurmError
 from hpc_adabatch.study.slurm.search import find_states
-from hpc_adabatch.study.slurm.submit import dry_run, sbatch_command, submit
+from hpc_adabatch.study.slurm.submit import ON_ITS_WAY_S, dry_run, sbatch_command, submit
 from hpc_adabatch.study.spec import Study
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
@@ -242,6 +243,14 @@ def test_two_submits_at_once_submit_each_cell_once(tmp_path: Path, fake: FakeSlu
         assert "in use by process" in error
 
 
+def make_older(folder: StudyFolder, seconds: float) -> None:
+    """Writes an earlier time into the last line of what was submitted: so long ago was submit killed."""
+    *lines, last = folder.submissions.read_text().splitlines()
+    content = json.loads(last)
+    content["time"] = (datetime.fromisoformat(content["time"]) - timedelta(seconds=seconds)).isoformat()
+    folder.submissions.write_text("\n".join([*lines, json.dumps(content), ""]))
+
+
 @pytest.mark.parametrize(("rule", "there"), [("kill_at", 2), ("kill_before_at", 1)])
 def test_a_submit_killed_in_the_middle_is_taken_up(rule: str, there: int, tmp_path: Path, fake: FakeSlurm) -> None:
     study, folder = planned(tmp_path)
@@ -251,7 +260,7 @@ def test_a_submit_killed_in_the_middle_is_taken_up(rule: str, there: int, tmp_pa
     assert killed.returncode == -9
     assert len(fake.jobs()) == there
     fake.rule("sbatch")
-    began = time.monotonic()
+    make_older(folder, ON_ITS_WAY_S - 7)  # not all of it: a slow machine must find something left to wait for
     again = study_command(tmp_path, "submit", "scaling")
     said, errors = again.communicate(timeout=60)
     assert (again.returncode, errors) == (0, "")
@@ -260,7 +269,8 @@ def test_a_submit_killed_in_the_middle_is_taken_up(rule: str, there: int, tmp_pa
         assert "job 81002, which an earlier call has submitted" in said
     else:
         assert "waiting" in said
-        assert time.monotonic() - began > 5
+        killed_at, again_at = (attempt.began_s for attempt in submissions.read(folder)[study.cells[1].name])
+        assert again_at - killed_at >= ON_ITS_WAY_S
     assert all(attempts[-1].job_id for attempts in submissions.read(folder).values())
 
 
