@@ -37,15 +37,17 @@ def averages(window: int = FOREVER, batch: int = 12, **how: Any) -> Sides:
     return sides
 
 
-def interval(targets: float | None, seed: int, steps: int) -> Sides:
-    """Returns the sides of a case: the ends of the interval of the noise scale, after so many steps."""
+def interval(measurements: int) -> Sides:
+    """Returns the sides of a case: the ends of the interval of the noise scale, after so many measurements.
+
+    One step of each epoch is measured: batches of the same epoch share no sample, so they are not independent.
+    """
 
     def sides(cluster: hab.Cluster) -> Pair:
-        problem = Problem(96, noise=targets, seed=seed)
-        run = at_rest(cluster, problem, batch=12, micro=3, epochs=9, until=lambda run: len(run.steps) == steps)
-        pieces = [gradients(run, step.pieces) for step in run.steps]
+        run = at_rest(cluster, Problem(48), batch=12, micro=3, epochs=measurements, every=4)
+        pieces = [gradients(run, step.pieces) for step in run.steps if step.last is not None]
         found = run.steps[-1].estimate
-        each = [noise.variance(one) for one in pieces], [noise.signal(one, problem.samples) for one in pieces]
+        each = [noise.variance(one) for one in pieces], [noise.signal(one, 48) for one in pieces]
         return noise.interval(*each), (found.low, found.high)
 
     return sides
@@ -90,13 +92,13 @@ CASES = [
     ),
     Case(
         paper="Fieller 1954",
-        text="95 % interval of the noise scale: 24 steps, strong signal; a t-test inverted by bisection",
-        run=interval(None, 0, 24),
+        text="95 % interval of the noise scale: 24 steps, one an epoch; a t-test inverted by bisection",
+        run=interval(24),
     ),
     Case(
         paper="Fieller 1954",
-        text="95 % interval of the noise scale: 4 steps that cannot tell the signal from 0",
-        run=interval(0.5, 0, 4),
+        text="95 % interval of the noise scale: 3 steps, too few to tell the signal from 0",
+        run=interval(3),
     ),
     Case(
         paper="Fieller 1954",

@@ -63,8 +63,8 @@ def halves(cluster: hab.Cluster) -> Pair:
     """Returns a batch of 8, and what SimiGrad wants where its target is the mean cosine of all halves of that batch."""
     run = at_rest(cluster, Problem(16), batch=8, epochs=2)
     one = run.problem.gradients(first_weights())[:8]
-    variance, square = noise.variance_of_samples(one), float(one.mean(0).pow(2).sum())
-    estimate = replace(run.training.measuring.estimate, variance=variance, signal=square - variance / 8)
+    variance, signal = noise.variance_of_samples(one), noise.signal(list(one[:, None]), run.problem.samples)
+    estimate = replace(run.training.measuring.estimate, variance=variance, signal=signal)
     rule = hab.SimiGrad(similarity=noise.cosine_of_halves(one, combinations(range(8), 4)))
     return 8, rule.wanted(estimate, run.training.progress)
 
@@ -78,29 +78,33 @@ def first_jump(cluster: hab.Cluster) -> Pair:
     ages = [8 * n for n in reversed(range(len(pieces)))]
     variance = noise.faded(list(map(noise.variance, pieces)), ages, 80)
     signal = noise.faded([noise.signal(one, 400) for one in pieces], ages, 80)
-    share = round(rules.norm_test(variance, signal, theta) / cluster.size)
+    share = round(rules.with_noise(theta**2 * signal, variance, 400) / cluster.size)
     return min(share, 400 // cluster.size) * cluster.size, run.training.global_batch
 
 
 def goodput(cluster: hab.Cluster) -> Pair:
     """Returns the largest goodput of all batches, and that of the batch that the rule chooses.
 
-    A step takes a + c M seconds here: then the best batch is sqrt(a phi / c), whatever M0 is.
+    A step takes a + c M seconds here, and as much was timed at two batches.
     """
-    a, c, now = 0.2, 0.001, 16
-    run = at_rest(cluster, Problem(80), batch=now, rule=lambda: hab.Goodput(window=FOREVER, growth=64.0))
-    seconds = {size: a + c * size / cluster.size for size in (now, 2 * now)}
+    a, c, now, rule = 0.2, 0.001 / cluster.size, 16, measuring(hab.Goodput, growth=64.0)
+    run = at_rest(cluster, Problem(80), batch=now, rule=rule)
+    known = Known(run, cluster.size)
     progress = replace(
-        run.training.progress, step_seconds=seconds, max_micro_batch=10**6, max_global_batch=10**5, start_batch=now
+        run.training.progress,
+        step_seconds={size: a + c * size for size in (now, 2 * now)},
+        max_micro_batch=10**6,
+        max_global_batch=10**5,
     )
-    estimate = run.training.measuring.estimate
-    phi = estimate.noise_scale
-    assert isinstance(run.rule, hab.Measured)
 
     def value(batch: float) -> float:
-        return rules.goodput(batch, phi, now, lambda batch: a + c * batch / cluster.size)
+        def square(batch: float) -> float:
+            return known.signal + known.variance * (1 / batch - 1 / 80)
 
-    return value((a * phi * cluster.size / c) ** 0.5), value(run.rule.wanted(estimate, progress))
+        return rules.goodput(batch, now, square, lambda batch: a + c * batch)
+
+    assert isinstance(run.rule, hab.Measured)
+    return max(map(value, range(1, 1000))), value(run.rule.wanted(run.training.measuring.estimate, progress))
 
 
 def measuring(kind: type[hab.Measured], **fields: Any) -> Callable[[], hab.Policy]:
@@ -112,8 +116,11 @@ BYRD, BOLLAPRAGADA = "Byrd et al. 2012, eq. 3.9", "Bollapragada et al. 1710.1125
 CASES = [
     Case(
         paper="McCandlish et al. 1812.06162, section 2.2",
-        text="noise_scale: half of B_simple",
-        run=wanted(measuring(hab.NoiseScale, fraction=0.5), lambda known: 0.5 * known.variance / known.signal),
+        text="noise_scale, fraction 0.5: noise twice the signal; half of B_simple where N is large, here N = 80",
+        run=wanted(
+            measuring(hab.NoiseScale, fraction=0.5),
+            lambda known: rules.with_noise(2 * known.signal, known.variance, 80),
+        ),
     ),
     Case(
         paper=BYRD,
@@ -136,8 +143,8 @@ CASES = [
     ),
     Case(
         paper=BYRD,
-        text="norm_test, debiased: |g|² without its noise, which the paper leaves in",
-        run=wanted(measuring(hab.NormTest), lambda known: rules.norm_test(known.variance, known.signal, 1.0)),
+        text="norm_test, debiased: |g|² without its noise, and N = 80; the paper leaves both out",
+        run=wanted(measuring(hab.NormTest), lambda known: rules.with_noise(known.signal, known.variance, 80)),
     ),
     Case(
         paper=BYRD,

@@ -31,18 +31,14 @@ class Problem:
 
     Args:
         samples: number of samples, N.
-        noise: standard deviation of the targets about what the network's first weights give; None for targets that
-            have nothing to do with them.
         seed: seed of the draw.
     """
 
-    def __init__(self, samples: int, *, noise: float | None = None, seed: int = 0) -> None:
+    def __init__(self, samples: int, *, seed: int = 0) -> None:
         source = torch.Generator().manual_seed(seed)
         self.samples = samples
         self.inputs = torch.randn(samples, INPUTS, generator=source, dtype=torch.float64)
         self.targets = torch.randn(samples, OUTPUTS, generator=source, dtype=torch.float64)
-        if noise is not None:
-            self.targets = network()(self.inputs).detach() + noise * self.targets
 
     def gradients(self, weights: Weights) -> torch.Tensor:
         """Returns the gradient of each sample at the weights. Shape (N, parameters)."""

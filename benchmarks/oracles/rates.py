@@ -125,7 +125,7 @@ def adascale(*, until_full: bool = False, **how: Any) -> Sides:
             if len(past) > 1:  # averages are ours: they fade over ten measurements, a window that is shorter otherwise
                 ages = range(len(past))[::-1]
                 variance, signal = (noise.faded([one[n] for one in past], ages, 10) for n in (0, 1))
-                r = rates.gain(variance, signal, 4, 3)
+                r = rates.gain(variance, signal, 4, 3, 60)
         steps = len(expected) if clock >= 4 * 60 or not until_full else math.inf  # the clock is not full
         return [steps, *expected], [len(run.steps), *(taken.lr for taken in run.steps)]
 

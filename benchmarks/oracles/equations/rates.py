@@ -36,10 +36,13 @@ def step(e: float, milestones: Sequence[float], gamma: float) -> float:
     return gamma ** sum(e >= milestone for milestone in milestones)
 
 
-def gain(variance: float, signal: float, scale: float, reference: float) -> float:
-    """Returns r = (V / B0 + |grad|^2) / (V / (S B0) + |grad|^2), from 1 to S: Johnson et al. 2007.05105, section 3."""
-    noise, square = max(variance, 0.0) / reference, max(signal, 0.0)
-    return (noise + square) / (noise / scale + square)
+def gain(variance: float, signal: float, scale: float, reference: float, population: int) -> float:
+    """Returns r = E|g_B0|^2 / E|g_(S B0)|^2, from 1 to S: Johnson et al. 2007.05105, section 3.
+
+    Of N samples without replacement, E|g_B|^2 = |grad l|^2 + V (1/B - 1/N).
+    """
+    common, noise = max(signal - variance / population, 0.0), max(variance, 0.0) / reference
+    return (common + noise) / (common + noise / scale)
 
 
 def _part(e: float, begin: float, end: float) -> float:

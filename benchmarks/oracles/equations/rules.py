@@ -65,6 +65,11 @@ def norm_test(variance: float, square: float, theta: float) -> float:
     return variance / (theta**2 * square)
 
 
+def with_noise(noise: float, variance: float, population: int) -> float:
+    """Returns the B of V (1/B - 1/N) = noise, which is E|g_B - grad l|^2 for a batch drawn without replacement."""
+    return 1 / (noise / variance + 1 / population)
+
+
 def inner_product_test(along: float, across: float, square: float, theta: float, nu: float) -> float:
     """Returns the larger |S| of equations 2.6 and 3.3: Bollapragada et al. 1710.11258."""
     return max(along / (theta**2 * square**2), across / (nu**2 * square))
@@ -75,6 +80,13 @@ def cabs(lr: float, variance: float, loss: float) -> float:
     return lr * variance / loss
 
 
-def goodput(batch: float, noise_scale: float, start: float, seconds: Callable[[float], float]) -> float:
-    """Returns THROUGHPUT(M) EFFICIENCY(M) = M / T(M) (phi + M0) / (phi + M): Qiao et al. 2008.12260, eq. 4 to 7."""
-    return batch / seconds(batch) * (noise_scale + start) / (noise_scale + batch)
+def goodput(batch: float, start: float, square: Callable[[float], float], seconds: Callable[[float], float]) -> float:
+    """Returns THROUGHPUT(M) EFFICIENCY(M): Qiao et al. 2008.12260, equations 4 to 7.
+
+    Args:
+        batch: M.
+        start: M0.
+        square: E|g_M|^2; the efficiency M0 E|g_M0|^2 / (M E|g_M|^2) is (phi + M0) / (phi + M) where N is large.
+        seconds: time of a step.
+    """
+    return batch / seconds(batch) * start * square(start) / (batch * square(batch))
