@@ -26,8 +26,9 @@ COMMAND = "python -m benchmarks.oracles --write docs/results/oracles.md"
 MEANING = """
 Each line computes a paper's equation directly, beside what the package comes to when it trains a network of 39
 parameters through `AdaptiveTraining`, in float64 on real ranks. The oracle takes from the package which samples were
-in which pass, and nothing else: it has the gradient of each sample from torch.func, walks by itself from the first
-weights, and imports nothing of `hpc_adabatch` (benchmarks/oracles/equations/, benchmarks/formulas.py).
+in which pass, which steps were skipped, and for optimizers the learning rate, which has lines of its own. It has the
+gradient of each sample from torch.func, walks by itself from the first weights, and its equations import nothing of
+`hpc_adabatch` (benchmarks/oracles/equations/, benchmarks/formulas.py).
 
 A line holds where all its numbers agree to 1e-9 of the oracle's, unless it says otherwise, on each of its numbers of
 ranks; one side having other numbers than the other does not. Shown are the numbers of the ranks that differ most: the
