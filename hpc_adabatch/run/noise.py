@@ -149,9 +149,9 @@ def _state(path: Path, cluster: Cluster) -> dict[str, Any]:
         if folder is None:
             allowed = "the folder of a run, with its checkpoint"
             raise InputError("checkpoint", path, allowed, "--checkpoint runs/NAME")
-        state = checkpoint.load(folder, cluster)
-        assert state is not None  # it exists
-    training: dict[str, Any] = state["training"]
+        loaded = checkpoint.load(folder, cluster)
+        assert loaded is not None  # it exists
+    training: dict[str, Any] = loaded.state["training"]
     return training
 
 

@@ -208,10 +208,15 @@ class Run:
     def _resume(self) -> bool:
         """Takes up the checkpoint of the folder; False when there is none."""
         with self.cluster.together():
-            state = checkpoint.load(self.folder.checkpoint, self.cluster)
-            if state is None:
+            loaded = checkpoint.load(self.folder.checkpoint, self.cluster)
+            if loaded is None:
                 return False
+            state = loaded.state
             restart.check_same(state["recipe"], self.resolved)
+        for name, why in loaded.damaged.items():
+            self.progress.line(f"{self.folder.checkpoint / name} is {why}: kept as {checkpoint.DAMAGED}")
+        if self.cluster.leads:
+            checkpoint.put_aside(self.folder.checkpoint, loaded.damaged)
         restart.restore(self.training, self.cluster, state)
         self.metric, self.training_s = state["metric"], state["training_s"]
         if self._over and self.folder.result.exists():
