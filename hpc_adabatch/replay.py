@@ -22,8 +22,8 @@ class Replay(Recorded):
     def __init__(self, *, journal: str) -> None:
         try:
             records = read(Path(journal))  # without the last line, if the run was killed within it
-        except (OSError, TypeError, ValueError) as error:
-            given = f"{journal} ({type(error).__name__})"
+        except (OSError, TypeError, InputError) as error:
+            given = error.given if isinstance(error, InputError) else f"{journal} ({type(error).__name__})"
             hint = "--policy.journal runs/NAME/journal.jsonl"
             raise InputError("policy.journal", given, "the journal.jsonl of a run", hint) from error
         super().__init__(records, source=journal)

@@ -257,7 +257,7 @@ def _journal(recipe: Recipe, folder: str) -> list[Record]:
     require(needed, "from_run", folder, allowed, "the plan without --from_run")
     try:
         records = read(RunFolder(Path(folder)).journal)
-    except (OSError, TypeError, ValueError) as error:
+    except OSError as error:
         given = f"{folder} ({type(error).__name__})"
         raise InputError("from_run", given, "the folder of a run", "--from_run runs/NAME") from error
     return records

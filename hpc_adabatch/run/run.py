@@ -195,12 +195,14 @@ class Run:
             self.progress.line(recipe.length(training.batches))
 
     def _save(self) -> None:
+        self.journal.sync()
         state = restart.collect(self.training, self.cluster) | {
             "recipe": self.resolved,
             "metric": self.metric,
             "training_s": self.training_s,
             "elapsed_s": self.journal.elapsed_s(),
             "journal_bytes": self.journal.position(),
+            "start": self.journal.start(),
         }
         if self.cluster.leads:
             checkpoint.save(self.folder.checkpoint, state)
@@ -222,7 +224,9 @@ class Run:
         if self._over and self.folder.result.exists():
             self.progress.line(f"{self.folder.path} holds this run, complete")
             return True
-        self.journal.go_back(state["journal_bytes"], state["elapsed_s"])
+        if not self.journal.go_back(state["journal_bytes"], state["elapsed_s"], start=state.get("start")):
+            self.training.record("gap", reason="records before this one are lost or damaged on the disk")
+            self.progress.line(f"{self.folder.journal}: records are lost or damaged; training goes on without them")
         if self.cluster.leads:
             self.folder.result.unlink(missing_ok=True)
             self.folder.config.write_text(self.resolved, encoding="utf-8")

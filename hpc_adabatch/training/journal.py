@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..errors import require
+from ..files import synced, whole
+
 Record = dict[str, Any]
 
 
@@ -43,23 +46,68 @@ class Journal:
         """Returns the bytes written so far."""
         return self.path.stat().st_size if self.path is not None and self.path.exists() else 0
 
-    def go_back(self, position: int, elapsed_s: float) -> None:
+    def sync(self) -> None:
+        """Sees that what was written is on the disk: a checkpoint must not be ahead of its journal after a crash."""
+        if self.path is not None and self.path.exists():
+            with synced(self.path, "ab"):
+                pass
+
+    def start(self) -> Record | None:
+        """Returns the first record, which says what the run is; None where there is none."""
+        if self.path is None or not self.path.exists():
+            return None
+        with self.path.open("rb") as file:
+            return _record(file.readline())
+
+    def go_back(self, position: int, elapsed_s: float, *, start: Record | None = None) -> bool:
         """Forgets the records after a checkpoint that is being resumed: their work will be done again.
 
         Args:
             position: The bytes that were written at the checkpoint.
             elapsed_s: The seconds of the run until then.
+            start: The first record, to be written again where the file has lost it.
+
+        Returns:
+            False where records before the checkpoint are lost or damaged. Those that are whole stay.
         """
         self._began_s = time.monotonic() - elapsed_s
-        if self.path is not None and self.path.exists():
-            with self.path.open("r+b") as file:
-                file.truncate(position)
+        if self.path is None or (position == 0 and not self.path.exists()):
+            return True
+        content = self.path.read_bytes()[:position] if self.path.is_file() else b""
+        lines = content.splitlines(keepends=True)
+        kept = [line for line in lines if _record(line) is not None]
+        is_whole = len(content) == position and len(kept) == len(lines)
+        if not is_whole and start is not None and (not kept or (_record(kept[0]) or {})["kind"] != "start"):
+            kept.insert(0, (json.dumps(start) + "\n").encode())
+        with whole(self.path) as file:
+            file.writelines(kept)
+        return is_whole
 
 
 def read(path: Path) -> list[Record]:
-    """Returns all complete records of a journal."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """Returns all complete records of a journal.
+
+    Raises:
+        InputError: A line is damaged.
+        OSError: The file cannot be read.
+    """
+    records = []
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        if line.endswith(b"\n"):  # else it was being written
+            record = _record(line)
+            mend = "--resume auto, which leaves damaged lines out"
+            require(record is not None, "journal", f"{path}, damaged in line {number}", "the journal of a run", mend)
+            records.append(record or {})
+    return records
+
+
+def _record(line: bytes) -> Record | None:
+    """Returns the record of a line; None where it is none, or not complete."""
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and {"kind", "cursor"} <= record.keys() else None
 
 
 def _finite(value: Any) -> Any:

@@ -165,3 +165,17 @@ def test_a_signal_in_the_last_step_of_all_stops_nothing(left: int, code: int, re
     assert run.folder.result.exists() == (code == 0)
     ends = [record for record in read(tmp_path / "run" / "journal.jsonl") if record["kind"] == "end"]
     assert [end["reason"] for end in ends] == [reason]
+
+
+def test_a_run_goes_on_where_the_disk_has_damaged_its_journal(whole: Path, tmp_path: Path) -> None:
+    """Its start is written again, what is lost is named, and it ends with all its files."""
+    assert trained(tmp_path / "run", stop=StopsAt(result(whole)["steps"] - 5)) == 75
+    content = (tmp_path / "run" / "journal.jsonl").read_bytes()
+    (tmp_path / "run" / "journal.jsonl").write_bytes(bytes(300) + content[300:-500])
+    assert trained(tmp_path / "run", resume=True) == 0
+    assert len(list(report(tmp_path / "run"))) == 4
+    records = read(tmp_path / "run" / "journal.jsonl")
+    assert records[0] == read(whole / "journal.jsonl")[0] | {"time_s": records[0]["time_s"], "name": records[0]["name"]}
+    assert [record["kind"] for record in records].count("gap") == 1
+    for name in ("steps", "samples_seen", "clock", "metric"):
+        assert result(tmp_path / "run")[name] == result(whole)[name]
