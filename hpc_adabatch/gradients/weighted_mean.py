@@ -10,12 +10,13 @@ h_t = w_t / sum w and the residuals e_t:
 
 The last two are those of steps whose scatter falls as 1 / p; k equal steps have 1 - 1/k and k - 1.
 
-Batches of one epoch share no sample, so what they add to |g|^2 along the true gradient cancels over the epoch. It is
-the part of the scatter that pieces within steps do not explain; with u = 1/B - 1/N they explain, for n pieces,
+Batches of one epoch share no sample, so what they add to |g|^2 along the true gradient cancels over the epoch: of the
+scatter that pieces within steps do not explain, the part (sum over pairs of steps of one epoch of h_s h_t) / N /
+(sum h^2 u), with u = 1/B - 1/N. For n pieces they explain
 
     of pieces     sum h^2 e_variance^2 [1, -u; -u, n u^2] / lost       noise of |g|^2 apart from that of the variance
 
-and of the rest the part (sum over pairs of steps of one epoch of h_s h_t) / N / (sum h^2 u) is cancelled.
+The squared noise of such batches moves together a little: 2 tr Sigma^2 / N^2 a pair, where one has 2 tr Sigma^2 u^2.
 
 docs/statistics.md derives the weights and shows what the intervals hold. Not here: fading (smoothing.py).
 """
@@ -99,11 +100,14 @@ class WeightedMean:
         lost = 1 + total_of_squares / total**2 - 2 * third / (second * total)
         found = residual @ self._products @ residual.T / (total**2 * lost)
         covariance = found[:2, :2]
-        if self._population and found[1, 1] > found[3, 3] and apart > 0:
+        if self._population and apart > 0:
             pairs = self._epoch_squares + self._epoch_weight**2 - total_of_squares
-            cancelled = min(1.0, pairs / (self._population * apart))
-            of_pieces = np.array([[found[0, 0], -found[0, 2]], [-found[0, 2], found[3, 3]]])
-            covariance = (1 - cancelled) * covariance + cancelled * of_pieces
+            shared = pairs / self._population**2 / self._products[3, 3] * (found[3, 3] - found[2, 2])
+            if found[1, 1] > found[3, 3]:
+                cancelled = min(1.0, pairs / (self._population * apart))
+                of_pieces = np.array([[found[0, 0], -found[0, 2]], [-found[0, 2], found[3, 3]]])
+                covariance = (1 - cancelled) * covariance + cancelled * of_pieces
+            covariance[1, 1] += shared
         return covariance
 
     def state_dict(self) -> dict[str, Any]:
