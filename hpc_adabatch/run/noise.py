@@ -19,7 +19,7 @@ from torch import nn
 
 from ..cluster import Cluster
 from ..errors import InputError, require
-from ..gradients import Estimate
+from ..gradients import Estimate, samples_for
 from ..policies import Fixed
 from ..recipe import Recipe
 from ..tasks import TaskData
@@ -171,7 +171,7 @@ def _table(estimate: Estimate, groups: dict[str, Estimate], sizes: dict[str, int
     for name, found in rows.items():
         parameters = sizes.get(name, sum(sizes.values()))
         cells = [f"{found.noise_scale:.4g}", f"{found.low:.4g} to {found.high:.4g}"]
-        cells += [f"{found.variance / estimate.variance:.1%}"]
+        cells += [f"{found.variance / estimate.variance:.1%}" if estimate.variance > 0 else "-"]
         cells += [f"{found.signal / estimate.signal:.1%}" if estimate.signal > 0 else "-"]
         lines.append([name, count(parameters), *cells])
         if name == last:
@@ -182,16 +182,21 @@ def _table(estimate: Estimate, groups: dict[str, Estimate], sizes: dict[str, int
 
 def _advice(estimate: Estimate, global_batch: int, steps: int) -> list[str]:
     lines = [f"measured on {steps} batches of {global_batch}; noise scale in samples"]
-    if math.isinf(estimate.high):
+    if estimate.signal + estimate.signal_margin < 0:
+        lines.append("no signal: the mean gradient is shorter than its noise explains, as at an optimum of the loss")
+    elif math.isinf(estimate.high):
         lines.append(
             f"the signal cannot be told from noise: at least {estimate.low:.4g}; --steps {4 * steps} sees more"
         )
     else:
-        batch = max(1, round(estimate.noise_scale))
+        scales = (estimate.low, estimate.noise_scale, estimate.high)
+        low, batch, high = (max(1, round(samples_for(scale, 1.0, estimate.population))) for scale in scales)
         lines.append(
-            f"suggested batch: {batch} ({estimate.low:.0f} to {estimate.high:.0f}): twice the updates of a noiseless"
-            " gradient, twice the samples of a small batch"
+            f"suggested batch: {batch} ({low} to {high}): twice the updates of a noiseless gradient, and at most twice"
+            " the samples of a small batch"
         )
-    part = 1 / (1 + global_batch / estimate.noise_scale) if estimate.noise_scale > 0 else 0.0
+    # E|g|^2 = variance / B + disjoint_signal: equal progress of steps takes as many samples as B E|g|^2 says
+    noise = estimate.variance
+    part = noise / (noise + global_batch * max(estimate.disjoint_signal, 0.0)) if noise > 0 else 0.0
     lines.append(f"at {global_batch} a sample is worth {part:.0%} of what it is in the smallest batch")
     return lines
