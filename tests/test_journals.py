@@ -63,7 +63,8 @@ def steps_of(records: list[Record]) -> list[Step]:
         if record["kind"] in ("start", "decision"):
             decided = record["global_batch"]
         elif "noise_scale" in record:  # measured in the step whose statistics follow
-            newer = math.inf if record["noise_scale"] is None else record["noise_scale"]
+            signal = record["signal"] - record["variance"] / 1437  # of batches that share no sample
+            newer = record["variance"] / signal if signal > 0 else math.inf
         elif record["kind"] == "step":
             lengthened = True
         elif record["kind"] == "statistics":

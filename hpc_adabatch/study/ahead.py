@@ -85,7 +85,8 @@ def way_of_run(records: list[Record]) -> tuple[Stretch, ...]:
     The first lines of kind noise have none yet: an average takes two measurements. A line of kind statistics tells the
     samples of one step, which may be the last and shorter one of an epoch: batches are those decided.
     """
-    scales = {record["cursor"]: _scale(record) for record in records if "noise_scale" in record}
+    n_samples = records[0]["samples_per_epoch"]
+    scales = {record["cursor"]: _scale(record, n_samples) for record in records if "noise_scale" in record}
     batches = {record["cursor"]: record["global_batch"] for record in holding(records)}
     scale, batch, known = next(iter(scales.values())), 0, []
     for cursor in sorted({*scales, *batches}):
@@ -139,6 +140,7 @@ def _journal(folder: Path) -> list[Record]:
     return records
 
 
-def _scale(record: Record) -> float:
-    """Returns the noise scale of a journal's record, which writes null for what is not finite."""
-    return float(record["noise_scale"]) if record["noise_scale"] is not None else math.inf
+def _scale(record: Record, n_samples: int) -> float:
+    """Returns the noise scale of batches that share no sample, as one epoch has them (``Estimate.disjoint_signal``)."""
+    signal = record["signal"] - record["variance"] / n_samples
+    return float(record["variance"] / signal) if signal > 0 else math.inf
