@@ -3,8 +3,8 @@
     draw K samples; while theta^2 |g|^2 <= V / K: K grows by a tenth, the samples so far are kept
     Algorithm 1: a fixed step size       2: backtracking, doubled after a growth       3: Barzilai and Borwein's
 
-The oracle takes from the package which samples came, in which passes, and that an epoch's end may cut a batch short:
-a batch takes all that is left of an epoch where that is less than 1.5 K. Such a step teaches a search nothing.
+The oracle takes from the package which samples came, and in which passes. Ours: the last steps of an epoch share what is
+left of it, a growth that would leave less than half a batch takes all, and gives each rank two samples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Walk:
     Args:
         run: the package's run, for its samples and passes.
         alpha: the first step size.
-        ranks: number of ranks; a growth gives each at least a sample.
+        ranks: number of ranks; a growth gives each at least two samples.
         follow: finds step sizes: ``fixed``, ``armijo``, ``barzilai_borwein``.
     """
 
@@ -43,20 +43,22 @@ class Walk:
 
     def step(self, taken: Taken, left: int) -> None:
         """Takes a step, ``left`` samples before the end of the epoch."""
-        size, wanted = left if left < 1.5 * self.batch else self.batch, self.batch
+        size, wanted, grown = self.batch, self.batch, False
+        if left < 2 * size:
+            size = left if left <= 1.5 * size else -(-left // 2)
         every = self.run.problem.gradients(shaped(self.x, self.weights))
         while True:
             pieces = [every[one.samples] for one in taken.passes if one.batch <= size]
             g = noise.mean(pieces)
             if THETA**2 * float(g @ g) > noise.variance(pieces) / size:
                 break
-            asked = min(size + max(1, round(size / 10), self.ranks), SAMPLES)
-            if size == left:  # the epoch ends it, and the next batch is the larger
-                wanted = max(wanted, asked) if size >= self.batch else wanted
+            asked = min(size + max(round(size / 10), 2 * self.ranks), SAMPLES)
+            wanted = max(wanted, asked)
+            if size == left or asked <= size:  # the epoch or the training set ends it
                 break
-            size = wanted = min(asked, left)
-        grew, whole = max(self.batch, wanted) > self.batch, size >= self.batch
-        self.batch = max(self.batch, wanted)
+            size, grown = left if left <= 1.5 * asked else asked, True
+        grew, whole = wanted > self.batch, grown or size >= 0.75 * self.batch
+        self.batch = wanted
         self.batches.append(size)
         accepted = self.searched(taken, pieces, g, size, grew=grew, whole=whole)
         self.alphas.append(self.alpha)

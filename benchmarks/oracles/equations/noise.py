@@ -68,7 +68,8 @@ def faded(values: Sequence[float], ages: Sequence[float], window: float) -> floa
 def interval(variances: Sequence[float], signals: Sequence[float]) -> tuple[float, float]:
     """Returns the least and the largest ratio r >= 0 that a t-test of ``variance - r signal`` does not reject at 5 %.
 
-    Fieller 1954 solves a quadratic for it; here the test itself is inverted, by scan and bisection.
+    Fieller 1954 solves a quadratic for it; here the test itself is inverted, by scan and bisection. Squared lengths are
+    not negative: a mean signal below 0 counts as 0, with the scatter that it has.
     """
     from scipy.optimize import brentq  # here, because their import takes seconds
     from scipy.stats import ttest_1samp
@@ -76,7 +77,9 @@ def interval(variances: Sequence[float], signals: Sequence[float]) -> tuple[floa
     def margin(r: float) -> float:
         return float(ttest_1samp([v - r * s for v, s in zip(variances, signals, strict=True)], 0.0).pvalue) - 0.05
 
-    typical = abs(sum(variances) / sum(signals))
+    below = min(0.0, sum(signals) / len(signals))
+    signals = [signal - below for signal in signals]
+    typical = abs(sum(variances)) / (abs(sum(signals)) if below == 0 else max(map(abs, signals)))
     grid = [0.0, *(typical * 10 ** (power / 20) for power in range(-100, 121))]
     inside = [margin(r) >= 0 for r in grid]
     kept = [place for place, holds in enumerate(inside) if holds]
