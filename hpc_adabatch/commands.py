@@ -69,14 +69,18 @@ def train(arguments: list[str]) -> int:
     with stop_flag.listening():  # from here on, because a signal that comes while ranks join must not kill one
         recipe, flags, resolved = parse_recipe("train", arguments, TrainFlags)
         limit_s = environment.stall_limit_s()
+        from .run.folder import new_folder
         from .run.run import Run
 
         def run(cluster: Cluster) -> int:
-            name = f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
+            out = flags["out"]
+            if not out:
+                name = Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
+                out = cluster.tell(str(new_folder(name)) if cluster.leads else None)
             return Run(
                 recipe,
                 resolved,
-                Path(flags["out"] or cluster.tell(name)),
+                Path(out),
                 resume=flags["resume"] == "auto",
                 until=flags["until"],
                 cluster=cluster,

@@ -95,6 +95,12 @@ def stall_limit_s() -> float | None:
     return seconds
 
 
+def slurm_job() -> tuple[str | None, int]:
+    """Returns the Slurm job that this process is part of, and how often Slurm has started it again; None for no job."""
+    restarts = os.environ.get("SLURM_RESTART_COUNT", "")
+    return os.environ.get("SLURM_JOB_ID") or None, int(restarts) if restarts.isdigit() else 0
+
+
 def ranks_wanted() -> int | None:
     """Returns ADABATCH_RANKS: the number of ranks that launch/run started; None without launch/run."""
     text = os.environ.get("ADABATCH_RANKS", "")

@@ -73,6 +73,10 @@ class Run:
 
     def train(self) -> int:
         """Trains to the end, or until stopped. Returns the exit code: 0, or that of the signal that left work to do."""
+        with self.folder.owner:
+            return self._train()
+
+    def _train(self) -> int:
         training = self.training
         for epoch in training.epochs(self.recipe.options.epochs):
             if self._reached:
@@ -205,6 +209,7 @@ class Run:
             "start": self.journal.start(),
         }
         if self.cluster.leads:
+            self.folder.owner.sign()
             checkpoint.save(self.folder.checkpoint, state)
 
     def _resume(self) -> bool:

@@ -142,3 +142,19 @@ def test_a_fault_on_one_rank_ends_all_and_shows_its_traceback_once(
     assert text.count("ZeroDivisionError: a fault on one rank") == 1
     assert "rank 1: Traceback" in text
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_folder_in_which_a_run_writes_is_refused_and_left_alone(adabatch: Any, start: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+
+    def again(_: int) -> None:
+        owner = json.loads((out / "owner.json").read_text(encoding="utf-8"))["pid"]
+        os.kill(owner, signal.SIGSTOP)  # it lives, and does not come to its end meanwhile
+        words = adabatch(*RUN, "--out", out, "--resume", "auto", code=2).stderr
+        assert words.count("adabatch: error") == 1
+        assert f"out: given {out}, in which process {owner} on " in words
+        os.kill(owner, signal.SIGKILL)
+
+    assert disturb(start, out, 130, again) == 137
+    kinds = [record["kind"] for record in records(out)]
+    assert (kinds.count("start"), kinds.count("resume")) == (1, 0)

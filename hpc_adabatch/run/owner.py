@@ -1,0 +1,278 @@
+"""The owner of a run's folder: the one process that writes in it, without a lock of the file system.
+
+    owner.json                   who: host, process, job; its time of change is the last sign of life, every 20 s
+    .owner-after-KEY.json        the one process that may follow the owner KEY, which is gone; it becomes owner.json
+
+    same boot, same processes    gone when the process has ended
+    same Slurm job, requeued     gone: Slurm has ended it before it started the job again
+    otherwise                    gone after 2 minutes without a sign, by the file system's own clock
+
+Each of the two files is made only where there is none (O_EXCL), so of all who start at once, one has the folder. An
+owner that was frozen and taken for gone ends itself at its next sign, and before it writes a checkpoint.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from ..environment import slurm_job
+from ..errors import InputError
+from ..terminal import display
+
+NAME = "owner.json"
+SIGN_S = 20.0  # from one sign of life to the next
+GONE_S = 120.0  # without a sign: a file system over the network may show an old time for a minute
+LOOK_S = 1.0
+EXIT_CODE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A process that writes in a folder."""
+
+    host: str
+    """The name of its host."""
+    space: str
+    """The boot of the host and the name space of its processes, within which process ids tell processes apart."""
+    pid: int
+    """The process id."""
+    started: str
+    """The time of its start, in clock ticks since the boot; empty where the system does not tell."""
+    job: str | None
+    """The Slurm job; None outside of one."""
+    restarts: int
+    """The number of times that Slurm has started the job again."""
+
+    @property
+    def key(self) -> str:
+        """Returns letters that no other process has."""
+        return hashlib.sha256(f"{self.host} {self.space} {self.pid} {self.started}".encode()).hexdigest()[:16]
+
+    @property
+    def has_ended(self) -> bool | None:
+        """Reports on its host whether there is no such process any more; None where the system does not tell."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # another user's
+            pass
+        started = _started(self.pid)
+        return started != self.started if started else None
+
+
+@dataclass(frozen=True)
+class Found:
+    """An owner as its file shows it."""
+
+    path: Path
+    """The file."""
+    seen_s: float
+    """The time of its last sign, by the clock of the file system."""
+    process: Process | None
+    """The owner; None where the file cannot be read, because it is just being written, or damaged."""
+
+    @property
+    def key(self) -> str:
+        """Returns letters that no other owner has."""
+        return self.process.key if self.process is not None else f"damaged-{self.seen_s}"
+
+
+class Owner:
+    """The claim of this process to a folder.
+
+    Args:
+        folder: The folder, which exists when ``claim`` is called.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._file = folder, folder / NAME
+        self._me: Process | None = None
+        self._over = threading.Event()
+        self._lock = threading.Lock()  # a sign must not make the file again that is being removed
+
+    def claim(self) -> None:
+        """Makes this process the owner. Waits where it must, to see whether the owner on another host still lives.
+
+        Raises:
+            InputError: Another run writes in the folder, or the folder cannot be written.
+        """
+        self._me = this_process()
+        try:
+            self._take(self._me)
+        except OSError as error:
+            given = f"{error.filename or self._file} ({error.strerror or type(error).__name__})"
+            raise InputError("out", given, "a folder that can be written", "--out DIR") from error
+        self._over.clear()
+        threading.Thread(target=self._give_signs, name="owner", daemon=True).start()
+        atexit.register(self.release)
+
+    def sign(self) -> None:
+        """Gives a sign of life; ends this process, with a line and code 2, where another one has taken the folder."""
+        # a full disk, or a server that does not answer: the next sign may get through
+        with self._lock, contextlib.suppress(OSError):
+            me, found = self._me, self._last()
+            if me is None:
+                return
+            if found is None:  # somebody has removed the file
+                _create(self._file, me)
+            elif found.key == me.key:
+                os.utime(found.path)  # without a time: the file system's own
+            elif found.process is not None:
+                self._end(found.process)
+
+    def release(self) -> None:
+        """Gives the folder up, where this process has it."""
+        self._over.set()
+        atexit.unregister(self.release)
+        with self._lock, contextlib.suppress(OSError):
+            me, self._me = self._me, None
+            found = self._last()
+            if me is not None and found is not None and found.key == me.key:
+                found.path.unlink()
+
+    def __enter__(self) -> Owner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _take(self, me: Process) -> None:
+        first: Found | None = None
+        while (found := self._last()) is None or found.key != me.key:
+            if found is not None and not self._is_gone(found, me):
+                first = self._wait(found, first)
+                continue
+            path = self._file if found is None else self._after(found.key)
+            # The chain is read again: an owner that follows one who is long replaced has nothing, and looks anew.
+            if _create(path, me) and ((now := self._last()) is None or now.key != me.key):
+                path.unlink(missing_ok=True)
+        if found.path != self._file:
+            os.replace(found.path, self._file)
+
+    def _last(self) -> Found | None:
+        """Returns the owner: that of owner.json, or who follows it; None where there is none."""
+        last, found = None, _read(self._file)
+        while found is not None:
+            last, found = found, _read(self._after(found.key))
+        return last
+
+    def _after(self, key: str) -> Path:
+        return self._folder / f".owner-after-{key}.json"
+
+    def _is_gone(self, found: Found, me: Process) -> bool:
+        other = found.process
+        if other is not None:
+            if other.job is not None and other.job == me.job and other.restarts < me.restarts:
+                return True
+            if other.space == me.space and (ended := other.has_ended) is not None:
+                return ended
+        return self._silent_s(found) > GONE_S
+
+    def _wait(self, found: Found, first: Found | None) -> Found:
+        """Waits for a sign of an owner that may live. Returns the owner as it was first seen.
+
+        Raises:
+            InputError: The owner lives.
+        """
+        other, me = found.process, self._me
+        if first is None or first.key != found.key:
+            first = found
+            if other is not None and me is not None and other.space != me.space:
+                display(f"{self._folder}: waits for a sign of {_who(other)}, at most {GONE_S:g} s")
+        if other is not None and me is not None and (other.space == me.space or found.seen_s > first.seen_s):
+            given = f"{self._folder}, in which {_who(other)} writes (last sign {self._silent_s(found):.0f} s ago)"
+            raise InputError("out", given, "a folder that no run writes in", "--out DIR")
+        time.sleep(LOOK_S)
+        return first
+
+    def _silent_s(self, found: Found) -> float:
+        with tempfile.TemporaryFile(
+            dir=self._folder
+        ) as file:  # its time is now, on the clock that dates all files here
+            return max(0.0, os.fstat(file.fileno()).st_mtime - found.seen_s)
+
+    def _give_signs(self) -> None:
+        while not self._over.wait(SIGN_S):
+            self.sign()
+
+    def _end(self, other: Process) -> None:
+        print(
+            f"adabatch: error: {self._folder} was silent for more than {GONE_S:g} s, and {_who(other)} has taken it;"
+            f" this process writes nothing more and ends with {EXIT_CODE}",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(EXIT_CODE)
+
+
+def this_process() -> Process:
+    """Returns the process that calls."""
+    pid, (job, restarts) = os.getpid(), slurm_job()
+    return Process(
+        host=socket.gethostname(), space=_space(), pid=pid, started=_started(pid), job=job, restarts=restarts
+    )
+
+
+def _space() -> str:
+    """Returns words that two processes share where each sees the other's process id; unique where nothing tells."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _started(pid: int) -> str:
+    """Returns when a process started; empty where the system does not tell, ``ended`` of one that nobody waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "ended" if fields[0] in "ZX" else fields[19]  # proc(5), state and starttime: the fields 3 and 22
+
+
+def _who(process: Process) -> str:
+    job = f" (Slurm job {process.job})" if process.job is not None else ""
+    return f"process {process.pid} on {process.host}{job}"
+
+
+def _create(path: Path, process: Process) -> bool:
+    """Writes the file where there is none. Reports whether it did."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return False
+    try:
+        os.write(descriptor, f"{json.dumps(asdict(process))}\n".encode())  # at once: readers see all of it or nothing
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _read(path: Path) -> Found | None:
+    try:
+        with path.open("rb") as file:  # opening it makes a network's file system ask for its time
+            content, seen_s = file.read(), os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:
+        return None
+    try:
+        process = Process(**json.loads(content))
+        known = isinstance(process.pid, int) and isinstance(process.restarts, int)
+    except (ValueError, TypeError):
+        known = False
+    return Found(path, seen_s, process if known else None)
