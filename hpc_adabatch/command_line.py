@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -123,6 +123,17 @@ def parse_flags(command: str, arguments: list[str], flags: type) -> Namespace:
         raise explain(str(error), parser) from error
     require(found["late"] is None, "RECIPE", f"{found['late']} after the flags", "the recipe first", hint)
     return found
+
+
+def defaults(chosen: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the default of each field by its dotted name, as YAML reads it.
+
+    Args:
+        chosen: The names of the classes of task, policy and optimizer.
+    """
+    parser = _parser("train", tuple((field, chosen[field]) for field in CHOICES), None, with_help_of_fields=False)
+    found = {name: value for name, value in parser.get_defaults().items() if name != "config"}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def _spell_out(arguments: Sequence[str]) -> list[str]:

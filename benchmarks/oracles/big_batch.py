@@ -3,8 +3,8 @@
     draw K samples; while theta^2 |g|^2 <= V / K: K grows by a tenth, the samples so far are kept
     Algorithm 1: a fixed step size       2: backtracking, doubled after a growth       3: Barzilai and Borwein's
 
-The oracle takes from the package which samples came, and in which passes. Ours: the last steps of an epoch share what is
-left of it, a growth that would leave less than half a batch takes all, and gives each rank two samples.
+The oracle takes from the package which samples came, and in which passes. Ours: the last steps of an epoch share what
+is left of it, a growth that would leave less than half a batch takes all, and gives each rank two samples.
 """
 
 from __future__ import annotations

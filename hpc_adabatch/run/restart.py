@@ -3,21 +3,44 @@
 shared by all ranks    weights, optimizer, plan, batch, decisions (AdaptiveTraining.state_dict)
 of each rank           the generators that dropout draws from; inside an epoch, the running statistics of
                        normalisation layers
+
+A run that goes on with the same recipe on as many ranks equals one that was never stopped, bit by bit. A field of the
+recipe that differs
+
+    leaves the steps as they are    may: FREE
+    changes their rounding          may, and is said: ROUNDING
+    stretches the schedule          may, and is said with both rates: epochs
+    changes the run                 may not: all others
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
 from ..cluster import Cluster
-from ..errors import InputError
+from ..command_line import CHOICES, defaults
+from ..errors import InputError, require
 from ..training import AdaptiveTraining
 
-MAY_CHANGE = ("epochs", "workers", "evaluation_batch", "journal_every")
-"""The fields of a recipe that may differ between a checkpoint and the run that goes on from it."""
+FREE = (
+    *("epochs", "workers", "evaluation_batch", "journal_every", "journal_trust_ratios"),
+    *("task.root", "task.file", "task.train", "task.test", "policy.journal"),  # the same data elsewhere
+    *("task.download", "task.memory_gb"),
+)
+"""The fields that may differ between a checkpoint and the run that goes on from it."""
+
+ROUNDING = {
+    "max_micro_batch": "passes of other sizes are rounded, normalised and measured otherwise",
+    "channels_last": "another memory layout is rounded otherwise",
+}
+"""The fields that may differ, at the price of bits, and why."""
 
 
 def collect(training: AdaptiveTraining, cluster: Cluster) -> dict[str, Any]:
@@ -45,17 +68,102 @@ def check_same(saved: str, now: str) -> None:
     """Sees that a checkpoint belongs to this recipe.
 
     Args:
-        saved: The resolved recipe of the checkpoint, as YAML.
+        saved: The resolved recipe of the checkpoint, as YAML; of this release or an earlier one.
         now: The resolved recipe of this run, as YAML.
 
     Raises:
         InputError: A field differs that must not; the first one is named.
     """
-    before, after = (_flatten(yaml.safe_load(text)) for text in (saved, now))
-    for field in sorted(before.keys() | after.keys()):
-        if before.get(field) != after.get(field) and field not in MAY_CHANGE:
-            allowed = f"{before.get(field)}, as in the run that is resumed"
-            raise InputError(field, after.get(field), allowed, f"--{field} {before.get(field)}")
+    for field, (before, after) in differences(saved, now).items():
+        if field not in FREE and field not in ROUNDING:
+            given, word = ("null" if value is None else value for value in (after, before))
+            raise InputError(field, given, f"{word}, as in the run that is resumed", f"--{field} {word}")
+
+
+def check_progress(state: dict[str, Any], now: str, training: AdaptiveTraining) -> None:
+    """Sees that there is something to go on with: the same training set, and epochs that are not behind already.
+
+    Args:
+        state: The state that ``collect`` returned, with the recipe.
+        now: The resolved recipe of this run, as YAML.
+        training: The loop that will go on.
+
+    Raises:
+        InputError: The training set has another length, or more epochs are done than the recipe has.
+    """
+    there, here = state["training"]["plan"]["n_samples"], training.plan.n_samples
+    allowed = f"one of {there}, as in the run that is resumed"
+    require(there == here, "task", f"a training set of {here} samples", allowed, "the task of that run")
+    planned, epochs = yaml.safe_load(state["recipe"])["epochs"], yaml.safe_load(now)["epochs"]
+    done = state["training"]["course"]["clock"] / there  # the last step on AdaScale's clock may go beyond its end
+    allowed = f"{math.ceil(done)} or more, as {done:.4g} are done"
+    require(epochs >= min(done, planned), "epochs", epochs, allowed, f"--epochs {planned}")
+
+
+def check_nothing_lost(journal: Path) -> None:
+    """Sees that a run without a checkpoint has never had one.
+
+    A run that is killed between its first evaluation and the end of its first checkpoint has none. One that went on
+    after an evaluation had written one.
+
+    Args:
+        journal: The run's journal.
+
+    Raises:
+        InputError: The journal goes on after an evaluation.
+    """
+    went_on = journal.exists() and re.search(rb'"kind": "evaluation"[^\n]*\n[^\n]*\n', journal.read_bytes())
+    given = f"{journal.parent}, whose checkpoint/ is missing and whose journal tells of one"
+    hint = f"--out DIR, to start anew, or first: rm {journal}"
+    require(not went_on, "resume", given, "a run with its checkpoint", hint)
+
+
+def tell_changes(saved: str, now: str, training: AdaptiveTraining) -> Iterator[str]:
+    """Yields a line for each field that makes the run another one from here on than it would have been.
+
+    Args:
+        saved: The resolved recipe of the checkpoint, as YAML.
+        now: The resolved recipe of this run, as YAML.
+        training: The loop, with the state of the checkpoint.
+    """
+    changed, rule = differences(saved, now), yaml.safe_load(now)["learning_rate"]
+    for field, why in ROUNDING.items():
+        if field in changed:
+            before, after = changed[field]
+            yield f"{field} {after} instead of {before}: {why}, so the run is no longer the same bit by bit"
+    decay = rule["decay"]
+    if "epochs" in changed and "epochs" not in rule and decay in ("poly", "cosine"):
+        before, after = changed["epochs"]
+        last, following = training.last_rate, training.holding()["learning_rate"]
+        yield (
+            f"epochs {after} instead of {before}: decay {decay} ends there, and the learning rate goes from {last:.4g}"
+            f" to {following:.4g}; --learning_rate.epochs {before} keeps the decay as it was"
+        )
+
+
+def differences(saved: str, now: str) -> dict[str, tuple[Any, Any]]:
+    """Returns the fields that mean something else, with what they meant and mean; the names of classes first.
+
+    Args:
+        saved: The resolved recipe of the checkpoint, as YAML; of this release or an earlier one.
+        now: The resolved recipe of this run, as YAML.
+    """
+    then, after = (_flatten(yaml.safe_load(text)) for text in (saved, now))
+    names = [f"{field}.name" for field in CHOICES]
+    found = {name: (then.get(name), after[name]) for name in names if then.get(name) != after[name]}
+    if found:  # other classes have other fields
+        return found
+    # a recipe leaves out what is null, and one of an earlier release also what there was not yet: both mean the default
+    known = defaults({field: after[f"{field}.name"] for field in CHOICES})
+    then, after = known | then, known | after
+    before_ends, ends = then["learning_rate.epochs"], after["learning_rate.epochs"]
+    if before_ends is not None or ends is not None:  # else the schedule goes by epochs, before and after
+        then["learning_rate.epochs"] = before_ends or then["epochs"]
+        after["learning_rate.epochs"] = ends or after["epochs"]
+    for recipe in (then, after):
+        recipe["max_micro_batch"] = recipe["max_micro_batch"] or recipe["global_batch"]
+    fields = sorted(then.keys() | after.keys())
+    return {field: (then.get(field), after.get(field)) for field in fields if then.get(field) != after.get(field)}
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -217,9 +217,12 @@ class Run:
         with self.cluster.together():
             loaded = checkpoint.load(self.folder.checkpoint, self.cluster)
             if loaded is None:
+                if self.cluster.leads:
+                    restart.check_nothing_lost(self.folder.journal)
                 return False
             state = loaded.state
             restart.check_same(state["recipe"], self.resolved)
+            restart.check_progress(state, self.resolved, self.training)
         for name, why in loaded.damaged.items():
             self.progress.line(f"{self.folder.checkpoint / name} is {why}: kept as {checkpoint.DAMAGED}")
         if self.cluster.leads:
@@ -235,8 +238,11 @@ class Run:
         if self.cluster.leads:
             self.folder.result.unlink(missing_ok=True)
             self.folder.config.write_text(self.resolved, encoding="utf-8")
-        self.training.record("resume", world_size=self.cluster.size, **self.training.holding())
+        changed = restart.differences(state["recipe"], self.resolved)
+        self.training.record("resume", world_size=self.cluster.size, changed=changed, **self.training.holding())
         self.progress.line(f"resumed {self.folder.path} after update {self.training.steps}")
+        for line in restart.tell_changes(state["recipe"], self.resolved, self.training):
+            self.progress.line(line)
         return True
 
     def _finish(self) -> None:
