@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from .sampler import RankSampler
+from .workers import Chunks
 
 Columns = tuple[torch.Tensor, ...]  # one tensor a field of the sample, each (samples, ...)
 
@@ -84,14 +85,7 @@ class WorkerLoader(Loader):
 
     def __init__(self, dataset: Dataset[Any], sampler: RankSampler, *, chunk: int, workers: int) -> None:
         super().__init__(sampler)
-        self._chunks = DataLoader(
-            dataset,
-            batch_size=chunk,
-            sampler=sampler,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            generator=torch.Generator(),  # else each epoch draws from the generator that dropout draws from
-        )
+        self._chunks = Chunks(dataset, chunk=chunk, workers=workers, sampler=sampler)
         self._arrived: list[Columns] = []
         self._arrivals: Iterator[Any] = iter(())
 

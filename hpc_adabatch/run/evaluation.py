@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset, Subset, TensorDataset
 
 from ..batches.plan import share
+from ..batches.workers import Chunks
 from ..cluster import Cluster
 from ..tasks.task import Task, TaskData
 
@@ -62,5 +63,4 @@ def _read(dataset: Dataset[Any], indices: range, batch: int, workers: int) -> It
             chosen = torch.tensor(indices[start : start + batch])
             yield tuple(tensor[chosen] for tensor in dataset.tensors)
     else:
-        own = torch.Generator()  # reading draws nothing from the generator that dropout draws from
-        yield from DataLoader(Subset(dataset, indices), batch_size=batch, num_workers=workers, generator=own)
+        yield from Chunks(Subset(dataset, indices), chunk=batch, workers=workers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hpc_adabatch.training import journal
 
@@ -60,9 +63,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, adabatch: Any) -> Path
     return folder
 
 
-def disturb(start: Callable[..., subprocess.Popen[str]], out: Path, at_step: int, how: Callable[[int], None]) -> int:
+def disturb(
+    start: Callable[..., subprocess.Popen[str]],
+    out: Path,
+    at_step: int,
+    how: Callable[[int], None],
+    run: list[str] = RUN,
+    launcher: str = "mpirun",
+) -> int:
     """Starts the run, waits for a step, does something to it, returns the exit code."""
-    process = start("-m", "hpc_adabatch", *RUN, "--out", out)
+    process = start("-m", "hpc_adabatch", *run, "--out", out, launcher=launcher)
     deadline = time.monotonic() + 90
     while not any(record["step"] >= at_step for record in records(out)):
         assert process.poll() is None, "the run ended too early"
@@ -99,6 +109,85 @@ def test_a_disturbed_run_goes_on_exactly(
     results = [json.loads((run / "result.json").read_text(encoding="utf-8")) for run in (tmp_path / "run", undisturbed)]
     for name in ("metric", "batches", "steps", "samples_seen"):
         assert results[0][name] == results[1][name]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of noise, 60 training images and 4 test images each."""
+    root, draw = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for part, n_images in (("train", 60), ("test", 4)):
+        for kind in ("a", "b"):
+            (root / part / kind).mkdir(parents=True)
+            for number in range(n_images):
+                pixels = draw.integers(256, size=(16, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / part / kind / f"{number}.png")
+    return root
+
+
+def processes_of(pid: int) -> list[int]:
+    """The process and all that it has started."""
+    found, lines = [pid], subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = [tuple(map(int, line.split())) for line in lines.splitlines()]
+    for parent in found:
+        found += [child for child, its_parent in parents if its_parent == parent]
+    return found
+
+
+def stop_groups(launcher_pid: int) -> None:
+    """SIGTERM to the process group of each rank, as mpirun and batch systems send it: the loaders' workers too."""
+    for group in {os.getpgid(pid) for pid in processes_of(launcher_pid)[1:]}:
+        os.killpg(group, signal.SIGTERM)
+
+
+def stop_all(launcher_pid: int) -> None:
+    """SIGTERM to every process of the job, the launcher's own too, as scancel sends it."""
+    for pid in processes_of(launcher_pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def reading_run(tmp_path_factory: pytest.TempPathFactory, images: Path, adabatch: Any) -> tuple[list[str], Path]:
+    """Arguments of a run with loader workers, and the folder of the undisturbed one."""
+    run = ["train", "recipes/cifar10-resnet20-adabatch.yaml", "--task.root", str(images), "--model=small_cnn"]
+    run += ["--epochs=4", "--global_batch=4", "--journal_every=1", "--precision=float32", "--optimizer.lr=0.001"]
+    run += ["--task.memory_gb=0", "--workers=2"]
+    folder = tmp_path_factory.mktemp("reading") / "run"
+    adabatch(*run, "--out", folder)
+    return run, folder
+
+
+@pytest.mark.parametrize(
+    ("launcher", "how", "expected"), [("mpirun", stop_groups, 75), ("horovodrun --gloo", stop_all, 1)]
+)
+def test_a_stop_of_the_whole_job_leaves_the_workers_to_their_ranks(
+    launcher: str,
+    how: Callable[[int], None],
+    expected: int,
+    adabatch: Any,
+    start: Any,
+    reading_run: tuple[list[str], Path],
+    tmp_path: Path,
+) -> None:
+    """Story: the workers died first, and the ranks of that, without a checkpoint."""
+    run, undisturbed = reading_run
+    started: list[int] = []
+
+    def stop(launcher_pid: int) -> None:
+        started.extend(processes_of(launcher_pid))
+        how(launcher_pid)
+
+    assert disturb(start, tmp_path / "run", 10, stop, run, launcher) == expected
+    assert len(started) >= 1 + 2 + 4
+    deadline = time.monotonic() + 60
+    while left := [pid for pid in started[1:] if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.02)
+    end = records(tmp_path / "run")[-1]
+    assert (end["kind"], end["reason"]) == ("end", "SIGTERM")
+    assert state(tmp_path / "run")["steps"] == end["step"]
+    adabatch(*run, "--out", tmp_path / "run", "--resume", "auto")
+    assert_same_training(tmp_path / "run", undisturbed)
 
 
 def test_a_run_may_go_on_with_another_number_of_ranks(adabatch: Any, start: Any, tmp_path: Path) -> None:

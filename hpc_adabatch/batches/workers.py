@@ -1,0 +1,67 @@
+"""Processes that read samples ahead for a rank, and that the rank alone ends.
+
+A stop is often sent to every process of a job (scancel, preemption, mpirun), and a rank that loses a worker can neither
+take its last step nor save. So workers are born with these signals blocked, and a thread of each takes them instead:
+
+    SIGTERM from the rank   the loader is closed, and the worker has not ended by itself: it ends
+    any other of them       nothing: the rank hears it too, and decides
+    the rank is gone        it ends, within a second, whatever it is reading
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+LOOK_EVERY_S = 1.0
+
+
+class Chunks:
+    """Samples of a dataset, read a chunk at a time by worker processes.
+
+    Args:
+        dataset: The dataset.
+        chunk: The samples that a worker reads at a time.
+        workers: The number of worker processes; with 0 this process reads.
+        sampler: The order of the samples; that of the dataset when not given. With one, the workers are kept from one
+            pass to the next.
+    """
+
+    def __init__(self, dataset: Dataset[Any], *, chunk: int, workers: int, sampler: Sampler[int] | None = None) -> None:
+        self._loader = DataLoader(
+            dataset,
+            batch_size=chunk,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0 and sampler is not None,
+            worker_init_fn=_hear_the_rank_alone,
+            generator=torch.Generator(),  # else each pass draws from the generator that dropout draws from
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        """Begins a pass; the chunks arrive in order, each collated into tensors."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # a new process inherits what is blocked
+        try:
+            return iter(self._loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _hear_the_rank_alone(worker: int) -> None:  # noqa: ARG001 (torch gives its number)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(rank: int) -> None:
+    """Ends this process when the rank, its parent, asks for it or is gone."""
+    while os.getppid() == rank:
+        heard = signal.sigtimedwait(STOPS, LOOK_EVERY_S)
+        if heard is not None and heard.si_signo == signal.SIGTERM and heard.si_pid == rank:
+            break
+    os._exit(0)
