@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 _NAMES = {  # of each module that `import hpc_adabatch` offers; imported at first use, for torch takes seconds
     "batches": ("AdaptiveBatches",),
     "cluster": ("Cluster",),
-    "errors": ("InputError",),
+    "errors": ("DivergedError", "InputError", "StorageError"),
     "gradients": (),
     "learning_rate": ("LearningRate",),
     "optim": ("LAMB", "LARS", "Armijo", "BarzilaiBorwein", "parameter_groups"),
@@ -40,7 +40,9 @@ __all__ = list(_MODULES)
 if TYPE_CHECKING:
     from .batches import AdaptiveBatches as AdaptiveBatches
     from .cluster import Cluster as Cluster
+    from .errors import DivergedError as DivergedError
     from .errors import InputError as InputError
+    from .errors import StorageError as StorageError
     from .learning_rate import LearningRate as LearningRate
     from .optim import LAMB as LAMB
     from .optim import LARS as LARS

@@ -1,19 +1,18 @@
 """All ranks of a launch join, work and leave together, and a fault on one of them ends all.
 
-InputError that all ranks raise      one line from rank 0, exit code 2
-InputError of one rank               one line from that rank, all are ended with 2
+OneLineError that all ranks raise    one line from rank 0, and its exit code (errors.py)
+OneLineError of one rank             one line from that rank, all are ended with its exit code
 Ctrl-C                               all are ended with 130
 any other exception                  its traceback, each line with the rank, all are ended with 1
 """
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .errors import InputError
+from .errors import OneLineError, complain
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -30,13 +29,14 @@ def on_all_ranks(work: Callable[[Cluster], int]) -> int:
     cluster = start()
     try:
         code = work(cluster)
-    except InputError as error:
+    except OneLineError as error:
         if not error.shared:  # the other ranks do not raise it, and would wait for this one
-            complain(error, f" (rank {cluster.rank})" if cluster.size > 1 else "")
-            cluster.abort(2)
+            where = f" (rank {cluster.rank})" if cluster.size > 1 else ""
+            complain(f"adabatch: error{where}: {error}")
+            cluster.abort(error.exit_code)
         if cluster.leads:
-            complain(error)
-        code = 2
+            complain(f"adabatch: error: {error}")
+        code = error.exit_code
     except BaseException as error:
         _report_fault(error, cluster.rank)
         cluster.abort(130 if isinstance(error, KeyboardInterrupt) else 1)
@@ -45,20 +45,10 @@ def on_all_ranks(work: Callable[[Cluster], int]) -> int:
     return code
 
 
-def complain(error: InputError, where: str = "") -> None:
-    """Prints the error's line to standard error.
-
-    Args:
-        error: The error.
-        where: Words behind "error", such as the rank that raised it.
-    """
-    print(f"adabatch: error{where}: {error}", file=sys.stderr, flush=True)
-
-
 def _report_fault(error: BaseException, rank: int) -> None:
     """Prints the traceback of a rank that failed, and one line on a rank that only lost another one."""
     if type(error).__name__ == "HorovodInternalError":
-        print(f"adabatch: rank {rank} ends because another rank did", file=sys.stderr, flush=True)
+        complain(f"adabatch: rank {rank} ends because another rank did")
         return
     text = "".join(traceback.format_exception(error)).rstrip()
-    print("\n".join(f"adabatch: rank {rank}: {line}" for line in text.splitlines()), file=sys.stderr, flush=True)
+    complain("\n".join(f"adabatch: rank {rank}: {line}" for line in text.splitlines()))

@@ -1,7 +1,7 @@
 """The command ``adabatch``: the table of its verbs.
 
-Exit codes: 0 done, 1 a fault of the program, 2 input that cannot be used, 75 stopped by the scheduler and to be started
-again, 130 stopped by the user.
+Exit codes: 0 done, 1 a fault of the program, 2 input that cannot be used, 70 training has diverged, 74 files cannot be
+written, 75 stopped by the scheduler and to be started again, 130 stopped by the user.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from . import commands
-from .all_ranks import complain
 from .completion import bash
 from .environment import launch
-from .errors import InputError, require
+from .errors import OneLineError, complain, require
 
 PATIENCE_S = 10.0  # for rank 0 to start and to read the same input; its end is usually this rank's too
 
@@ -117,13 +116,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             print(f"usage: adabatch {verb} {chosen.usages[0]}".rstrip() + f"\n\n{chosen.does}")
             sys.exit(0)
         sys.exit(chosen.run(rest))
-    except InputError as error:  # found before the ranks joined: the same on each, and rank 0 prints it
+    except OneLineError as error:  # found before the ranks joined: the same on each, and rank 0 prints it
         found = launch()
         if found is None or found.rank == 0:
-            complain(error)
+            complain(f"adabatch: error: {error}")
         else:  # the first rank that ends with an error makes mpirun end the others, and rank 0 has something to say
             time.sleep(PATIENCE_S)
-        sys.exit(2)
+        sys.exit(error.exit_code)
 
 
 def usage() -> str:

@@ -1,10 +1,42 @@
-"""Input that cannot be used, told in one line. Faults of the program itself keep their traceback."""
+"""Ends that one line tells, each with an exit code. Faults of the program itself keep their traceback.
+
+ 2   InputError     input that cannot be used
+70   DivergedError  training that has diverged
+74   StorageError   a file that cannot be written    (EX_IOERR of sysexits.h)
+"""
 
 import math
+import sys
+from contextlib import suppress
 from numbers import Integral, Real
 
 
-class InputError(ValueError):
+class OneLineError(Exception):
+    """An end that is told in one line.
+
+    Attributes:
+        exit_code: The exit code of the program.
+        shared: True when every rank raises the error, so that each may leave in good order.
+    """
+
+    exit_code = 1
+    shared = False
+
+
+class DivergedError(OneLineError, RuntimeError):
+    """Training that has diverged: too many steps in a row were skipped. All ranks raise it after the same step."""
+
+    exit_code = 70
+    shared = True
+
+
+class StorageError(OneLineError, OSError):
+    """A file that cannot be written: the disk or a quota is full, or gone."""
+
+    exit_code = 74
+
+
+class InputError(OneLineError, ValueError):
     """A field of a recipe, a flag or an argument that cannot be used.
 
     Attributes:
@@ -12,10 +44,9 @@ class InputError(ValueError):
         given: The value that was given, as text.
         allowed: The values that would be accepted, in words.
         hint: The words to type instead; empty when there are none.
-        shared: True when every rank raises the error, so that each may leave in good order.
     """
 
-    shared = False
+    exit_code = 2
 
     def __init__(self, field: str, given: object, allowed: str, hint: str = "") -> None:
         self.field = field
@@ -51,3 +82,9 @@ def real(value: object) -> float:
 def whole(value: object) -> float:
     """Returns the value if it is an integer, else nan, for which no comparison holds."""
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else math.nan
+
+
+def complain(text: str) -> None:
+    """Prints lines to standard error, at once; where that cannot be written either, they are lost, and nothing else."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

@@ -2,19 +2,21 @@
 
 synced(path)    write -> fsync
 whole(path)     write .NAME.tmp -> fsync -> rename to NAME -> fsync of the folder
+writing(path)   what fails is told in one line: StorageError
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import InputError
+from .errors import InputError, StorageError
 
 
 @contextmanager
@@ -32,6 +34,37 @@ def synced(path: Path, mode: str = "wb") -> Iterator[IO[bytes]]:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Makes what the operating system refuses within the block one line, with the path and the free space.
+
+    Args:
+        path: The file that the block writes.
+
+    Raises:
+        StorageError: An OSError was raised, or is the cause of what was.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except (OSError, RuntimeError) as error:  # torch.save ends with a RuntimeError of its own, over the OSError
+        refused: BaseException | None = error
+        while refused is not None and not isinstance(refused, OSError):
+            refused = refused.__cause__ or refused.__context__
+        if refused is None:
+            raise
+        reason = refused.strerror or str(refused)
+        raise StorageError(f"{path} cannot be written: {reason}; {_free(path.parent)}") from error
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(folder).free / 1e6:.1f} MB are free there"
+    except OSError:
+        return "the folder is gone"
+
+
+@contextmanager
 def whole(path: Path, *, previous: Path | None = None, concurrent: bool = False) -> Iterator[IO[bytes]]:
     """Opens a file that takes the place of ``path`` when the block ends; where the block fails, the old one stays.
 
@@ -40,18 +73,22 @@ def whole(path: Path, *, previous: Path | None = None, concurrent: bool = False)
         previous: The path at which the old file is kept; None to drop it.
         concurrent: True where several processes may write the file at once: each then has a temporary file of its own,
             which stays behind when the process is killed.
+
+    Raises:
+        StorageError: The file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp" if concurrent else f".{path.name}.tmp")
-    try:
-        with synced(temporary) as file:
-            yield file
-        # A kill between these two renames leaves the old file under its other name.
-        if previous is not None and path.exists():
-            os.replace(path, previous)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with writing(path):
+        try:
+            with synced(temporary) as file:
+                yield file
+            # A kill between these two renames leaves the old file under its other name.
+            if previous is not None and path.exists():
+                os.replace(path, previous)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

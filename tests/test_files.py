@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from hpc_adabatch import files
-from hpc_adabatch.errors import InputError
+from hpc_adabatch.errors import InputError, StorageError
 from hpc_adabatch.files import make_writable, synced, whole, write_json
 
 
@@ -37,6 +39,24 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, con
         run_out_of_room()
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_full_disk_is_told_in_one_line_also_under_torchs_own_error(tmp_path: Path, small_files: Any) -> None:
+    """Story: the last line of a run was torch's "unexpected pos", and nothing said where or why."""
+    (tmp_path / "last.pt").write_bytes(b"old")
+
+    def save() -> None:
+        with small_files(10_000), whole(tmp_path / "last.pt") as file:
+            torch.save({"weights": torch.zeros(100_000)}, file)
+
+    with pytest.raises(StorageError, match=r"last.pt cannot be written: File too large; [\d.]+ MB are free there$"):
+        save()
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"last.pt": b"old"}
+
+
+def test_what_is_no_refusal_of_the_system_keeps_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a fault of the program"), whole(tmp_path / "last"):
+        raise RuntimeError("a fault of the program")
 
 
 def test_the_old_file_is_kept_under_its_other_name(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
-from ..errors import InputError, require
+from ..errors import OneLineError, require
 
 COMPRESSIONS = ("none", "fp16")
 
@@ -108,11 +108,11 @@ class Cluster(ABC):
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Raises an InputError of one rank on all ranks, so that none goes on alone and none waits."""
-        found: InputError | None = None
+        """Raises a OneLineError of one rank on all ranks, so that none goes on alone and none waits."""
+        found: OneLineError | None = None
         try:
             yield
-        except InputError as error:
+        except OneLineError as error:
             found = error
         for anyone in self.gather(found):
             if anyone is not None:

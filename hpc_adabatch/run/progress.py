@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -31,10 +31,11 @@ class ProgressDisplay:
         self._line_s = 0.0
 
     def line(self, text: str) -> None:
-        """Prints one line, at once."""
+        """Prints one line, at once; a log that cannot be written ends no run."""
         if self.speaks:
-            self.console.print(text, markup=False)
-            self.console.file.flush()
+            with suppress(OSError):
+                self.console.print(text, markup=False)
+                self.console.file.flush()
 
     @contextmanager
     def epoch(self, title: str, done: int, total: int) -> Iterator[None]:

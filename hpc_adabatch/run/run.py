@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from ..cluster import Cluster, Watchdog
+from ..errors import StorageError
+from ..files import writing
 from ..recipe import Recipe
 from ..terminal import display
 from ..training import AdaptiveTraining
@@ -86,8 +88,9 @@ class Run:
             go_on = f"--out {self.folder.path} --resume auto"
             self.progress.line(f"{training.stopped}: left after update {training.steps}; to go on: {go_on}")
             return EXIT_CODES[training.stopped]
-        if self.cluster.leads and not self.folder.result.exists():
-            self._finish()
+        with self.cluster.together():
+            if self.cluster.leads and not self.folder.result.exists():
+                self._finish()
         return 0
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -170,8 +173,7 @@ class Run:
         recipe, training, cluster = self.recipe, self.training, self.cluster
         if self.journal.position():  # of a run that was killed before its first checkpoint: all of it is done again
             self.journal.go_back(0, 0.0)
-        if cluster.leads:
-            self.folder.config.write_text(self.resolved, encoding="utf-8")
+        self._write_config()
         training.record(
             "start",
             name=recipe.name,
@@ -198,19 +200,34 @@ class Run:
         if recipe.schedule.scale_invariant:
             self.progress.line(recipe.length(training.batches))
 
+    def _write_config(self) -> None:
+        with self.cluster.together():
+            if self.cluster.leads:
+                with writing(self.folder.config):
+                    self.folder.config.write_text(self.resolved, encoding="utf-8")
+
     def _save(self) -> None:
-        self.journal.sync()
+        """Saves the state of all ranks; where that fails and training goes on, the checkpoint before is kept."""
         state = restart.collect(self.training, self.cluster) | {
             "recipe": self.resolved,
             "metric": self.metric,
             "training_s": self.training_s,
             "elapsed_s": self.journal.elapsed_s(),
-            "journal_bytes": self.journal.position(),
             "start": self.journal.start(),
         }
-        if self.cluster.leads:
-            self.folder.owner.sign()
-            checkpoint.save(self.folder.checkpoint, state)
+        try:
+            with self.cluster.together():
+                if self.cluster.leads:
+                    self.folder.owner.sign()
+                    self.journal.catch_up()
+                    with writing(self.folder.journal):
+                        self.journal.sync()
+                    with writing(self.folder.checkpoint):
+                        checkpoint.save(self.folder.checkpoint, state | {"journal_bytes": self.journal.position()})
+        except StorageError as error:
+            if self.training.stopped or self._over:
+                raise
+            self.progress.line(f"warning: {error}; training goes on, and saves again after the next epoch")
 
     def _resume(self) -> bool:
         """Takes up the checkpoint of the folder; False when there is none."""
@@ -237,7 +254,7 @@ class Run:
             self.progress.line(f"{self.folder.journal}: records are lost or damaged; training goes on without them")
         if self.cluster.leads:
             self.folder.result.unlink(missing_ok=True)
-            self.folder.config.write_text(self.resolved, encoding="utf-8")
+        self._write_config()
         changed = restart.differences(state["recipe"], self.resolved)
         self.training.record("resume", world_size=self.cluster.size, changed=changed, **self.training.holding())
         self.progress.line(f"resumed {self.folder.path} after update {self.training.steps}")
@@ -249,7 +266,10 @@ class Run:
         training = self.training
         assert self.metric is not None  # at least one epoch was evaluated
         training.record("end", reason="complete", metric=self.metric)
+        self.journal.catch_up()
         records = self.journal.read()
+        with writing(self.folder.picture):
+            write_picture(self.folder.picture, records)
         write_result(
             self.folder.result,
             records,
@@ -257,5 +277,4 @@ class Run:
             samples_per_s=training.plan.samples_seen / self.training_s,
             target=self.target,
         )
-        write_picture(self.folder.picture, records)
         display(*report(self.folder.path))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
 
-from ..errors import require
-from ..files import synced, whole
+from ..errors import StorageError, complain, require
+from ..files import synced, whole, writing
 
 Record = dict[str, Any]
 
 
 class Journal:
     """A journal to which records are appended, each of which reaches the operating system at once.
+
+    A full disk does not end training: lines that cannot be written are kept, and written before the next ones.
 
     Args:
         path: The file; None on ranks that do not write.
@@ -24,6 +27,7 @@ class Journal:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._began_s = time.monotonic()
+        self._waiting: list[str] = []  # lines that could not be written yet
 
     def elapsed_s(self) -> float:
         """Returns the seconds of this run, earlier parts of a resumed one included."""
@@ -35,8 +39,30 @@ class Journal:
             return
         line = {"kind": kind, "step": step, "cursor": cursor, "epoch": epoch, "time_s": round(self.elapsed_s(), 4)}
         line |= {name: _finite(value) for name, value in fields.items()}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._waiting.append(json.dumps(line, allow_nan=False) + "\n")
+        try:
+            self.catch_up()
+        except StorageError as error:
+            if len(self._waiting) == 1:  # said once, until it can be written again
+                complain(f"adabatch: warning: {error}; its lines are kept meanwhile")
+
+    def catch_up(self) -> None:
+        """Writes the lines that are not written yet.
+
+        Raises:
+            StorageError: They cannot be written; the journal ends with a whole line.
+        """
+        if self.path is None or not self._waiting:
+            return
+        with writing(self.path):
+            written = self.position()
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.writelines(self._waiting)
+            except OSError:
+                os.truncate(self.path, written)
+                raise
+        self._waiting.clear()
 
     def read(self) -> list[Record]:
         """Returns all records so far; none on ranks that do not write."""
@@ -79,7 +105,7 @@ class Journal:
         is_whole = len(content) == position and len(kept) == len(lines)
         if not is_whole and start is not None and (not kept or (_record(kept[0]) or {})["kind"] != "start"):
             kept.insert(0, (json.dumps(start) + "\n").encode())
-        with whole(self.path) as file:
+        with writing(self.path), whole(self.path) as file:
             file.writelines(kept)
         return is_whole
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +247,30 @@ def test_a_folder_in_which_a_run_writes_is_refused_and_left_alone(adabatch: Any,
     assert disturb(start, out, 130, again) == 137
     kinds = [record["kind"] for record in records(out)]
     assert (kinds.count("start"), kinds.count("resume")) == (1, 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB, which has room for one checkpoint of the quickstart."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("only root may mount a disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_ends_all_ranks_with_one_line_and_leaves_the_last_good_checkpoint(
+    adabatch: Any, small_disk: Path
+) -> None:
+    """Bug story: rank 0 ended with torch's "unexpected pos", and the others waited for it."""
+    run = ["train", "recipes/quickstart.yaml", "--epochs=3", "--out", small_disk / "run"]
+    done = adabatch(*run, code=74)
+    text = done.stdout + done.stderr
+    assert text.count("checkpoint/last.pt cannot be written: No space left on device; ") == 2
+    assert text.count("warning: ") == 1  # after the second epoch; the third was the last
+    assert "Traceback" not in text
+    assert [path.name for path in (small_disk / "run" / "checkpoint").iterdir()] == ["last.pt"]
+    subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
+    assert "resumed" in adabatch(*run, "--resume", "auto").stdout
+    assert (small_disk / "run" / "result.json").exists()

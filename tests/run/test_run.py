@@ -12,6 +12,7 @@ import torch
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
+from hpc_adabatch.errors import StorageError
 from hpc_adabatch.run.result import report
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
@@ -37,6 +38,38 @@ def test_a_run_killed_before_its_first_checkpoint_leaves_nothing_in_the_journal_
     assert kinds.count("start") == 1
     assert kinds.count("decision") == 2
     assert len(list(report(tmp_path / "run"))) == 4
+
+
+def test_a_full_disk_stops_no_epoch_but_no_run_ends_well_without_its_checkpoint(
+    tmp_path: Path, small_files: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run then goes on from the last good checkpoint, and comes to the same as one that always had room."""
+    flags = ["--epochs=3", "--global_batch=256", "--max_micro_batch=256", "--policy=fixed"]
+    recipe, _, resolved = parse_recipe("train", [RECIPE, *flags])
+
+    def run(folder: str) -> Run:
+        return Run(recipe, resolved, tmp_path / folder, resume=True, cluster=SingleProcess())
+
+    first = run("run")
+    save, saves = first._save, iter([1_000_000_000, 100_000, 100_000])
+
+    def save_with_little_room() -> None:
+        with small_files(next(saves)):
+            save()
+
+    first._save = save_with_little_room  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match=r"checkpoint/last.pt cannot be written: File too large") as raised:
+        first.train()
+    assert raised.value.shared  # no rank waits for rank 0
+    assert first.training.plan.epoch == 2  # the second epoch's failed too, and was not the end
+    assert capsys.readouterr().out.count("warning:") == 1
+    assert [path.name for path in (tmp_path / "run" / "checkpoint").iterdir()] == ["last.pt"]
+    again = run("run")
+    assert again.training.plan.samples_seen == 1437
+    assert (again.train(), run("whole").train()) == (0, 0)
+    states = [torch.load(tmp_path / name / "checkpoint" / "last.pt", weights_only=True) for name in ("run", "whole")]
+    found, expected = (state["training"]["model"] for state in states)
+    assert all(torch.equal(found[name], weights) for name, weights in expected.items())
 
 
 N = 1437

@@ -99,6 +99,10 @@ def test_a_job_that_was_stopped_is_queued_again_a_few_times_only(tmp_path: Path)
     done = job("measure", "r.yaml", cwd=tmp_path, FAKE_CODE="75", **path)
     assert done.returncode == 75
     assert "scontrol requeue" not in done.stdout  # it has no checkpoint
+    for code in (70, 74):  # diverged; a full disk
+        done = job("r.yaml", cwd=tmp_path, FAKE_CODE=str(code), **path)
+        assert done.returncode == code
+        assert "scontrol requeue" not in done.stdout
     done = job("r.yaml", cwd=tmp_path, FAKE_CODE="75", SLURM_RESTART_COUNT="5", **path)
     assert done.returncode == 75
     assert "scontrol requeue" not in done.stdout
@@ -107,7 +111,15 @@ def test_a_job_that_was_stopped_is_queued_again_a_few_times_only(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("code", "stops", "expected"),
-    [("1", "", 1), ("1", "yes", 75), ("143", "yes", 75), ("2", "yes", 2), ("0", "yes", 0)],
+    [
+        ("1", "", 1),
+        ("1", "yes", 75),
+        ("143", "yes", 75),
+        ("2", "yes", 2),
+        ("0", "yes", 0),
+        ("70", "yes", 70),
+        ("74", "yes", 74),
+    ],
 )
 def test_exit_codes_of_launchers_come_to_the_same(code: str, stops: str, expected: int, tmp_path: Path) -> None:
     done = run(ROOT / "launch" / "run", "true", cwd=tmp_path, FAKE_CODE=code, FAKE_STOPS=stops, **JOB)

@@ -256,6 +256,26 @@ def test_journal_lines_are_json_even_when_training_diverges(tmp_path: Path) -> N
     assert read(tmp_path / "j.jsonl")[-1]["ratios"] == {"weight": None, "bias": [1.0]}
 
 
+def test_a_journal_on_a_full_disk_keeps_its_lines_until_it_can_be_written(
+    tmp_path: Path, small_files: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.record("a", step=0, cursor=0, epoch=0)
+    with small_files(journal.position() + 10):  # ten bytes of a line reach the disk
+        journal.record("b", step=1, cursor=1, epoch=0)
+        journal.record("c", step=2, cursor=2, epoch=0)
+        with pytest.raises(hab.StorageError, match=r"j.jsonl cannot be written: File too large"):
+            journal.catch_up()
+        assert (tmp_path / "j.jsonl").read_text(encoding="utf-8").count("\n") == 1
+        assert (tmp_path / "j.jsonl").read_text(encoding="utf-8").endswith("\n")
+    journal.record("d", step=3, cursor=3, epoch=0)
+    assert [(record["kind"], record["step"]) for record in read(tmp_path / "j.jsonl")] == [
+        *(("a", 0), ("b", 1)),
+        *(("c", 2), ("d", 3)),
+    ]
+    assert capsys.readouterr().err.count("warning") == 1
+
+
 def test_steps_that_were_all_skipped_have_no_loss_and_leave_the_weights(tmp_path: Path) -> None:
     """Bug story: a mean over no samples was written down as a loss of 0."""
     loop = training(25, journal=Journal(tmp_path / "j.jsonl"))
