@@ -37,7 +37,6 @@ class Course:
         self.noise: tuple[float, float] | None = None
         self._samples_per_epoch, self._start_batch = samples_per_epoch, start_batch
         self.clock: float = 0
-        self._idle = 0  # samples of the steps since the last update, which were skipped
         self._climb: Climb | None = None
 
     def multiplier(self, global_batch: int) -> float:
@@ -73,15 +72,9 @@ class Course:
         elif updated:
             reference = self.rule.reference_batch or self._start_batch
             self.clock += self._gain(global_batch) * samples * reference / global_batch
-        self._idle = 0 if updated else self._idle + samples
 
     def reached(self, epochs: float) -> bool:
-        """Reports whether the clock has reached so many epochs.
-
-        The scale-invariant clock stands while all steps are skipped, so a whole epoch of them ends training as well.
-        """
-        if self.rule.scale_invariant and self._idle >= self._samples_per_epoch:
-            return True
+        """Reports whether the clock has reached so many epochs."""
         return self.clock > epochs * self._samples_per_epoch - 0.5  # half a sample: the clock adds rounded numbers
 
     def resize(self, before: int, after: int) -> None:
@@ -97,14 +90,14 @@ class Course:
         return self.rule.gain(*self.noise, self._start_batch, samples)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns clock, skipped samples, noise and climb, for a checkpoint."""
+        """Returns clock, noise and climb, for a checkpoint."""
         climb = self._climb
         told = [climb.epoch, climb.height, climb.end, climb.peak] if climb is not None else None
-        return {"clock": self.clock, "idle": self._idle, "noise": self.noise, "climb": told}
+        return {"clock": self.clock, "noise": self.noise, "climb": told}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from the place on the schedule that ``state_dict`` returned."""
-        self.clock, self._idle, self.noise = state["clock"], state["idle"], state["noise"]
+        self.clock, self.noise = state["clock"], state["noise"]
         self._climb = Climb(*state["climb"]) if state["climb"] is not None else None
 
 

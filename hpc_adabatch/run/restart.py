@@ -30,7 +30,7 @@ from ..errors import InputError, require
 from ..training import AdaptiveTraining
 
 FREE = (
-    *("epochs", "workers", "evaluation_batch", "journal_every", "journal_trust_ratios"),
+    *("epochs", "workers", "evaluation_batch", "journal_every", "journal_trust_ratios", "max_skipped"),
     *("task.root", "task.file", "task.train", "task.test", "policy.journal"),  # the same data elsewhere
     *("task.download", "task.memory_gb"),
 )

@@ -29,6 +29,7 @@ from ..batches import AdaptiveBatches, GlobalBatch
 from ..batches.micro_batch import passes_and_micro_batch
 from ..batches.plan import rated
 from ..cluster import Cluster
+from ..errors import DivergedError
 from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
@@ -109,7 +110,7 @@ class AdaptiveTraining:
     ) -> None:
         self.model, self.batches, self.plan = model, batches, batches.plan
         self.global_batch = self._start_batch = batches.global_batch
-        self.steps = self.skipped = 0
+        self.steps = self.skipped = self._skipped_in_a_row = 0
         self.stopped: str | None = None
         self._begun = False  # a step was begun and not updated
         self._end: float | None = None  # epochs on the clock after which training ends; None for any number of passes
@@ -267,6 +268,8 @@ class AdaptiveTraining:
             self._adopt(self._coordinator.lengthened(self.progress, batch_after))
         self._decide()
         self._begun = False
+        if self._skipped_in_a_row >= self._options.max_skipped:
+            self._give_up()
 
     def _sum_over_ranks(self, samples: int, loss_sum: float = 0.0, *, added: int = 0) -> tuple[float, bool]:
         """Makes ``p.grad`` the mean over the batch in hand on every rank; all learn whether one is to stop.
@@ -306,8 +309,10 @@ class AdaptiveTraining:
         """Takes the step into losses, measurements and times, and records what is due."""
         if finite:
             self._losses.add(loss_sum, samples)
+            self._skipped_in_a_row = 0
         else:
             self.skipped += 1
+            self._skipped_in_a_row += 1
             self.record("skipped", reason="a loss or a gradient is not finite on some rank")
         if self.plan.epoch_finished:
             self._losses.end_epoch()
@@ -318,6 +323,16 @@ class AdaptiveTraining:
         if self.steps % self._options.journal_every == 0 or self.plan.epoch_finished or self._ended:
             loss = self._losses.take_recent()
             self.record("statistics", loss=loss, global_batch=samples, learning_rate=self.last_rate)
+
+    def _give_up(self) -> None:
+        """Ends training that has diverged, on all ranks: each has counted the same steps."""
+        row = self._skipped_in_a_row
+        self.record("end", reason=f"diverged: {row} steps in a row were skipped")
+        raise DivergedError(
+            f"training has diverged: {row} steps in a row, up to step {self.steps}, were skipped, because a loss or a"
+            " gradient was not finite on some rank; type a lower --optimizer.lr, --clip_norm 1, or"
+            " --learning_rate.warmup fixed --learning_rate.warmup_epochs 5"
+        )
 
     def _decide(self) -> None:
         """Asks rank 0's rule, and adopts its decision where there is one."""
@@ -414,6 +429,7 @@ class AdaptiveTraining:
             "learning_rate_factor": self._rates.factor,
             "steps": self.steps,
             "skipped": self.skipped,
+            "skipped_in_a_row": self._skipped_in_a_row,
             "measuring": self.measuring.state_dict(),
             "losses": self._losses.state_dict(),
             "course": self._course.state_dict(),
@@ -431,6 +447,7 @@ class AdaptiveTraining:
         self._start_batch = state["start_batch"]
         self._rates.factor = state["learning_rate_factor"]
         self.steps, self.skipped = state["steps"], state["skipped"]
+        self._skipped_in_a_row = state.get("skipped_in_a_row", 0)  # checkpoints of before it was counted
         self.measuring.load_state_dict(state["measuring"])
         self._losses.load_state_dict(state["losses"])
         self._course.load_state_dict(state["course"])

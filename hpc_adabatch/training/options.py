@@ -28,6 +28,8 @@ class LoopOptions:
             statistics_budget allows. A number makes runs repeatable.
         statistics_budget: The part of the training time that measuring the gradient's noise may take, for rules that
             follow it.
+        max_skipped: The steps in a row that may be skipped, because a loss or a gradient is not finite, before training
+            has diverged and all ranks end it. float16 skips a handful while it finds its loss scale.
         journal_every: Steps from one record of statistics to the next.
         journal_trust_ratios: Also records the trust ratio of each layer, with optimizers that have them.
 
@@ -40,6 +42,7 @@ class LoopOptions:
     split_passes: bool = True
     measure_every: int | None = None
     statistics_budget: float = 0.01
+    max_skipped: int = 100
     journal_every: int = 10
     journal_trust_ratios: bool = False
 
@@ -52,6 +55,7 @@ class LoopOptions:
         require(every is None or whole(every) >= 1, "measure_every", every, "1 or more, or null", "--measure_every 10")
         hint = "--statistics_budget 0.01"
         require(0 < real(budget) <= 1, "statistics_budget", budget, "more than 0, at most 1", hint)
+        require(whole(self.max_skipped) >= 1, "max_skipped", self.max_skipped, "1 or more", "--max_skipped 100")
         require(whole(self.journal_every) >= 1, "journal_every", self.journal_every, "1 or more", "--journal_every 10")
 
         for name in ("split_passes", "journal_trust_ratios"):

@@ -274,3 +274,26 @@ def test_a_full_disk_ends_all_ranks_with_one_line_and_leaves_the_last_good_check
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
     assert "resumed" in adabatch(*run, "--resume", "auto").stdout
     assert (small_disk / "run" / "result.json").exists()
+
+
+def test_a_run_that_has_diverged_is_ended_on_all_ranks_with_a_code_of_its_own(adabatch: Any, tmp_path: Path) -> None:
+    """Bug story: it went on to its end, every step skipped, and ended with 0."""
+    arguments = [
+        "train",
+        "recipes/quickstart.yaml",
+        "--optimizer.lr=1e30",
+        "--max_skipped=7",
+        "--out",
+        tmp_path / "run",
+    ]
+    done = adabatch(*arguments, code=70)
+    text = done.stdout + done.stderr
+    assert text.count("adabatch: error: training has diverged: 7 steps in a row") == 1
+    assert "Traceback" not in text
+    end = records(tmp_path / "run")[-1]
+    assert (end["kind"], end["reason"]) == ("end", "diverged: 7 steps in a row were skipped")
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_script_that_has_diverged_hears_so_on_all_ranks_at_the_same_step(launch: Any, programs: Path) -> None:
+    assert launch(programs / "diverge.py").stdout.count("diverged at step 8") == 2

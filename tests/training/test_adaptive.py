@@ -459,6 +459,8 @@ def test_after_the_loop_the_gradient_is_the_mean_and_the_step_hands_out_nothing_
     ("options", "line"),
     [
         ({"clip_norm": -1.0}, "clip_norm: given -1.0; allowed: more than 0, or null; type --clip_norm 1"),
+        ({"max_skipped": 0}, "max_skipped: given 0; allowed: 1 or more; type --max_skipped 100"),
+        ({"max_skipped": None}, "max_skipped: given None; allowed: 1 or more; type --max_skipped 100"),
         ({"journal_every": 0}, "journal_every: given 0; allowed: 1 or more; type --journal_every 10"),
         ({"measure_every": 0}, "measure_every: given 0; allowed: 1 or more, or null; type --measure_every 10"),
         ({"compression": "fp17"}, "compression: given fp17; allowed: none, fp16; type --compression fp16"),

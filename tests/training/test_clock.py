@@ -198,11 +198,21 @@ def test_a_skipped_step_takes_its_samples_and_stands_for_no_progress(clock: str,
     assert loop.clock == clock_before + (size / N if clock == "samples" else 0)
 
 
-def test_a_pass_without_any_update_ends_training_on_a_clock_that_stands() -> None:
-    """Weights that are not finite never would move it."""
-    loop = training()
-    run(loop, loop.epochs(3), until_step=2)
-    run(loop, loop.epochs(3), loss=lambda loss: loss * math.inf)
-    assert loop.skipped == loop.steps - 2
-    assert N <= loop.plan.samples_seen - 2 * BATCH < N + 2 * BATCH
-    assert loop.is_over(3)
+@pytest.mark.parametrize("clock", ["samples", "scale_invariant"])
+def test_steps_skipped_in_a_row_end_training_on_every_clock(clock: str) -> None:
+    """Bug story: a run whose every step was skipped went on to its end, and was called complete."""
+
+    def infinite(loss: torch.Tensor) -> torch.Tensor:
+        return loss * math.inf
+
+    loop = training(clock=clock, options={"max_skipped": 7})
+    run(loop, loop.epochs(9), until_step=2)
+    run(loop, loop.epochs(9), until_step=8, loss=infinite)
+    run(loop, loop.epochs(9), until_step=9)  # one update: the count begins again
+    run(loop, loop.epochs(9), until_step=12, loss=infinite)
+    resumed = training(clock=clock, options={"max_skipped": 7})
+    resumed.load_state_dict(copy.deepcopy(loop.state_dict()))
+    for each in (loop, resumed):
+        with pytest.raises(hab.DivergedError, match="7 steps in a row, up to step 16, were skipped"):
+            run(each, each.epochs(9), loss=infinite)
+        assert (each.steps, each.skipped) == (16, 6 + 7)

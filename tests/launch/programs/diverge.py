@@ -1,0 +1,28 @@
+"""A script whose loss is infinite on one rank from the sixth step on: the same exception on all ranks, at one step."""
+
+import math
+
+import torch
+from torch.utils.data import TensorDataset
+
+import hpc_adabatch as hab
+
+cluster = hab.Cluster.start()
+model = torch.nn.Linear(4, 1)
+training = hab.AdaptiveTraining(
+    model,
+    torch.optim.SGD(model.parameters(), lr=0.1),
+    hab.AdaptiveBatches(TensorDataset(torch.randn(90, 4), torch.randn(90, 1)), 9),
+    cluster=cluster,
+    options=hab.LoopOptions(max_skipped=3),
+)
+try:
+    for epoch in training.epochs(4):
+        for step in training.epoch(epoch):
+            for inputs, targets in step:
+                loss = (model(inputs) - targets).pow(2).mean()
+                step.backward(loss * math.inf if cluster.rank == 1 and training.steps >= 5 else loss)
+            step.update()
+except hab.DivergedError:
+    print(f"rank {cluster.rank}: diverged at step {training.steps}")
+cluster.stop()
