@@ -30,7 +30,12 @@ from .status import CellStatus, States, log_tail, ok_status, running
 from .submissions import Attempt
 
 _GRACE_S = 30.0  # for a checkpoint
-_EXIT_CODES = {75: "stopped by a signal", 130: "interrupted"}
+_EXIT_CODES = {
+    70: "training has diverged",
+    74: "files cannot be written",
+    75: "stopped by a signal",
+    130: "interrupted",
+}
 
 
 class ThisMachine(Place):

@@ -72,6 +72,17 @@ def test_a_full_disk_stops_no_epoch_but_no_run_ends_well_without_its_checkpoint(
     assert all(torch.equal(found[name], weights) for name, weights in expected.items())
 
 
+def test_a_stop_that_finds_no_room_for_its_checkpoint_is_not_taken_for_one_that_saved(
+    tmp_path: Path, small_files: Any
+) -> None:
+    recipe, _, resolved = parse_recipe("train", [RECIPE, "--epochs=1", "--global_batch=256", "--policy=fixed"])
+    stopped = Run(recipe, resolved, tmp_path, resume=False, cluster=SingleProcess(), stop_flag=StopsAt(2))
+    with small_files(100_000), pytest.raises(StorageError, match="cannot be written") as raised:
+        stopped.train()
+    assert raised.value.exit_code == 74
+    assert read(tmp_path / "journal.jsonl")[-1]["reason"] == "SIGUSR2"
+
+
 N = 1437
 ADASCALE = [
     *(
