@@ -60,7 +60,6 @@ class ProbeFlags:
 
 def train(arguments: list[str]) -> int:
     """Trains a recipe."""
-    from .cluster import Watchdog
     from .command_line import parse_recipe
     from .training.signals import StopFlag
 
@@ -68,7 +67,6 @@ def train(arguments: list[str]) -> int:
     stop_flag = StopFlag(file if found is None or found.rank == 0 else None)
     with stop_flag.listening():  # from here on, because a signal that comes while ranks join must not kill one
         recipe, flags, resolved = parse_recipe("train", arguments, TrainFlags)
-        limit_s = environment.stall_limit_s()
         from .run.folder import new_folder
         from .run.run import Run
 
@@ -85,7 +83,6 @@ def train(arguments: list[str]) -> int:
                 until=flags["until"],
                 cluster=cluster,
                 stop_flag=stop_flag,
-                watchdog=Watchdog(limit_s, cluster.rank, note=file),
             ).train()
 
         return on_all_ranks(run)

@@ -1,5 +1,6 @@
 """What the launcher and the machine say about this process: the only reader of os.environ."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,19 +80,23 @@ def stop_file() -> Path | None:
 
 
 def stall_limit_s() -> float | None:
-    """Returns ADABATCH_STALL_S: seconds after which a rank that does not move ends itself; None for never.
+    """Returns ADABATCH_STALL_S: seconds after which a rank that does not move ends itself.
+
+    They are inf for ``off``, and None where the variable is not set.
 
     Raises:
-        InputError: The variable is not a positive number.
+        InputError: The variable is neither a positive number nor ``off``.
     """
     text = os.environ.get("ADABATCH_STALL_S", "")
     if not text:
         return None
+    if text == "off":
+        return math.inf
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    require(seconds > 0, "ADABATCH_STALL_S", text, "seconds, more than 0", "export ADABATCH_STALL_S=600")
+    require(seconds > 0, "ADABATCH_STALL_S", text, "seconds, more than 0, or off", "export ADABATCH_STALL_S=600")
     return seconds
 
 

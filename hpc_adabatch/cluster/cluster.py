@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from ..errors import OneLineError, require
+from .watchdog import Watchdog
 
 COMPRESSIONS = ("none", "fp16")
 
@@ -57,6 +58,8 @@ class Cluster(ABC):
         n_nodes: The number of nodes.
         launcher: The program that started the ranks, for the journal; ``none`` for a single process.
         device: The GPU of this rank, or the CPU.
+        watchdog: The watchdog of this rank, which ends it where several ranks train and nothing moves any more. Tell it
+            what a script does for long between steps: ``cluster.watchdog.enter("evaluation")``.
     """
 
     rank: int
@@ -66,6 +69,7 @@ class Cluster(ABC):
     n_nodes: int
     launcher: str
     device: torch.device
+    watchdog: Watchdog
 
     start: ClassVar[Callable[[], Cluster]]  # the interface knows neither of its classes: start.py puts it here
 
@@ -80,7 +84,9 @@ class Cluster(ABC):
 
     def allreduce_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         """Sums the tensor over all ranks in place, and returns it."""
-        return self.allreduce_async_(tensor, name)()
+        summed = self.allreduce_async_(tensor, name)()
+        self.watchdog.beat()
+        return summed
 
     @abstractmethod
     def broadcast_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
@@ -156,4 +162,4 @@ class Cluster(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Waits for all ranks, then shuts Horovod down."""
+        """Waits for all ranks, then shuts Horovod down, and ends the watch."""

@@ -13,6 +13,7 @@ How Horovod 0.28.1 behaves, and what is done about it here:
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -22,10 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..environment import Launch
+from ..environment import Launch, stall_limit_s, stop_file
 from ..errors import InputError
 from .cluster import Cluster, DistributedOptimizer
 from .device import pin
+from .watchdog import Watchdog
 
 
 class HorovodCluster(Cluster):
@@ -39,6 +41,7 @@ class HorovodCluster(Cluster):
     """
 
     def __init__(self, launch: Launch) -> None:
+        limit_s = stall_limit_s()
         self._mpi = _own_mpi() if launch.has_mpi else None
         try:
             import horovod.torch as hvd
@@ -51,6 +54,8 @@ class HorovodCluster(Cluster):
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.n_nodes = hvd.cross_size()
         self.launcher = launch.launcher
+        alone = self.size == 1 and limit_s is None  # no other rank can be lost
+        self.watchdog = Watchdog(self.rank, math.inf if alone else limit_s, note=stop_file())
         if self.size != launch.n_ranks:
             raise InputError(
                 "ranks",
@@ -99,8 +104,10 @@ class HorovodCluster(Cluster):
         os._exit(code)  # with Gloo, horovodrun sees the exit and ends the others
 
     def stop(self) -> None:
+        self.watchdog.enter("the end, where all ranks meet")
         self._hvd.barrier()
         self._hvd.shutdown()
+        self.watchdog.stop()
 
 
 class HorovodOptimizer(DistributedOptimizer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,7 +10,9 @@ from typing import Any
 
 import torch
 
+from ..environment import stall_limit_s
 from .cluster import Cluster, DistributedOptimizer
+from .watchdog import Watchdog
 
 
 class SingleProcess(Cluster):
@@ -25,6 +28,8 @@ class SingleProcess(Cluster):
 
     def __init__(self, device: torch.device = torch.device("cpu")) -> None:  # noqa: B008 (it cannot be changed)
         self.device = device
+        limit_s = stall_limit_s()
+        self.watchdog = Watchdog(0, math.inf if limit_s is None else limit_s)  # no other rank can be lost
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
         return lambda: tensor
@@ -53,7 +58,7 @@ class SingleProcess(Cluster):
         sys.exit(code)
 
     def stop(self) -> None:
-        pass
+        self.watchdog.stop()
 
 
 class LocalOptimizer(DistributedOptimizer):

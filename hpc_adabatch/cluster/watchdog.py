@@ -1,62 +1,102 @@
 """A thread that ends this rank when nothing moves any more.
 
     the loop   beat  beat  beat  -  -  -  -  (another rank is gone or frozen, and a sum over ranks never ends)
-    watchdog                     |---- limit ----| prints where the loop stands, leaves a note, exit code 75
+    watchdog                     |---- limit ----| prints what the rank was doing, leaves a note, exit code 75
 
 A rank that waits in a sum cannot end itself. Launchers differ in whether they end it when another rank dies (plain srun
 does not), none notices a frozen rank, and Horovod's own stall check never fires under Gloo. The thread goes on running,
 because Horovod waits without the interpreter's lock.
+
+    before the first step   an hour at least: listing and reading data takes long, and other ranks wait for it
+    from then on            ADABATCH_STALL_S; without it 20 times the longest pause so far, 10 minutes at least
+
+Pauses are counted in the thread's own looks, not by a clock: a job that was suspended as a whole has not stood still.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 
+from ..errors import complain
+
 EXIT_CODE = 75  # EX_TEMPFAIL: the run may be started again, from its checkpoint
-LOOKS = 20  # at the clock, within the limit
+LOOKS = 20  # within the limit
+LEAST_S = 600.0  # an evaluation, a checkpoint, or compiling the first step, before anything is learnt
+TIMES = 20.0
+PREPARING_S = 3600.0
 
 
 class Watchdog:
-    """A thread that watches the main thread of a rank.
+    """A thread that watches the main thread of a rank, from the first phase on that it is told of.
 
     Args:
-        limit_s: The seconds without a beat after which the rank ends; None to watch nothing.
         rank: The number of this rank, for the message.
+        limit_s: The seconds without a beat after which the rank ends; None to learn them; inf to watch nothing.
         note: A file to leave for the batch script, because not every launcher passes the exit code on; None for none.
     """
 
-    def __init__(self, limit_s: float | None, rank: int, note: Path | None = None) -> None:
-        self.limit_s, self.rank, self.note = limit_s, rank, note
-        self._last_s = time.monotonic()
+    def __init__(self, rank: int, limit_s: float | None = None, note: Path | None = None) -> None:
+        self.rank, self.note = rank, note
+        self._given_s = limit_s
+        self._slowest_s = 0.0
+        self._phase, self._prepares, self._beats = "", True, 0
         self._over = threading.Event()
-        self._main = threading.get_ident()
-        if limit_s is not None:
-            threading.Thread(target=self._watch, args=(limit_s,), name="watchdog", daemon=True).start()
+        self._main = 0
+        self._thread: threading.Thread | None = None
+
+    @property
+    def limit_s(self) -> float:
+        """Returns the seconds without a beat after which the rank ends, as they are now."""
+        limit_s = self._given_s if self._given_s is not None else max(LEAST_S, TIMES * self._slowest_s)
+        return max(PREPARING_S, limit_s) if self._prepares else limit_s
+
+    def enter(self, phase: str, *, prepares: bool = False) -> None:
+        """Notes that the main thread moved, and what it does next.
+
+        Args:
+            phase: Words for the message, such as ``step 12``.
+            prepares: True for what comes before the first step.
+        """
+        self._phase, self._prepares = phase, prepares
+        self.beat()
+        if self._thread is None and self._given_s != math.inf and not self._over.is_set():
+            self._main = threading.get_ident()
+            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+            self._thread.start()
 
     def beat(self) -> None:
         """Notes that the main thread moved."""
-        self._last_s = time.monotonic()
+        self._beats += 1
 
     def stop(self) -> None:
-        """Ends the watch."""
+        """Ends the watch, for good, and its thread."""
         self._over.set()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _watch(self, limit_s: float) -> None:
-        while not self._over.wait(limit_s / LOOKS):
-            if time.monotonic() - self._last_s > limit_s:
-                self._end(limit_s)
+    def _watch(self) -> None:
+        quiet_s, seen, prepared = 0.0, self._beats, self._prepares
+        look_s = (self._given_s or LEAST_S) / LOOKS
+        while not self._over.wait(look_s):
+            if self._beats == seen:
+                quiet_s += look_s
+                if quiet_s > self.limit_s:
+                    self._end(quiet_s)
+                continue
+            if not prepared:
+                self._slowest_s = max(self._slowest_s, quiet_s)
+            quiet_s, seen, prepared = 0.0, self._beats, self._prepares
 
-    def _end(self, limit_s: float) -> None:
-        print(
-            f"adabatch: rank {self.rank}: nothing has moved for {limit_s:g} s, in {self._where()}: another rank is "
-            f"gone or frozen; ends with {EXIT_CODE}; to go on: --resume auto; to wait longer: ADABATCH_STALL_S",
-            file=sys.stderr,
-            flush=True,
+    def _end(self, quiet_s: float) -> None:
+        complain(
+            f"adabatch: rank {self.rank}: nothing has moved for {quiet_s:g} s in {self._phase}, at {self._where()}:"
+            f" another rank is gone or frozen; ends with {EXIT_CODE}; to go on: --resume auto; to wait longer:"
+            " ADABATCH_STALL_S=SECONDS"
         )
         if self.note is not None:
             with contextlib.suppress(OSError):

@@ -37,6 +37,7 @@ def evaluate(
         batch: The test samples of one pass of one rank.
         workers: The processes that read samples, where these are not in memory.
     """
+    cluster.watchdog.enter("evaluation")
     was_training = model.training
     model.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=cluster.device)  # loss, score, samples
@@ -45,6 +46,7 @@ def evaluate(
         for inputs, targets in _read(data.test, mine, batch, workers):
             inputs, targets = inputs.to(cluster.device), targets.to(cluster.device)
             outputs = forward(data.prepare(inputs))
+            cluster.watchdog.beat()
             sums += torch.stack(
                 [
                     task.evaluation_loss(outputs, targets).double() * len(targets),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..cluster import Cluster, Watchdog
+from ..cluster import Cluster
 from ..errors import StorageError
 from ..files import writing
 from ..recipe import Recipe
@@ -37,7 +37,6 @@ class Run:
         cluster: The ranks.
         until: ``METRIC=VALUE``: the first evaluation at least as good ends the run; None for the whole recipe.
         stop_flag: The flag that tells this rank to stop.
-        watchdog: The watchdog, which is told of everything that moves.
 
     Raises:
         InputError: Data, model, sizes or folder cannot be used; every rank raises the same error.
@@ -53,17 +52,16 @@ class Run:
         cluster: Cluster,
         until: str | None = None,
         stop_flag: StopFlag | None = None,
-        watchdog: Watchdog | None = None,
     ) -> None:
         self.recipe, self.resolved, self.cluster = recipe, resolved, cluster
         self.stop_flag = stop_flag or StopFlag()
-        self.watchdog = watchdog or Watchdog(None, cluster.rank)
         self.folder = RunFolder(folder)
         self.progress = ProgressDisplay(cluster.leads)
         with cluster.together():
             self.target = parse_target(until, recipe.task)
             if cluster.leads:
                 self.folder.claim(resume=resume)
+        cluster.watchdog.enter("reading the data", prepares=True)
         self.data = load_data(recipe, cluster)
         self.journal = Journal(self.folder.journal if cluster.leads else None)
         self.training = self._build()
@@ -95,7 +93,6 @@ class Run:
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Returns the model's outputs, in the precision of the run."""
-        self.watchdog.beat()
         return self._forward(inputs)
 
     @property
@@ -113,7 +110,6 @@ class Run:
         training.model.train()
         with self.progress.epoch(f"epoch {epoch + 1}", plan.cursor % plan.n_samples, plan.n_samples):
             for step in train(training, [epoch], lambda inputs, targets: task.loss(self.forward(inputs), targets)):
-                self.watchdog.beat()
                 loss_sum, samples = loss_sum + step.loss * len(step.batch), samples + len(step.batch)
                 self.progress.step(len(step.batch), step.loss, len(step.batch))
         seconds = time.monotonic() - began
@@ -141,11 +137,11 @@ class Run:
 
     def _leave(self) -> None:
         """Saves at the end of an epoch, or where all ranks were stopped."""
-        self.watchdog.beat()
+        self.cluster.watchdog.enter("the checkpoint")
         if self.training.stopped and not self._over:
             self.training.record("end", reason=self.training.stopped)
         self._save()
-        self.watchdog.beat()
+        self.cluster.watchdog.beat()
 
     def _build(self) -> AdaptiveTraining:
         recipe = self.recipe

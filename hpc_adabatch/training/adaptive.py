@@ -119,6 +119,7 @@ class AdaptiveTraining:
         self._options = options or LoopOptions()
         self._journal, self._stop_flag = journal or Journal(None), stop_flag or StopFlag()
         self._losses, self._times = Losses(), StepTimes()
+        cluster.watchdog.enter("the start of training", prepares=True)
         with cluster.together():  # before any other message: a rank that refuses leaves none waiting
             self._options.check_optimizer(
                 type(optimizer).__name__,
@@ -202,6 +203,7 @@ class AdaptiveTraining:
             self._passes.enter_epoch()
         while not (self.plan.epoch_finished or self.stopped or self._ended):
             self._times.begin()
+            self._cluster.watchdog.enter(f"step {self.steps + 1}")
             if self.steps == 0:
                 self._decide()
             batch = self.plan.cut(self.global_batch)
@@ -268,6 +270,7 @@ class AdaptiveTraining:
             self._adopt(self._coordinator.lengthened(self.progress, batch_after))
         self._decide()
         self._begun = False
+        self._cluster.watchdog.enter(f"what follows step {self.steps}")
         if self._skipped_in_a_row >= self._options.max_skipped:
             self._give_up()
 

@@ -24,6 +24,7 @@ class Feed:
 
     def __init__(self, batches: AdaptiveBatches, cluster: Cluster, *, keeps: bool) -> None:
         self._batches, self._device, self._keeps = batches, cluster.device, keeps
+        self._watchdog = cluster.watchdog
         self._loader = batches.loader(cluster.rank, cluster.size)
         self._kept: list[tuple[Micro, torch.Tensor]] = []  # columns and indices of the step in hand
 
@@ -42,6 +43,7 @@ class Feed:
 
     def take(self, n_samples: int) -> Micro:
         """Returns the next samples of this rank: the dataset's fields as tensors of shape (n_samples, ...)."""
+        self._watchdog.beat()
         columns, indices = self._loader.take(n_samples)
         if self._keeps:
             self._kept.append((columns, indices))

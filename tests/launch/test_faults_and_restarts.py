@@ -133,6 +133,14 @@ def processes_of(pid: int) -> list[int]:
     return found
 
 
+def wait_until_gone(processes: list[int]) -> None:
+    """Waits for the end of all of them; the first is the launcher, which this process waits for itself."""
+    deadline = time.monotonic() + 60
+    while left := [pid for pid in processes[1:] if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.02)
+
+
 def stop_groups(launcher_pid: int) -> None:
     """SIGTERM to the process group of each rank, as mpirun and batch systems send it: the loaders' workers too."""
     for group in {os.getpgid(pid) for pid in processes_of(launcher_pid)[1:]}:
@@ -179,10 +187,7 @@ def test_a_stop_of_the_whole_job_leaves_the_workers_to_their_ranks(
 
     assert disturb(start, tmp_path / "run", 10, stop, run, launcher) == expected
     assert len(started) >= 1 + 2 + 4
-    deadline = time.monotonic() + 60
-    while left := [pid for pid in started[1:] if Path(f"/proc/{pid}").exists()]:
-        assert time.monotonic() < deadline, f"left behind: {left}"
-        time.sleep(0.02)
+    wait_until_gone(started)
     end = records(tmp_path / "run")[-1]
     assert (end["kind"], end["reason"]) == ("end", "SIGTERM")
     assert state(tmp_path / "run")["steps"] == end["step"]
@@ -247,6 +252,32 @@ def test_a_folder_in_which_a_run_writes_is_refused_and_left_alone(adabatch: Any,
     assert disturb(start, out, 130, again) == 137
     kinds = [record["kind"] for record in records(out)]
     assert (kinds.count("start"), kinds.count("resume")) == (1, 0)
+
+
+@pytest.mark.parametrize(("launcher", "code"), [("mpirun", 75), ("horovodrun --gloo", 1)])
+def test_a_script_whose_ranks_take_different_numbers_of_steps_is_ended_and_told_where(
+    launcher: str, code: int, launch: Any, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug story: scripts had no watchdog, and the ranks waited for each other for ever."""
+    monkeypatch.setenv("ADABATCH_STALL_S", "3")  # else 10 minutes
+    done = launch(programs / "leave_early.py", launcher=launcher, code=code)
+    text = done.stdout + done.stderr
+    assert "nothing has moved for 3" in text
+    assert "s in step 6, at " in text or "s in the end, where all ranks meet, at " in text
+
+
+def test_a_frozen_rank_ends_the_run_and_none_is_left_behind(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADABATCH_STALL_S", "3")
+    started: list[int] = []
+
+    def freeze(launcher_pid: int) -> None:
+        started.extend(processes_of(launcher_pid))
+        os.kill(one_rank(launcher_pid), signal.SIGSTOP)
+
+    assert disturb(start, tmp_path / "run", 20, freeze) == 75
+    wait_until_gone(started)
 
 
 @pytest.fixture
