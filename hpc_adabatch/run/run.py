@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from ..cluster import Cluster
 from ..errors import StorageError
-from ..files import writing
+from ..files import whole, writing
 from ..recipe import Recipe
 from ..terminal import display
 from ..training import AdaptiveTraining
@@ -199,8 +200,8 @@ class Run:
     def _write_config(self) -> None:
         with self.cluster.together():
             if self.cluster.leads:
-                with writing(self.folder.config):
-                    self.folder.config.write_text(self.resolved, encoding="utf-8")
+                with whole(self.folder.config) as file:
+                    file.write(self.resolved.encode())
 
     def _save(self) -> None:
         """Saves the state of all ranks; where that fails and training goes on, the checkpoint before is kept."""
@@ -273,4 +274,5 @@ class Run:
             samples_per_s=training.plan.samples_seen / self.training_s,
             target=self.target,
         )
-        display(*report(self.folder.path))
+        with suppress(OSError):  # the run is complete, whatever becomes of its log
+            display(*report(self.folder.path))

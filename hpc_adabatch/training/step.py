@@ -73,6 +73,7 @@ class Step:
 
         Raises:
             RuntimeError: It was called twice, or before the loop over the micro-batches had ended.
+            DivergedError: ``max_skipped`` steps in a row were skipped; all ranks raise it after the same step.
         """
         if self.updated:
             raise RuntimeError("update() was called twice in one step")

@@ -64,6 +64,10 @@ def test_a_full_disk_stops_no_epoch_but_no_run_ends_well_without_its_checkpoint(
     assert first.training.plan.epoch == 2  # the second epoch's failed too, and was not the end
     assert capsys.readouterr().out.count("warning:") == 1
     assert [path.name for path in (tmp_path / "run" / "checkpoint").iterdir()] == ["last.pt"]
+    config = (tmp_path / "run" / "config.yaml").read_bytes()
+    with small_files(10), pytest.raises(StorageError, match=r"config\.yaml cannot be written"):
+        run("run")
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == config
     again = run("run")
     assert again.training.plan.samples_seen == 1437
     assert (again.train(), run("whole").train()) == (0, 0)
