@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import pytest
+from rich.console import Console
 
+from hpc_adabatch.run.progress import ProgressDisplay
 from hpc_adabatch.terminal import WIDTH, count, display, number, table
 
 
@@ -43,6 +46,19 @@ def test_text_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("[bold]a[/bold] :warning: 12\n")
     assert "| [red]:cat:[/red] |" in out
     assert "| " + "[b]".rjust(len("[red]:cat:[/red]")) + " |" in out
+
+
+@pytest.mark.parametrize("text", ["x[/red]", "[bold]x", "[link=a]x", ":cat:", "\\[x", "[[]"])
+def test_names_with_markup_are_shown_as_they_are_everywhere(text: str) -> None:
+    for is_terminal in (False, True):
+        out = Console(file=io.StringIO(), force_terminal=is_terminal, markup=False, emoji=False, width=80)
+        progress = ProgressDisplay(True, out)
+        with progress.epoch(text, 0, 2):
+            progress.step(1, 0.5, 16)
+        progress.line(text)
+        out.print(table([text], [[text], [], [text]], left=(text,), title=text))
+        assert isinstance(out.file, io.StringIO)
+        assert out.file.getvalue().count(text) >= 5
 
 
 def test_a_long_line_is_not_broken_and_a_wide_table_is(capsys: pytest.CaptureFixture[str]) -> None:
