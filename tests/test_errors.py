@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
+import math
 import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch import InputError
-from hpc_adabatch.errors import require
+from hpc_adabatch.errors import fits, reading, require
 
 FIELDS = ("field", "given", "allowed", "hint", "shared")
 
@@ -51,3 +56,34 @@ def test_require_raises_unless_the_condition_holds() -> None:
     require(True, "seed", 0, "0 or more")
     with pytest.raises(InputError, match=r"^seed: given -1; allowed: 0 or more; type --seed 0$"):
         require(False, "seed", -1, "0 or more", "--seed 0")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "good"),
+    [
+        *((1, int, True), (True, int, False), (1.0, int, False), ("1", int, False)),
+        *((1, float, True), (math.nan, float, False), (math.inf, float, False), (None, float, False)),
+        *((None, float | None, True), ("a", str | None, True), (1, str | None, False)),
+        *(((1, 2), tuple[int, ...], True), ((1, "2"), tuple[int, ...], False), ([1], tuple[int, ...], False)),
+        *(({"a": (1,)}, dict[str, tuple[int, ...]], True), ({1: (1,)}, dict[str, tuple[int, ...]], False)),
+        *(({"a": 1}, dict[str, Any], True), ([], dict[str, Any], False)),
+    ],
+)
+def test_values_of_a_kind(value: object, kind: Any, good: bool) -> None:
+    assert fits(value, kind) is good
+
+
+def test_what_goes_wrong_while_reading_is_one_line_and_the_rest_is_a_fault(tmp_path: Path) -> None:
+    def use(work: Callable[[], object]) -> str:
+        with pytest.raises(InputError) as told, reading("probe", "a.json", "a probe", "adabatch probe"):
+            work()
+        return str(told.value)
+
+    line = "probe: given a.json ({}); allowed: a probe; type adabatch probe"
+    assert use(lambda: (tmp_path / "none").read_text(encoding="utf-8")) == line.format("FileNotFoundError")
+    assert use(lambda: {}["steps"]) == line.format("without steps")
+    assert use(lambda: json.loads("[" * 10**5)) == line.format("RecursionError")
+    assert use(lambda: json.loads("{")) == line.format("JSONDecodeError")
+    assert use(lambda: require(condition=False, field="x", given=1, allowed="2")) == "x: given 1; allowed: 2"
+    with pytest.raises(AssertionError), reading("probe", "a.json", "a probe"):
+        raise AssertionError

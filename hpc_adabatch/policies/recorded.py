@@ -6,11 +6,12 @@ Recipes and scripts name the journal's file instead: rule ``replay`` (hpc_adabat
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..errors import InputError, require
+from ..errors import reading, require
 from .policy import Policy, Progress, Proposal
 
 
@@ -27,14 +28,16 @@ class Recorded(Policy):
 
     def __init__(self, records: Iterable[Mapping[str, Any]], *, source: str = "records") -> None:
         allowed, example = "the journal.jsonl of a run", "--policy.journal runs/NAME/journal.jsonl"
-        try:
+        with reading("policy.journal", source, allowed, example):
             found = list(holding(records))
             self.cursors = [int(record["cursor"]) for record in found]
             self.sizes = [int(record["global_batch"]) for record in found]
             self.factors = [float(record["learning_rate_factor"]) for record in found]
-            self.noises = [record.get("noise") for record in found]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError("policy.journal", f"{source} ({type(error).__name__})", allowed, example) from error
+            noises = [record.get("noise") for record in found]
+            self.noises = [None if noise is None else (float(noise[0]), float(noise[1])) for noise in noises]
+            numbers = [number for noise in self.noises if noise is not None for number in noise]
+            good = self.cursors == sorted(self.cursors) and all(map(math.isfinite, (*numbers, *self.factors)))
+            require(good and min(self.sizes, default=1) >= 1, "policy.journal", source, allowed, example)
         self.couples_rate = any("scaling_batch" in record for record in found)
         self.brings_noise = any(noise is not None for noise in self.noises)
         require(self.cursors[:1] == [0], "policy.journal", source, allowed, example)
@@ -65,7 +68,7 @@ class Recorded(Policy):
         return Proposal(
             global_batch=self.sizes[entry],
             learning_rate_factor=self.factors[entry],
-            noise=None if noise is None else (noise[0], noise[1]),
+            noise=noise,
             reason=reason,
         )
 

@@ -18,7 +18,7 @@ import torch
 from ..batches.micro_batch import passes_and_micro_batch
 from ..batches.plan import rated, steps_per_epoch
 from ..cluster import SingleProcess
-from ..errors import InputError, require
+from ..errors import reading, require
 from ..learning_rate import Course
 from ..policies import Progress, Recorded
 from ..recipe import Recipe
@@ -153,12 +153,13 @@ def measured_noise(records: list[Record]) -> Noise:
     Raises:
         InputError: The run did not measure it.
     """
-    known: dict[int, tuple[float, float]] = {}
-    for record in records:
-        variance, signal = record.get("noise") or (record.get("variance"), record.get("signal"))
-        if variance is not None and signal is not None:
-            known[record["cursor"]] = variance, signal
     allowed, example = "the folder of a run that measured its noise", "adabatch train RECIPE --policy noise_scale"
+    known: dict[int, tuple[float, float]] = {}
+    with reading("from_run", "a run", allowed, example):
+        for record in records:
+            variance, signal = record.get("noise") or (record.get("variance"), record.get("signal"))
+            if variance is not None and signal is not None:
+                known[int(record["cursor"])] = float(variance), float(signal)
     require(bool(known), "from_run", "a run without noise", allowed, example)
     cursors = sorted(known)
 
@@ -255,12 +256,8 @@ def _journal(recipe: Recipe, folder: str) -> list[Record]:
     needed = recipe.schedule.measures or not recipe.policy.foreseeable
     allowed = "nothing, as neither batches nor rates follow the gradients; or with --nodes"
     require(needed, "from_run", folder, allowed, "the plan without --from_run")
-    try:
-        records = read(RunFolder(Path(folder)).journal)
-    except OSError as error:
-        given = f"{folder} ({type(error).__name__})"
-        raise InputError("from_run", given, "the folder of a run", "--from_run runs/NAME") from error
-    return records
+    with reading("from_run", folder, "the folder of a run", "--from_run runs/NAME"):
+        return read(RunFolder(Path(folder)).journal)
 
 
 def _peak_bytes() -> int:

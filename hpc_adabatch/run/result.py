@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ..batches.plan import steps_per_epoch
-from ..errors import InputError
+from ..errors import reading
 from ..files import write_json
 from ..terminal import table
 from ..training.journal import Record, read
@@ -73,13 +73,14 @@ def report(folder: Path) -> Iterator[RenderableType]:
     """Yields the table of the batch's growth, the metric, the updates saved, and the paths of the files.
 
     Raises:
-        InputError: There is no complete run in the folder.
+        InputError: There is no complete run in the folder, or its files are damaged.
     """
-    paths = RunFolder(folder)
-    if not paths.result.exists():
-        raise InputError(
-            "RUN", folder, "the folder of a complete run, with result.json in it", "adabatch report runs/NAME"
-        )
+    allowed = "the folder of a complete run, with result.json in it"
+    with reading("RUN", folder, allowed, "adabatch report runs/NAME"):
+        yield from list(_parts(RunFolder(folder)))
+
+
+def _parts(paths: RunFolder) -> Iterator[RenderableType]:
     result = json.loads(paths.result.read_text(encoding="utf-8"))
     yield _table(read(paths.journal))
     metric = result["metric"]

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import RenderableType
 
-from ..errors import InputError, require
+from ..errors import InputError, misfit, reading, require
 from ..policies import NoiseScale
 from ..policies.recorded import holding
 from ..probe.steps import micro_batches
@@ -57,7 +57,7 @@ def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterat
     batches = recipe.batches(data)
     model = recipe.task.model(recipe.model_name, data)
     if probe is not None:
-        passes = {step["micro_batch"]: step["forward_backward"]["median_s"] for step in probe["steps"]["steps"]}
+        passes = probe.passes
     else:
         sizes = micro_batches(batches.max_micro_batch, batches.max_global_batch, 1)[-MOST_TIMED:]
         passes = {size: seconds_per_pass(recipe, model, data, size) for size in sizes}
@@ -65,7 +65,7 @@ def plan_ahead(recipe: Recipe, ranks_per_node: int, flags: NodesFlags) -> Iterat
     machine = Machine(passes=PassTimes(passes, batches.max_micro_batch), network=network, gradient_bytes=message)
     samples = recipe.options.epochs * batches.plan.n_samples
     way = _way(flags, samples, recipe.reference_batch)  # on AdaScale's clock the epochs are those of that batch
-    where = f"{flags.probe}, {probe['device_name']}" if probe is not None else "timed on this machine"
+    where = f"{flags.probe}, {probe.device_name}" if probe is not None else "timed on this machine"
     yield f"{recipe.name}: {message / 1e6:.3g} MB of gradients; passes: {where}; network: {flags.network}"
     yield from plan_parts(
         plan_nodes(
@@ -95,49 +95,71 @@ def way_of_run(records: list[Record]) -> tuple[Stretch, ...]:
     return from_run(known, float(records[-1]["cursor"]))
 
 
-def _probe(path: Path) -> dict[str, Any]:
-    try:
+@dataclass(frozen=True, kw_only=True)
+class _Probe:
+    """What a plan takes from a probe's file (the docstring of probe/ tells its fields)."""
+
+    passes: dict[int, float]
+    """The seconds of forward and backward by micro-batch."""
+    device_name: str
+    """The device of the probe's ranks."""
+    nodes: int
+    """The node count of the probe."""
+    latency_s: float | None
+    """The seconds of a sum of no bytes over these nodes; None for a probe of one rank."""
+    bandwidth_bytes_per_s: float | None
+    """The bytes a second of a sum; None where more bytes take no longer."""
+
+
+def _probe(path: Path) -> _Probe:
+    allowed, hint = "the file of a probe of a recipe", "adabatch probe RECIPE --out probe.json"
+    with reading("probe", path, allowed, hint):
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        given, hint = f"{path} ({type(error).__name__})", "adabatch probe RECIPE --out probe.json"
-        raise InputError("probe", given, "the file of a probe", hint) from error
-    has_steps = isinstance(content, dict) and bool((content.get("steps") or {}).get("steps"))
-    require(
-        has_steps, "probe", f"{path}, without steps", "a probe of a recipe", "adabatch probe RECIPE --out probe.json"
-    )
-    return content
+        steps = content["steps"]["steps"] if content["steps"] is not None else []
+        require(bool(steps), "probe", f"{path}, without steps", allowed, hint)
+        fit = content["messages"]["fit"] if content["messages"] is not None else None
+        found = _Probe(
+            passes={step["micro_batch"]: step["forward_backward"]["median_s"] for step in steps},
+            device_name=content["device_name"],
+            nodes=content["nodes"],
+            latency_s=fit["latency_s"] if fit is not None else None,
+            bandwidth_bytes_per_s=fit["bandwidth_bytes_per_s"] if fit is not None else None,
+        )
+        wrong = misfit(found)
+        require(wrong is None, "probe", f"{path} (another type of {wrong})", allowed, hint)
+        counts, positive = (*found.passes, found.nodes), (*found.passes.values(), found.bandwidth_bytes_per_s or 1.0)
+        good = min(counts) >= 1 and min(positive) > 0 and (found.latency_s or 0.0) >= 0
+        require(good, "probe", f"{path} (a number out of its range)", allowed, hint)
+    return found
 
 
-def _network(name: str, ranks_per_node: int, probe: dict[str, Any] | None) -> Network:
+def _network(name: str, ranks_per_node: int, probe: _Probe | None) -> Network:
     if name != "measured":
         return preset(name, ranks_per_node)
-    if probe is None or probe["messages"] is None:
+    if probe is None or probe.latency_s is None:
         raise InputError("network", name, "a probe on 2 nodes or more", "--probe probe.json")
-    fit = probe["messages"]["fit"]
-    bandwidth = fit["bandwidth_bytes_per_s"] or math.inf
-    return measured(fit["latency_s"], bandwidth, probe["nodes"], ranks_per_node)
+    return measured(probe.latency_s, probe.bandwidth_bytes_per_s or math.inf, probe.nodes, ranks_per_node)
 
 
 def _way(flags: NodesFlags, samples: int, batch: int) -> tuple[Stretch, ...]:
     if flags.from_run is not None:
-        return way_of_run(_journal(Path(flags.from_run)))
+        return _journal(Path(flags.from_run))
     scale = flags.noise_scale if flags.noise_scale is not None else math.inf
     require(scale > 0, "noise_scale", scale, "more than 0 samples", "--noise_scale 2000")
     return constant(samples / (1 + batch / scale), scale)
 
 
-def _journal(folder: Path) -> list[Record]:
-    try:
+def _journal(folder: Path) -> tuple[Stretch, ...]:
+    """Returns the way that the run in a folder went."""
+    with reading("from_run", folder, "the folder of a run", "--from_run runs/NAME"):
         records = read(folder / "journal.jsonl")
-    except (OSError, ValueError) as error:
-        given = f"{folder} ({type(error).__name__})"
-        raise InputError("from_run", given, "the folder of a run", "--from_run runs/NAME") from error
-    measured_it = records[:1] and records[0].get("kind") == "start" and any("noise_scale" in line for line in records)
-    allowed = "a run that measured its noise scale twice or more"
-    require(
-        bool(measured_it), "from_run", f"{folder}, without noise", allowed, "adabatch train RECIPE --policy noise_scale"
-    )
-    return records
+        measured_it = records[:1] and records[0]["kind"] == "start" and any("noise_scale" in line for line in records)
+        allowed, hint = (
+            "a run that measured its noise scale twice or more",
+            "adabatch train RECIPE --policy noise_scale",
+        )
+        require(bool(measured_it), "from_run", f"{folder}, without noise", allowed, hint)
+        return way_of_run(records)
 
 
 def _scale(record: Record, n_samples: int) -> float:

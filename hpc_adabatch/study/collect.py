@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import misfit, reading, require
 from .folder import StudyFolder
 from .job import Job
 from .results import CellResult, to_csv
@@ -40,10 +41,14 @@ def write_results(folder: StudyFolder, results: list[CellResult]) -> None:
 
 
 def _result(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]) -> CellResult:
-    cell = status.cell
+    cell, path = status.cell, folder.cell(status.cell.name) / "result.json"
     content = read_result(folder, cell.name) if status.state is State.OK else None
-    numbers = {} if content is None else _measured(content) if content.get("kind") == "measure" else _trained(content)
-    return CellResult(
+    allowed, hint = "the file as the run wrote it", f"rm {path}, and adabatch study submit"
+    with reading("result.json", path, allowed, hint):
+        numbers = (
+            {} if content is None else _measured(content) if content.get("kind") == "measure" else _trained(content)
+        )
+    result = CellResult(
         cell=cell.name,
         mode=cell.mode,
         nodes=cell.nodes,
@@ -58,6 +63,9 @@ def _result(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]
         node_hours=_node_hours(folder, status, accounts),
         **({"global_batch": cell.global_batch} | numbers),
     )
+    wrong = misfit(result)
+    require(wrong is None, "result.json", f"{path} (another type of {wrong})", allowed, hint)
+    return result
 
 
 def _measured(content: dict[str, Any]) -> dict[str, Any]:

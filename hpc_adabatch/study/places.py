@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import require
 from .folder import StudyFolder
 from .local import ThisMachine
 from .place import Place
@@ -13,5 +14,10 @@ PLACES: dict[str, type[Place]] = {"slurm": SlurmQueue, "local": ThisMachine}
 
 
 def place_of(study: Study, folder: StudyFolder) -> Place:
-    """Returns the place of a study's jobs."""
+    """Returns the place of a study's jobs.
+
+    Raises:
+        InputError: There is no such place.
+    """
+    require(study.where in PLACES, "study.json", f"where {study.where}", ", ".join(PLACES), "adabatch study plan NAME")
     return PLACES[study.where](study, folder)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ..errors import InputError, require
+from ..errors import misfit, reading, require
 from .cells import Cell
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_CELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 MODES = ("strong", "weak", "adaptive")
 
 
@@ -129,14 +130,23 @@ def from_json(text: str) -> Study:
     Raises:
         InputError: The text is damaged.
     """
-    try:
+    found, allowed, hint = "one that cannot be read", "the file as plan wrote it", "adabatch study plan NAME"
+    with reading("study.json", found, allowed, hint):
         content = json.loads(text)
         content["cells"] = tuple(Cell(**_tuples(cell)) for cell in content["cells"])
         content |= {name: {k: tuple(v) for k, v in content[name].items()} for name in ("vary", "zipped")}
-        return Study(**_tuples({field.name: content[field.name] for field in fields(Study)}))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        found = f"one that cannot be read ({type(error).__name__}: {error})"
-        raise InputError("study.json", found, "the file as plan wrote it", "adabatch study plan NAME") from error
+        study = Study(**_tuples({field.name: content[field.name] for field in fields(Study)}))
+        cells = study.cells
+        wrong = [name for record in (study, *cells) if (name := misfit(record)) is not None]
+        require(not wrong, "study.json", f"{found} (another type of {', '.join(wrong)})", allowed, hint)
+        counts = (study.ranks_per_node, *study.nodes, *(cell.nodes for cell in cells), *(cell.ranks for cell in cells))
+        require(min(counts) >= 1, "study.json", f"{found} (a count of {min(counts)})", allowed, hint)
+        names = [cell.name for cell in cells]
+        modes = set(study.modes) == {cell.mode for cell in cells} <= set(MODES)
+        usable = modes and all(map(_CELL.fullmatch, names)) and len(set(names)) == len(names)
+        usable = usable and NAME.fullmatch(study.name) is not None
+        require(usable, "study.json", f"{found} (names that no plan gives)", allowed, hint)
+    return study
 
 
 def _tuples(content: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@
     {"cell", "attempt", "time", "cancelled"}       `cancel` ended the job
     {"cell", "attempt", "time", "exit_code", ...}  a cell on this machine ended; "stopped": timeout or interrupted
 
-A line that was cut short is skipped: its content is found out again.
+A line that was cut short is skipped: its content is found out again. One that is whole and says something else is
+refused, because a job may hang on it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ..errors import fits, misfit, reading
 from .folder import StudyFolder, now
 
 
@@ -62,12 +64,18 @@ class Attempt:
 
 
 def read(folder: StudyFolder) -> dict[str, list[Attempt]]:
-    """Returns the attempts at each cell, oldest first."""
+    """Returns the attempts at each cell, oldest first.
+
+    Raises:
+        InputError: A line is not one that ``write`` wrote.
+    """
     try:
         text = folder.submissions.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    return gather(_lines(text))
+    hint = f"an editor, and remove the line from {folder.submissions}"
+    with reading("submissions.jsonl", folder.submissions, "the lines that submit wrote", hint):
+        return gather(_lines(text))
 
 
 def _lines(text: str) -> Iterable[dict[str, Any]]:
@@ -98,8 +106,18 @@ def gather(records: Iterable[dict[str, Any]]) -> dict[str, list[Attempt]]:
             attempt.ended = record["time"]
     by_cell: dict[str, list[Attempt]] = {}
     for (cell, _), attempt in sorted(found.items()):
+        _check(attempt)
         by_cell.setdefault(cell, []).append(attempt)
     return by_cell
+
+
+def _check(attempt: Attempt) -> None:
+    """Raises an error unless the attempt is one that a place has written down."""
+    seen = attempt.seen or {"seen": ""}
+    times = [attempt.began_s, attempt.ended_s, *(seen.get(name) for name in ("submitted_s", "began_s", "ended_s"))]
+    good = all(fits(time, float | None) for time in times) and fits(seen["seen"], str) and attempt.number >= 1
+    if misfit(attempt) is not None or not (good and fits(seen.get("reason", ""), str)):
+        raise TypeError
 
 
 def write(folder: StudyFolder, cell: str, attempt: int, **what: Any) -> None:
