@@ -25,7 +25,6 @@ import torch
 import yaml
 
 from ..cluster import Cluster
-from ..command_line import CHOICES, defaults
 from ..errors import InputError, require
 from ..training import AdaptiveTraining
 
@@ -149,6 +148,8 @@ def differences(saved: str, now: str) -> dict[str, tuple[Any, Any]]:
         now: The resolved recipe of this run, as YAML.
     """
     then, after = (_flatten(yaml.safe_load(text)) for text in (saved, now))
+    from ..command_line import CHOICES, defaults  # jsonargparse loads with it
+
     names = [f"{field}.name" for field in CHOICES]
     found = {name: (then.get(name), after[name]) for name in names if then.get(name) != after[name]}
     if found:  # other classes have other fields
