@@ -326,5 +326,8 @@ def test_a_run_that_has_diverged_is_ended_on_all_ranks_with_a_code_of_its_own(ad
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_a_script_that_has_diverged_hears_so_on_all_ranks_at_the_same_step(launch: Any, programs: Path) -> None:
+def test_a_script_that_has_diverged_hears_so_on_all_ranks_at_the_same_step(
+    launch: Any, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ADABATCH_STALL_S", raising=False)
     assert launch(programs / "diverge.py").stdout.count("diverged at step 8") == 2

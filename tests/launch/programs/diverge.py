@@ -1,6 +1,10 @@
-"""A script whose loss is infinite on one rank from the sixth step on: the same exception on all ranks, at one step."""
+"""A script whose loss is infinite on one rank from the sixth step on: the same exception on all ranks, at one step.
+
+Its watchdog is the one that it did not ask for.
+"""
 
 import math
+import threading
 
 import torch
 from torch.utils.data import TensorDataset
@@ -25,4 +29,7 @@ try:
             step.update()
 except hab.DivergedError:
     print(f"rank {cluster.rank}: diverged at step {training.steps}")
+assert cluster.watchdog.limit_s == 600.0, "the default limit, after steps of milliseconds"
+assert [thread.name for thread in threading.enumerate()].count("watchdog") == 1
 cluster.stop()
+assert all(thread.name != "watchdog" for thread in threading.enumerate()), "its thread is left"
