@@ -25,6 +25,7 @@ from pathlib import Path
 
 from ..errors import InputError, require
 from ..files import sync_folder, synced, whole
+from ..run import owner
 from .spec import Study, check_name, from_json
 
 _BRIEFLY_S = 2.0
@@ -179,8 +180,9 @@ class StudyFolder:
             os.close(descriptor)
 
     def quiet_s(self, name: str) -> float:
-        """Returns the seconds since a file changed in the cell's folder."""
-        moved = [_moved_s(path) for path in (self.cell(name), *self.cell(name).glob("*"))]
+        """Returns the seconds since a file changed in the cell's folder, but for the one that a mere thread renews."""
+        files = [path for path in self.cell(name).glob("*") if path.name != owner.NAME]
+        moved = [_moved_s(path) for path in (self.cell(name), *files)]
         return max(0.0, time.time() - max(moved))
 
 

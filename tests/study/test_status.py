@@ -158,6 +158,9 @@ def test_a_running_job_whose_files_stand_still_is_stalled(site: Site) -> None:
     site.write("journal.jsonl", "{}\n", age_s=700)
     assert site.status().state == "STALLED"
     assert "nothing has moved for 70" in site.status().reason
+    site.write("owner.json", "{}\n", age_s=700)
+    os.utime(site.folder.cell(site.study.cells[0].name) / "owner.json")  # the process lives, and its ranks stand still
+    assert site.status().state == "STALLED"
     assert site.status(stall_s=800).state == "RUNNING"
     site.write("slurm-81001.out", "epoch 1\n")
     assert site.state() == ("RUNNING", "")
