@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ..environment import slurm_job
-from ..errors import InputError
+from ..errors import InputError, misfit
 from ..terminal import display
 
 NAME = "owner.json"
@@ -189,12 +189,13 @@ class Owner:
         Raises:
             InputError: The owner lives.
         """
-        other, me = found.process, self._me
+        other = found.process
+        is_here = other is not None and other.space == _space()
         if first is None or first.key != found.key:
             first = found
-            if other is not None and me is not None and other.space != me.space:
+            if other is not None and not is_here:  # a file that cannot be read yet is mostly just being written
                 display(f"{self._folder}: waits for a sign of {_who(other)}, at most {GONE_S:g} s")
-        if other is not None and me is not None and (other.space == me.space or found.seen_s > first.seen_s):
+        if is_here or found.seen_s > first.seen_s:
             given = f"{self._folder}, in which {_who(other)} writes (last sign {self._silent_s(found):.0f} s ago)"
             raise InputError("out", given, "a folder that no run writes in", "--out DIR")
         time.sleep(LOOK_S)
@@ -246,7 +247,9 @@ def _started(pid: int) -> str:
     return "ended" if fields[0] in "ZX" else fields[19]  # proc(5), state and starttime: the fields 3 and 22
 
 
-def _who(process: Process) -> str:
+def _who(process: Process | None) -> str:
+    if process is None:
+        return f"whoever wrote {NAME}, which cannot be read"
     job = f" (Slurm job {process.job})" if process.job is not None else ""
     return f"process {process.pid} on {process.host}{job}"
 
@@ -272,7 +275,7 @@ def _read(path: Path) -> Found | None:
         return None
     try:
         process = Process(**json.loads(content))
-        known = isinstance(process.pid, int) and isinstance(process.restarts, int)
-    except (ValueError, TypeError):
+        known = misfit(process) is None and 0 < process.pid < 2**31
+    except (ValueError, TypeError, RecursionError):
         known = False
     return Found(path, seen_s, process if known else None)

@@ -167,7 +167,10 @@ def test_an_owner_on_another_host_is_gone_after_two_silent_minutes_of_the_file_s
     mine.release()
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"pid": 1}', b"\0" * 64, b'"x"'])
+WRONG = json.dumps({"host": "x", "space": "y", "pid": 10**30, "started": "5", "job": None, "restarts": 0}).encode()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"pid": 1}', b"\0" * 64, b'"x"', WRONG, b"[" * 10**5])
 def test_a_damaged_file_counts_as_an_owner_until_it_is_old(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
