@@ -70,9 +70,19 @@ def layout_of(mode: str, nodes: int, batch: int = 1024) -> Layout:
     return Layout(nodes=nodes, ranks=nodes, local_batch=batch / nodes if mode == "strong" else float(batch))
 
 
-def any_machine(draw: np.random.Generator, *, hides: bool = False) -> Machine:
-    """Draws a machine that computes 30 to 100 ms on one node, and communicates up to as long, by any mixture."""
-    start, latency, bytes_, tree = draw.dirichlet([0.5] * 4) * draw.uniform(0.005, 0.1)
+def any_machine(
+    draw: np.random.Generator, *, hides: bool = False, mixture: float = 0.5, spread: float = 0.02
+) -> Machine:
+    """Draws a machine that computes 30 to 100 ms on one node, and communicates up to as long, by any mixture.
+
+    Args:
+        draw: The source of chance.
+        hides: True for a machine whose computing hides a part of communication.
+        mixture: The concentration of the Dirichlet distribution of communication's parts; 0 for one part alone.
+        spread: The standard deviation of the logarithm of each factor between jobs.
+    """
+    parts = draw.dirichlet([mixture] * 4) if mixture > 0 else np.eye(4)[draw.integers(4)]
+    start, latency, bytes_, tree = parts * draw.uniform(0.005, 0.1)
     return Machine(
         samples=draw.uniform(0.03, 0.1) / 1024,
         serial=draw.uniform(0, 0.02),
@@ -82,4 +92,5 @@ def any_machine(draw: np.random.Generator, *, hides: bool = False) -> Machine:
         tree=tree,
         share=draw.uniform(0.05, 0.5) if hides else 1.0,
         hidden=draw.uniform(0, 0.6) if hides else 0.0,
+        spread=spread,
     )

@@ -26,6 +26,9 @@ COMPUTING = ("samples", "serial")
 COMMUNICATION = ("within the node", "start", "ring latency", "ring bytes", "tree")
 
 
+HIDES = ("hidden", "hidden serial")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """The ranks of a step and their share of the batch."""
@@ -72,8 +75,8 @@ COMPUTING_PART = Part(
 )
 APART = Part(name="communication", columns=COMMUNICATION, measured=lambda job: job.communication_s)
 ALONE = Part(name="allreduce", columns=COMMUNICATION, measured=lambda job: job.allreduce_s)
-HIDDEN = replace(APART, columns=(*COMMUNICATION, "waiting", "hidden"))
-FULL = replace(APART, columns=(*COMMUNICATION, "hidden"), largest_only=True)
+HIDDEN = replace(APART, columns=(*COMMUNICATION, "waiting", *HIDES))
+FULL = replace(APART, columns=(*COMMUNICATION, *HIDES), largest_only=True)
 
 
 def column(name: str, layout: Layout, gradient_bytes: float) -> float:
@@ -89,4 +92,5 @@ def column(name: str, layout: Layout, gradient_bytes: float) -> float:
         "tree": 2 * math.log2(n),
         "waiting": math.log2(layout.ranks),
         "hidden": -layout.local_batch if layout.ranks > 1 else 0.0,
+        "hidden serial": -float(layout.ranks > 1),
     }[name]

@@ -4,8 +4,8 @@
     open           a share that may be nothing, and may be something: several of them cannot be told apart
     take turns     coefficients that go up and down against each other when jobs are drawn again, within node counts
 
-A prediction's interval already holds all of it; this says why it is wide, and what would narrow it: another node
-count tells ring bytes, ring latency and tree apart, another local batch tells samples from serial.
+A prediction weighs what is open by how likely it is (posterior.py); this says how far it reaches, and what would narrow
+it: another node count tells ring bytes, ring latency and tree apart, another local batch tells samples from serial.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ No column is negative, and errors are relative to what was measured. How far com
 has several accounts, and each stays that the data do not rule out:
 
     apart    communication has columns of its own
-    hidden   communication = columns of the sum alone (also measured) + waiting - a part that grows with the local batch
+    hidden   communication = columns of the sum alone (also measured) + waiting - a part of computing
     full     likewise, but only from the largest node count on: up to there it was hidden as far as it went
 
-A prediction is the range of new jobs' times that any of them leaves open at 95 %, over all mixtures of columns that
-fit (profile.py), with the spread between jobs. Noise comes from the repeats: of each part, within each node count.
+A prediction holds 95 % of new jobs' times, over these accounts alike and mixtures of columns by how well they fit
+(posterior.py), with the spread between jobs. Noise comes from the repeats: of each part, within each node count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,21 @@ from functools import cached_property
 import numpy as np
 from scipy.special import fdtri, stdtrit
 
-from .columns import ALONE, APART, COMPUTING_PART, FULL, HIDDEN, STEP, JobTimes, Layout, Part, column
+from .columns import (
+    ALONE,
+    APART,
+    COMPUTING,
+    COMPUTING_PART,
+    FULL,
+    HIDDEN,
+    HIDES,
+    STEP,
+    JobTimes,
+    Layout,
+    Part,
+    column,
+)
+from .posterior import draws
 from .profile import Profile
 from .statistics import CONFIDENCE, Interval
 
@@ -39,6 +53,9 @@ class ScalingModel:
     Args:
         jobs: The jobs, with one number of ranks on each node; repeats are jobs of the same layout.
         gradient_bytes: The bytes of the gradient, M; None to take the gradient as the unit.
+
+    Attributes:
+        noise: The relative standard deviation between jobs of one layout, and its degrees of freedom, by part.
     """
 
     def __init__(self, jobs: Sequence[JobTimes], gradient_bytes: float | None = None) -> None:
@@ -48,8 +65,8 @@ class ScalingModel:
             self.groups.setdefault(job.layout, []).append(job)
         self.apart = all(job.communication_s is not None for job in jobs)
         main = [COMPUTING_PART, APART] if self.apart else [STEP]
-        self._noise = {part.name: self._noise_of(part) for part in (*main, ALONE, STEP)}
-        self.degrees = min((df for part in main if (df := self._noise[part.name][1]) > 0), default=0)
+        self.noise = {part.name: self._noise_of(part) for part in (*main, ALONE, STEP)}
+        self.degrees = min((df for part in main if (df := self.noise[part.name][1]) > 0), default=0)
         self.accounts = self._plausible([self._account(parts) for parts in self._accounts(main)])
 
     @property
@@ -58,19 +75,56 @@ class ScalingModel:
         return max(self.groups, key=lambda layout: layout.nodes)
 
     def predict(self, layout: Layout) -> Interval:
-        """Returns the seconds of a step of a new job: the best fit, and where 95 % of such jobs lie.
+        """Returns the seconds of a step of a new job: their median, and where 95 % of such jobs lie.
 
-        Without repeats there is no interval.
+        Without repeats there is no interval, and the best fit in place of the median.
         """
-        found = self._best(self.accounts[0], layout)
         if self.degrees == 0:
-            return Interval(value=found)
-        quantile, spread, ends = self.quantile(), self._noise["step"][0], []
-        for account in self.accounts:
-            deviation = spread * self._best(account, layout)
-            ends.append(account.profile.interval(account.row(self, layout), quantile, deviation))
-        low, high = min(low for low, _ in ends), max(high for _, high in ends)
-        return Interval(value=found, low=low, high=high)
+            return Interval(value=self._best(self.accounts[0], layout))
+        rows = [(account, account.row(self, layout)) for account in self.accounts]
+        if not all(account.profile.seen[row != 0].all() for account, row in rows):  # no job had such a column
+            return Interval(value=self._best(self.accounts[0], layout), low=0.0, high=math.inf)
+        means = np.concatenate([np.maximum(self._draws[account] @ row, 0.0) for account, row in rows])
+        noise, degrees = self.noise["step"]
+        draw = np.random.default_rng(0)
+        spread = noise * np.sqrt(degrees / draw.chisquare(degrees, len(means)))
+        jobs = means * np.exp(spread * draw.standard_normal(len(means)))
+        tail = (1 - CONFIDENCE) / 2
+        low, median, high = np.quantile(jobs, [tail, 0.5, 1 - tail]).tolist()
+        return Interval(value=median, low=low, high=high)
+
+    @cached_property
+    def _draws(self) -> dict[Account, np.ndarray]:
+        """Returns (draws, columns) coefficients of each account."""
+        return {account: self._drawn(account) for account in self.accounts}
+
+    def _drawn(self, account: Account) -> np.ndarray:
+        known = [self.noise[part.name] for part in account.parts]
+        repeated = max((noise for noise in known if noise[1] > 0), key=lambda noise: noise[0])
+        known = [noise if noise[1] > 0 else repeated for noise in known]  # a part without repeats: as the noisiest
+        noise, degrees = (np.array(each, dtype=np.float64) for each in zip(*known, strict=True))
+        own = np.array([self.noise[account.parts[part].name][0] for part in account.belongs])
+        return draws(
+            account.rows,
+            account.values,
+            account.deviations / own,
+            account.belongs,
+            noise,
+            degrees,
+            np.array([self._expected(name) for name in account.names]),
+            FLOOR,
+        )
+
+    def _expected(self, name: str) -> float:
+        """Returns the mean of a coefficient beforehand: such that columns of one kind are alike between two nodes."""
+        first, last = min(self.groups, key=lambda layout: layout.nodes), self.largest
+        computing_s = np.mean([job.step_s - (job.communication_s or 0.0) for job in self.groups[first]])
+        longest_s = np.mean([job.step_s for job in self.groups[last]])
+        if self.apart:
+            longest_s = np.mean([max(job.communication_s or 0.0, job.allreduce_s or 0.0) for job in self.groups[last]])
+        pair = Layout(nodes=2, ranks=2 * last.ranks // last.nodes, local_batch=first.local_batch)
+        seconds = computing_s if name in (*COMPUTING, *HIDES) else longest_s / 3
+        return float(max(seconds, SMALL * FLOOR * computing_s) / (abs(column(name, pair, self.bytes)) or 1.0))
 
     def _accounts(self, main: list[Part]) -> list[list[Part]]:
         """Returns the parts to be fitted together, for each account; the most plausible account first."""
@@ -115,16 +169,17 @@ class ScalingModel:
 
     def _account(self, parts: Sequence[Part]) -> Account:
         names = tuple(dict.fromkeys(name for part in parts for name in part.columns))
-        rows, values, deviations = [], [], []
-        for part in parts:
+        rows, values, deviations, belongs = [], [], [], []
+        for number, part in enumerate(parts):
             for layout, times, scale in self.layouts(part):
                 rows.append([column(name, layout, self.bytes) if name in part.columns else 0.0 for name in names])
                 values.append(times.mean())
-                deviations.append(self._noise[part.name][0] * scale / math.sqrt(len(times)))
-        return Account(tuple(parts), names, np.array(rows), np.array(values), np.array(deviations))
+                belongs.append(number)
+                deviations.append(self.noise[part.name][0] * scale / math.sqrt(len(times)))
+        return Account(tuple(parts), names, np.array(rows), np.array(values), np.array(deviations), np.array(belongs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Account:
     """Columns with a coefficient each, and the mean times that they are fitted to."""
 
@@ -138,6 +193,8 @@ class Account:
     """(observations,) mean times."""
     deviations: np.ndarray
     """(observations,) standard deviations of the mean times."""
+    belongs: np.ndarray
+    """(observations,) numbers of the parts."""
 
     @cached_property
     def profile(self) -> Profile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,39 +21,33 @@ from hpc_adabatch.study.scaling.profile import Profile
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other by name
 
+from coverage import try_studies  # noqa: E402
 from synthetic import Machine, any_machine, layout_of  # noqa: E402
 
 MACHINE = Machine(samples=5e-5, serial=0.004, start=0.003, latency=0.0004, bytes=0.02, tree=0.002)
 MODES = ("strong", "weak")
 
 
-def hits(mode: str, studies: int, seed: int, *, hides: bool, nodes: tuple[int, ...] = (1, 2, 4), far: int = 8) -> float:
-    """Part of studies whose interval holds the next job's time."""
-    draw, inside = np.random.default_rng(seed), 0
-    for _ in range(studies):
-        machine = any_machine(draw, hides=hides)
-        found = ScalingModel(machine.study(mode, nodes, 3, draw)).predict(layout_of(mode, far))
-        assert found.low is not None
-        assert found.high is not None
-        assert 0 < found.low <= found.value <= found.high < 4 * found.low
-        inside += found.low <= machine.job(layout_of(mode, far), draw).step_s <= found.high
-    return inside / studies
+def test_intervals_are_right_in_95_of_100_and_narrower_than_what_any_mixture_leaves_open() -> None:
+    """A short form of benchmarks/coverage.py, whose table is docs/results/coverage.md."""
+    tried = list(try_studies(32, seed=1))
+    right = np.mean([place == 0 for one in tried for place in one.place])
+    assert 0.9 < right < 0.99  # of 96 predictions, of which 95 % are 91 +- 2
+    assert all(1 < width < math.inf for one in tried for width in one.width)
+    width, reach = (np.median([getattr(one, name) for one in tried], axis=0) - 1 for name in ("width", "reach"))
+    assert width[2] < 0.85 * reach[2], "four times as many nodes"
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("hides", [False, True])
-def test_1_2_4_nodes_predict_8_in_95_of_100_studies_whatever_the_mixture(mode: str, hides: bool) -> None:
-    """Fifteen series of ten: so is each of them right in 8 of 10 or better."""
-    for seed in range(15):
-        assert hits(mode, 10, seed, hides=hides) >= 0.8
-    assert hits(mode, 100, 99, hides=hides) >= 0.95
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_where_columns_are_told_apart_the_interval_is_no_wider_than_it_says(mode: str) -> None:
-    """Within the nodes that were run, mixtures do not matter: 95 %, and not always."""
-    rate = hits(mode, 300, 7, hides=False, nodes=(1, 2, 4, 8, 16), far=8)
-    assert 0.92 < rate < 0.995
+def test_predictions_have_finite_ends_around_the_median(mode: str, hides: bool) -> None:
+    draw = np.random.default_rng(2)
+    for _ in range(2):
+        machine = any_machine(draw, hides=hides)
+        found = ScalingModel(machine.study(mode, (1, 2, 4), 3, draw)).predict(layout_of(mode, 8))
+        assert found.low is not None
+        assert found.high is not None
+        assert 0 < found.low < found.value < found.high < 4 * found.low
 
 
 def test_the_truth_is_recovered_from_many_nodes_without_spread() -> None:
@@ -145,7 +140,7 @@ def test_several_ranks_on_a_node_cost_something_on_one_node_too() -> None:
 
 
 @given(unit=st.floats(1e-3, 1e3), seed=st.integers(0, 20))
-@settings(max_examples=15)
+@settings(max_examples=6)
 def test_the_unit_of_time_does_not_matter(unit: float, seed: int) -> None:
     jobs = MACHINE.study("strong", (1, 2, 4), 3, np.random.default_rng(seed))
     scaled = [
