@@ -6,7 +6,8 @@
 
 Where columns are told apart, a prediction over the draws is Student's interval. Where they are not, it weighs the
 mixtures that fit, while profile.py tells how far the last of them reaches. The prior decides what jobs leave open: the
-interval is right for 95 % of machines in all, and for fewer of a kind that is rare beforehand (benchmarks/coverage.py).
+interval is right for 95 % of machines in all, and for fewer of a kind that is rare beforehand
+(benchmarks/prediction_intervals.py).
 
 The draws are a Gibbs sampler's (Gelman et al. 2013, Bayesian Data Analysis, chapter 11). Gamma(1/2) is an exponential
 whose rate is random, 1 + Gamma(1/2) / c given c. So along a line the logarithm of the density is a parabola, and a

@@ -29,7 +29,7 @@ MODES = ("strong", "weak")
 
 
 def test_intervals_are_right_in_95_of_100_and_narrower_than_what_any_mixture_leaves_open() -> None:
-    """A short form of benchmarks/coverage.py, whose table is docs/results/coverage.md."""
+    """A short form of benchmarks/prediction_intervals.py, whose table is docs/results/prediction-intervals.md."""
     tried = list(try_studies(32, seed=1))
     right = np.mean([place == 0 for one in tried for place in one.place])
     assert 0.9 < right < 0.99  # of 96 predictions, of which 95 % are 91 +- 2

@@ -1,6 +1,6 @@
 """Counts how often the 95 % interval of a predicted step holds the time of a new job, over made-up studies.
 
-    python benchmarks/coverage.py [--studies 2000] [--seed 0] > docs/results/coverage.md
+    python benchmarks/prediction_intervals.py [--studies 2000] [--seed 0] > docs/results/prediction-intervals.md
 
 Each study has a machine of its own, whose costs are known (synthetic.py). How its communication is mixed, whether
 computing hides a part of it, scaling, spread between jobs, node counts and repeats are drawn at random. Predicted are
@@ -26,7 +26,7 @@ MIXTURES = {"nearly one part": (0.1, 0.4), "a few parts": (0.4, 1.6), "all parts
 HEADING = """\
 # How often the interval of a prediction is right
 
-    python benchmarks/coverage.py > docs/results/coverage.md
+    python benchmarks/prediction_intervals.py > docs/results/prediction-intervals.md
 """
 EXPLAINED = """
 right: the new job's time is within the 95 % interval, by node count over the largest that ran. earlier, later: it is
