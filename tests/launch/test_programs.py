@@ -50,7 +50,7 @@ def test_the_journal_is_as_documented(adabatch: Any, tmp_path: Path) -> None:
     adabatch("train", "recipes/quickstart.yaml", "--epochs=7", "--out", tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
     documented = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
-    assert {line["kind"] for line in lines} == {"start", "statistics", "decision", "evaluation", "end"}
+    assert {line["kind"] for line in lines} == {"start", "statistics", "decision", "evaluation", "rest", "end"}
     for line in lines:
         assert {"kind", "step", "cursor", "epoch", "time_s"} <= line.keys()
         for name in line:

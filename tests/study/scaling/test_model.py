@@ -21,7 +21,7 @@ from hpc_adabatch.study.scaling.profile import Profile
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other by name
 
-from coverage import try_studies  # noqa: E402
+from prediction_intervals import try_studies  # noqa: E402
 from synthetic import Machine, any_machine, layout_of  # noqa: E402
 
 MACHINE = Machine(samples=5e-5, serial=0.004, start=0.003, latency=0.0004, bytes=0.02, tree=0.002)
