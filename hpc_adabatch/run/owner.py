@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -255,13 +256,18 @@ def _who(process: Process | None) -> str:
 
 
 def _create(path: Path, process: Process) -> bool:
-    """Writes the file where there is none. Reports whether it did."""
+    """Writes the file where there is none. Reports whether it did; no half of it stays on a full disk."""
+    content = f"{json.dumps(asdict(process))}\n".encode()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
         return False
     try:
-        os.write(descriptor, f"{json.dumps(asdict(process))}\n".encode())  # at once: readers see all of it or nothing
+        if os.write(descriptor, content) < len(content):  # at once: readers see all of it or nothing
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    except OSError:
+        path.unlink()
+        raise
     finally:
         os.close(descriptor)
     return True

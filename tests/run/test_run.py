@@ -12,7 +12,7 @@ import torch
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
-from hpc_adabatch.errors import StorageError
+from hpc_adabatch.errors import InputError, StorageError
 from hpc_adabatch.run.result import report
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
@@ -65,7 +65,10 @@ def test_a_full_disk_stops_no_epoch_but_no_run_ends_well_without_its_checkpoint(
     assert capsys.readouterr().out.count("warning:") == 1
     assert [path.name for path in (tmp_path / "run" / "checkpoint").iterdir()] == ["last.pt"]
     config = (tmp_path / "run" / "config.yaml").read_bytes()
-    with small_files(10), pytest.raises(StorageError, match=r"config\.yaml cannot be written"):
+    with small_files(10), pytest.raises(InputError, match=r"owner\.json \(No space left on device\)"):
+        run("run")
+    assert not (tmp_path / "run" / "owner.json").exists()
+    with small_files(700), pytest.raises(StorageError, match=r"(config\.yaml|journal\.jsonl) cannot be written"):
         run("run")
     assert (tmp_path / "run" / "config.yaml").read_bytes() == config
     again = run("run")
