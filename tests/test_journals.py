@@ -126,7 +126,14 @@ def test_the_way_to_the_target_is_that_of_the_steps(records: list[Record], batch
 def test_a_plan_of_nodes_takes_any_run_that_measured(rule: str, tmp_path: Path) -> None:
     shutil.copy(JOURNALS / f"{rule}.jsonl", tmp_path / "journal.jsonl")
     (tmp_path / "probe.json").write_text(
-        json.dumps({"device_name": "x", "steps": {"steps": [{"micro_batch": 64, "forward_backward": {"median_s": 1}}]}})
+        json.dumps(
+            {
+                "device_name": "x",
+                "messages": None,
+                "nodes": 1,
+                "steps": {"steps": [{"micro_batch": 64, "forward_backward": {"median_s": 1}}]},
+            }
+        )
     )
     flags = NodesFlags(nodes="1,2", probe=str(tmp_path / "probe.json"), from_run=str(tmp_path))
     recipe, _, _ = parse_recipe("plan", [str(ROOT / "recipes" / "quickstart.yaml")])

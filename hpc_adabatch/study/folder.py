@@ -47,7 +47,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        given = f"{path} ({error.strerror or type(error).__name__})"
+        given = f"{path} ({error.strerror or error})"
         raise InputError("folder", given, "a folder that can be written, with room in it", "--folder DIR") from error
 
 

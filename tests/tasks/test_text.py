@@ -309,7 +309,7 @@ def test_a_plan_of_a_text_can_be_measured(tmp_path: Path, capsys: pytest.Capture
     recipe, _, _ = parse_recipe("plan", [RECIPE, *flags, "--global_batch=4"])
     preview(recipe, 2, measure=True)
     printed = capsys.readouterr().out
-    assert "52 updates over 13 epochs of 13 samples" in printed
+    assert "39 updates over 13 epochs of 13 samples" in printed
     assert "by the scatter of those made here" in printed
 
 

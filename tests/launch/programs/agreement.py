@@ -43,14 +43,22 @@ RULES = {
     "big_batch": hab.BigBatch(theta=0.8),
 }
 VARIANTS: dict[str, dict[str, Any]] = {  # that decide more than the batch
-    "big_batch armijo": {"policy": hab.BigBatch(theta=0.5), "step_size": hab.Armijo(1.0)},
-    "big_batch barzilai_borwein": {"policy": hab.BigBatch(theta=0.5), "step_size": hab.BarzilaiBorwein(1.0)},
+    "big_batch armijo": {
+        "policy": hab.BigBatch(theta=0.5),
+        "step_size": hab.Armijo(1.0),
+        "learning_rate": hab.LearningRate(),
+    },
+    "big_batch barzilai_borwein": {
+        "policy": hab.BigBatch(theta=0.5),
+        "step_size": hab.BarzilaiBorwein(1.0),
+        "learning_rate": hab.LearningRate(),
+    },
     "noise_scale adascale": {
         "policy": hab.NoiseScale(window=400, dwell=1, lower_lr=True),
         "learning_rate": hab.LearningRate("adascale", decay="cosine", epochs=5.0),
     },
-    "adabatch adascale": {
-        "policy": hab.AdaBatch(factor=1.5, interval=0.3, lr_factor=0.9),
+    "schedule adascale": {
+        "policy": hab.Schedule(text="0:12 0.1ep:33 0.55ep:5 1.2ep:40"),
         "learning_rate": hab.LearningRate("adascale"),
     },
     "noise_scale budget": {"policy": hab.NoiseScale(window=400, dwell=1)},  # rank 0's clock sets the pace
