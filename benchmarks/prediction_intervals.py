@@ -11,6 +11,7 @@ hpc_adabatch/study/scaling/model.py. Nothing is measured: the table is the same 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -93,7 +94,8 @@ def _reach(model: ScalingModel, layout: Layout) -> float:
     for account in model.accounts:
         row = account.row(model, layout)
         ends.append(account.profile.interval(row, model.quantile(), spread * max(account.profile.value(row), 0.0)))
-    return float(np.divide(max(high for _, high in ends), min(low for low, _ in ends)))
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    return high / low if low > 0 else math.inf
 
 
 def rows(tried: Sequence[Tried]) -> Iterator[str]:
