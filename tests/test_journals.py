@@ -23,9 +23,9 @@ from hpc_adabatch.batches import BatchPlan
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.policies import POLICIES, Progress
 from hpc_adabatch.replay import Replay
+from hpc_adabatch.run.forecast import phases
 from hpc_adabatch.run.growth import growth, world_size
 from hpc_adabatch.run.picture import write_picture
-from hpc_adabatch.run.preview import phases
 from hpc_adabatch.run.result import report, write_result
 from hpc_adabatch.run.target import Target, first_reached
 from hpc_adabatch.study.ahead import plan_ahead, way_of_run

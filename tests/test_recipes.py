@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.recipe import Recipe
-from hpc_adabatch.run.preview import Phase, phases
+from hpc_adabatch.run.forecast import Phase, phases
 from hpc_adabatch.tasks.augment import NoAugmentation, Prepare
 from hpc_adabatch.tasks.task import TaskData
 

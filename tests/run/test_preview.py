@@ -14,8 +14,9 @@ from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.policies import POLICIES, Policy
 from hpc_adabatch.replay import Replay
+from hpc_adabatch.run.forecast import forecasts, phases
 from hpc_adabatch.run.growth import growth
-from hpc_adabatch.run.preview import forecasts, phases, preview
+from hpc_adabatch.run.preview import preview
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 
