@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch import InputError
-from hpc_adabatch.errors import fits, reading, require
+from hpc_adabatch.errors import reading, require
+from hpc_adabatch.records import fits
 
 FIELDS = ("field", "given", "allowed", "hint", "shared")
 

@@ -20,7 +20,6 @@ import hashlib
 import json
 import os
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -29,7 +28,8 @@ from pathlib import Path
 from types import TracebackType
 
 from ..environment import slurm_job
-from ..errors import InputError, misfit
+from ..errors import InputError, complain
+from ..records import misfit
 from ..terminal import display
 
 NAME = "owner.json"
@@ -213,11 +213,9 @@ class Owner:
             self.sign()
 
     def _end(self, other: Process) -> None:
-        print(
+        complain(
             f"adabatch: error: {self._folder} was silent for more than {GONE_S:g} s, and {_who(other)} has taken it;"
-            f" this process writes nothing more and ends with {EXIT_CODE}",
-            file=sys.stderr,
-            flush=True,
+            f" this process writes nothing more and ends with {EXIT_CODE}"
         )
         os._exit(EXIT_CODE)
 

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from ..errors import InputError, misfit, reading, require
+from ..errors import InputError, reading, require
 from ..policies import NoiseScale
 from ..policies.recorded import holding
 from ..probe.steps import micro_batches
 from ..recipe import Recipe
+from ..records import misfit
 from ..run.build import gradient_bytes
 from ..run.hours import seconds_per_pass
 from ..training.journal import Record, read

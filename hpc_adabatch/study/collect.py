@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import misfit, reading, require
+from ..errors import reading, require
+from ..records import misfit
 from .folder import StudyFolder
 from .job import Job
 from .results import CellResult, to_csv

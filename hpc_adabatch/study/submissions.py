@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..errors import fits, misfit, reading
+from ..errors import reading
+from ..records import fits, misfit
 from .folder import StudyFolder, now
 
 

@@ -105,7 +105,7 @@ class Journal:
         is_whole = len(content) == position and len(kept) == len(lines)
         if not is_whole and start is not None and (not kept or (_record(kept[0]) or {})["kind"] != "start"):
             kept.insert(0, (json.dumps(start) + "\n").encode())
-        with writing(self.path), whole(self.path) as file:
+        with whole(self.path) as file:
             file.writelines(kept)
         return is_whole
 

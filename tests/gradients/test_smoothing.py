@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,18 +16,8 @@ from hpc_adabatch.errors import InputError
 from hpc_adabatch.gradients import Estimate, Measurement, Smoother
 from hpc_adabatch.gradients.smoothing import fieller
 
-
-def measurement(
-    variance: float, signal: float, samples: int = 64, pieces: int = 2, population: int | None = None
-) -> Measurement:
-    mean_square = signal + variance * (1 / samples - (1 / population if population else 0))
-    return Measurement(
-        square_sum=variance * (pieces - 1) + samples * mean_square,
-        mean_square=mean_square,
-        samples=samples,
-        pieces=pieces,
-        population=population,
-    )
+sys.path.insert(0, str(Path(__file__).parent))  # tests/ has no packages
+from measurements import measurement
 
 
 def known(smoother: Smoother) -> Estimate:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from hpc_adabatch.gradients import Measurement
 from hpc_adabatch.gradients.weighted_mean import WeightedMean
 
-
-def measurement(
-    variance: float, signal: float, samples: int, pieces: int, population: int | None = None
-) -> Measurement:
-    mean_square = signal + variance * (1 / samples - (1 / population if population else 0))
-    return Measurement(
-        square_sum=variance * (pieces - 1) + samples * mean_square,
-        mean_square=mean_square,
-        samples=samples,
-        pieces=pieces,
-        population=population,
-    )
-
+sys.path.insert(0, str(Path(__file__).parent))  # tests/ has no packages
+from measurements import measurement
 
 STEPS = {
     "equal": [(64, 2)] * 8,
