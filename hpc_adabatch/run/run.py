@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ..cluster import Cluster
-from ..errors import StorageError
+from ..errors import StorageError, reading
 from ..files import whole, writing
 from ..recipe import Recipe
 from ..terminal import display
@@ -234,19 +234,21 @@ class Run:
                 if self.cluster.leads:
                     restart.check_nothing_lost(self.folder.journal)
                 return False
-            state = loaded.state
-            restart.check_same(state["recipe"], self.resolved)
-            restart.check_progress(state, self.resolved, self.training)
+            state, allowed = loaded.state, "the checkpoint of a run, by this release or an earlier one"
+            with reading("resume", self.folder.checkpoint, allowed, "--out DIR, to start anew"):
+                restart.check_same(state["recipe"], self.resolved)
+                restart.check_progress(state, self.resolved, self.training)
+                restart.restore(self.training, self.cluster, state)
+                self.metric, self.training_s = state["metric"], state["training_s"]
+                written, elapsed_s = state["journal_bytes"], state["elapsed_s"]
         for name, why in loaded.damaged.items():
             self.progress.line(f"{self.folder.checkpoint / name} is {why}: kept as {checkpoint.DAMAGED}")
         if self.cluster.leads:
             checkpoint.put_aside(self.folder.checkpoint, loaded.damaged)
-        restart.restore(self.training, self.cluster, state)
-        self.metric, self.training_s = state["metric"], state["training_s"]
         if self._over and self.folder.result.exists():
             self.progress.line(f"{self.folder.path} holds this run, complete")
             return True
-        if not self.journal.go_back(state["journal_bytes"], state["elapsed_s"], start=state.get("start")):
+        if not self.journal.go_back(written, elapsed_s, start=state.get("start")):
             self.training.record("gap", reason="records before this one are lost or damaged on the disk")
             self.progress.line(f"{self.folder.journal}: records are lost or damaged; training goes on without them")
         if self.cluster.leads:

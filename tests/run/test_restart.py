@@ -12,7 +12,7 @@ import yaml
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run import restart
+from hpc_adabatch.run import checkpoint, restart
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 
@@ -191,3 +191,15 @@ def test_an_unchanged_recipe_changes_nothing(folder: Path) -> None:
     before = weights(folder)
     assert run(folder, *POLY, "--epochs=2").train() == 0
     assert all(torch.equal(before[name], value) for name, value in weights(folder).items())
+
+
+@pytest.mark.parametrize("missing", ["recipe", "metric", "course", "search", "journal_bytes"])
+def test_a_checkpoint_without_what_a_run_has_is_one_line(missing: str, folder: Path) -> None:
+    """Bug story: another program's dictionary, or that of another release, ended in a KeyError."""
+    state = torch.load(folder / "checkpoint" / "last.pt", weights_only=True)
+    for part in (state, state["training"]):
+        part.pop(missing, None)
+    checkpoint.save(folder / "checkpoint", state)
+    line = rf"^resume: given .*checkpoint \(without {missing}\); allowed: the checkpoint of a run"
+    with pytest.raises(InputError, match=line):
+        run(folder, *POLY, "--epochs=2")
