@@ -100,6 +100,11 @@ def stall_limit_s() -> float | None:
     return seconds
 
 
+def without_fusion() -> None:
+    """Sets HOROVOD_FUSION_THRESHOLD to 0 bytes for Horovod's start, unless the user or the site has set it."""
+    os.environ.setdefault("HOROVOD_FUSION_THRESHOLD", "0")
+
+
 def slurm_job() -> tuple[str | None, int]:
     """Returns the Slurm job that this process is part of, and how often Slurm has started it again; None for no job."""
     restarts = os.environ.get("SLURM_RESTART_COUNT", "")

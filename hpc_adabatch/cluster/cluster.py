@@ -7,44 +7,14 @@ formulas, policies, loops  ->  Cluster  <-  SingleProcess   (not launched)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import torch
 
-from ..errors import OneLineError, require
+from ..errors import OneLineError
 from .watchdog import Watchdog
-
-COMPRESSIONS = ("none", "fp16")
-
-
-class DistributedOptimizer(Protocol):
-    """An optimizer whose gradients are summed over all ranks.
-
-    The order of calls in a step:
-
-        expect(passes)             1  how many backward passes this rank will make
-        backward x passes          2  the sum starts to travel during the last one
-        reduce()                   3  every p.grad is the sum over ranks, and may be read or changed
-        with applying(): ...       4  the step of .optimizer, by itself or through a GradScaler
-        zero_grad()                5
-    """
-
-    optimizer: torch.optim.Optimizer
-    """The optimizer to inspect, step and save: Horovod rebuilds the one that it is given."""
-
-    def expect(self, passes: int) -> None:
-        """Tells how many backward passes this rank will make in the step; called before the first of them."""
-
-    def reduce(self) -> None:
-        """Waits until every ``p.grad`` is the sum over ranks. A rank without a backward pass contributes zeros."""
-
-    def applying(self) -> AbstractContextManager[object]:
-        """Returns the context for ``optimizer.step()`` or ``scaler.step(optimizer)`` with the reduced gradients."""
-
-    def zero_grad(self) -> None:
-        """Forgets the gradients."""
 
 
 class Cluster(ABC):
@@ -124,33 +94,6 @@ class Cluster(ABC):
             if anyone is not None:
                 anyone.shared = True
                 raise anyone
-
-    def distributed_optimizer(
-        self,
-        optimizer: torch.optim.Optimizer,
-        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
-        compression: str = "none",
-    ) -> DistributedOptimizer:
-        """Returns an optimizer whose gradients are summed over ranks; use its ``.optimizer`` from then on.
-
-        Args:
-            optimizer: An optimizer of the parameters.
-            named_parameters: The model's parameters with their names.
-            compression: The format in which gradients travel between ranks: ``none`` for their own, or ``fp16``.
-
-        Raises:
-            InputError: The compression is unknown.
-        """
-        require(compression in COMPRESSIONS, "compression", compression, ", ".join(COMPRESSIONS), "--compression none")
-        return self._distribute(optimizer, named_parameters, compression)
-
-    @abstractmethod
-    def _distribute(
-        self,
-        optimizer: torch.optim.Optimizer,
-        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
-        compression: str,
-    ) -> DistributedOptimizer: ...
 
     @abstractmethod
     def barrier(self) -> None:

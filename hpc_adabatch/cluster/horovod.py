@@ -2,9 +2,8 @@
 
 How Horovod 0.28.1 behaves, and what is done about it here:
 
-    sums the passes of one rank and, with Sum, the ranks      the caller weights its passes
-    hooks count down the backward passes                      their number is set between steps, by Horovod's setter
-    optimizer.step() reduces again unless told not to         reduce() first, then a step inside skip_synchronize()
+    joins small messages as they happen to be ready, so       no fusion: gradients come in buckets already, and a sum of
+      that the order of a sum changes from run to run           three ranks is the same in every run
     broadcasting a fresh optimizer's state takes a real step  never done: states are equal at the start or by checkpoint
     shutdown() finalises MPI under whoever still uses it      mpi4py is imported first and owns MPI
     a broadcast waits for the next cycle (1 ms)               decisions travel by MPI itself, if there is an MPI world
@@ -16,16 +15,15 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..environment import Launch, stall_limit_s, stop_file
+from ..environment import Launch, stall_limit_s, stop_file, without_fusion
 from ..errors import InputError
-from .cluster import Cluster, DistributedOptimizer
+from .cluster import Cluster
 from .device import pin
 from .watchdog import Watchdog
 
@@ -48,6 +46,7 @@ class HorovodCluster(Cluster):
         except ImportError as error:
             given = f"does not load ({str(error).splitlines()[0]})"
             raise InputError("horovod", given, "one built for this torch and MPI", "./launch/install") from error
+        without_fusion()
         hvd.init()
         self._hvd = hvd
         self.rank, self.size = hvd.rank(), hvd.size()
@@ -85,14 +84,6 @@ class HorovodCluster(Cluster):
     def gather(self, item: Any) -> list[Any]:
         return self._hvd.allgather_object(item, name="gather")
 
-    def _distribute(
-        self,
-        optimizer: torch.optim.Optimizer,
-        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
-        compression: str,
-    ) -> DistributedOptimizer:
-        return HorovodOptimizer(self._hvd, optimizer, named_parameters, compression)
-
     def barrier(self) -> None:
         self._hvd.barrier()
 
@@ -108,40 +99,6 @@ class HorovodCluster(Cluster):
         self._hvd.barrier()
         self._hvd.shutdown()
         self.watchdog.stop()
-
-
-class HorovodOptimizer(DistributedOptimizer):
-    """An optimizer that Horovod rebuilt around the same parameter groups, so that it sums gradients over ranks."""
-
-    def __init__(
-        self,
-        hvd: Any,
-        optimizer: torch.optim.Optimizer,
-        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
-        compression: str,
-    ) -> None:
-        self.optimizer: Any = hvd.DistributedOptimizer(
-            optimizer,
-            named_parameters=named_parameters,
-            compression=getattr(hvd.Compression, compression),
-            op=hvd.Sum,
-        )
-        optimizer.state.clear()  # the rebuilt optimizer has its own; two sets of momentum would double the memory
-        self._passes = 1
-
-    def expect(self, passes: int) -> None:
-        if passes != self._passes:
-            self.optimizer.set_backward_passes_per_step(passes)
-            self._passes = passes
-
-    def reduce(self) -> None:
-        self.optimizer.synchronize()
-
-    def applying(self) -> AbstractContextManager[object]:
-        return self.optimizer.skip_synchronize()
-
-    def zero_grad(self) -> None:
-        self.optimizer.zero_grad()
 
 
 def build() -> dict[str, bool]:

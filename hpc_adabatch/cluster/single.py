@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from ..environment import stall_limit_s
-from .cluster import Cluster, DistributedOptimizer
+from .cluster import Cluster
 from .watchdog import Watchdog
 
 
@@ -43,14 +42,6 @@ class SingleProcess(Cluster):
     def gather(self, item: Any) -> list[Any]:
         return [item]
 
-    def _distribute(
-        self,
-        optimizer: torch.optim.Optimizer,
-        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
-        compression: str,
-    ) -> DistributedOptimizer:
-        return LocalOptimizer(optimizer)
-
     def barrier(self) -> None:
         pass
 
@@ -59,26 +50,3 @@ class SingleProcess(Cluster):
 
     def stop(self) -> None:
         self.watchdog.stop()
-
-
-class LocalOptimizer(DistributedOptimizer):
-    """An optimizer of the only rank, whose gradients are the sum over ranks without further work."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
-
-    def expect(self, passes: int) -> None:
-        pass
-
-    def reduce(self) -> None:
-        # with Horovod, a parameter that no pass reached has the gradient 0: so here too
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None and parameter.requires_grad:
-                    parameter.grad = torch.zeros_like(parameter)
-
-    def applying(self) -> AbstractContextManager[object]:
-        return nullcontext()
-
-    def zero_grad(self) -> None:
-        self.optimizer.zero_grad()

@@ -69,7 +69,8 @@ class PieceMeter:
         self, groups: Sequence[Sequence[torch.nn.Parameter]], *, clock: Callable[[], float] = lambda: 0.0
     ) -> None:
         self._clock = clock
-        self._groups = [[parameter for parameter in group if parameter.requires_grad] for group in groups]
+        self._given = groups
+        self._groups: list[list[torch.nn.Parameter]] = []
         self._handles: list[RemovableHandle] = []
         self._factor = 0.0
         self._sums: list[torch.Tensor] = []
@@ -88,7 +89,8 @@ class PieceMeter:
         self.stop()
         self._passes, self._passes_done = passes, 0
         self._keep, self._kept = min(keep, passes), []
-        device = self._groups[0][0].device
+        self._groups = [[parameter for parameter in group if parameter.requires_grad] for group in self._given]
+        device = self._given[0][0].device
         self._sums = [torch.zeros((), dtype=torch.float64, device=device) for _ in self._groups]
         place = 0
         for number, group in enumerate(self._groups):

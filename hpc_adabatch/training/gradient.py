@@ -4,7 +4,7 @@ Pass i of rank r holds b of the B samples of the global batch, and its loss is t
 
     sum over ranks and passes of  (b / B) * gradient of the mean loss   =   gradient of the mean over the B samples
 
-for uneven shares, short last batches and ranks without samples alike. The weights b / B are set here and Horovod sums:
+for uneven shares, short last batches and ranks without samples alike. The weights b / B are set here; buckets.py sums:
 
     backward x passes -> sum over ranks -> loss scale off -> is it finite? -> clip -> optimizer -> zero
 """
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from ..cluster import Cluster
+from .buckets import GradientSum
 
 GUARDED = 2**16  # elements of the largest tensors that are looked at in every step
 
@@ -76,15 +77,15 @@ class Gradient:
     """The gradient of one optimizer step after another, as the mean over the samples of all ranks.
 
     Args:
-        model: The network; its trained parameters receive the gradients.
-        optimizer: The optimizer of these parameters.
+        model: The network.
+        optimizer: The optimizer of the parameters to train; others of the network keep no gradient.
         cluster: The ranks that share the batch.
         scaler: The scaler of losses in float16; losses are not scaled when not given.
         clip_norm: The length to which a longer averaged gradient is shortened; None leaves it alone.
         compression: The form in which gradients travel between ranks, ``none`` or ``fp16``.
 
     Attributes:
-        optimizer: The optimizer to inspect and save, which Horovod has rebuilt around the same parameters.
+        optimizer: The optimizer.
         scaler: The scaler of losses.
     """
 
@@ -101,20 +102,25 @@ class Gradient:
         self.scaler: torch.amp.GradScaler | NoScaler = scaler or NoScaler()
         self.scaler.scale(torch.zeros((), device=cluster.device))  # else it has no state before its first loss
         self._scale, self._unscaled = 1.0, False
-        self._cluster, self._clip_norm = cluster, clip_norm
-        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._reducer = cluster.distributed_optimizer(optimizer, model.named_parameters(), compression)
-        self.optimizer: Any = self._reducer.optimizer
+        self._cluster, self._clip_norm, self._compression = cluster, clip_norm, compression
+        self._model = model
+        self.optimizer: Any = optimizer
+        self._trained: list[nn.Parameter] = []
+        self._sum = GradientSum([], cluster)
         self._losses = torch.zeros((), dtype=torch.float64, device=cluster.device)
         self._aside: list[torch.Tensor] = []  # mean gradient of a batch that is being lengthened
 
     def begin_step(self) -> None:
-        """Takes the loss scale that holds for the whole step."""
+        """Takes the loss scale and the parameters that hold for the whole step: layers may be frozen between steps."""
         self._scale, self._unscaled = float(self.scaler.get_scale()), False
+        trained = trained_by(self.optimizer, self._model)
+        if [*map(id, trained)] != [*map(id, self._trained)]:
+            self._sum.close()
+            self._trained, self._sum = trained, GradientSum(trained, self._cluster, self._compression)
 
     def expect(self, passes: int) -> None:
-        """Tells Horovod before the first of so many passes of this rank; the sum starts to travel during the last."""
-        self._reducer.expect(max(1, passes))
+        """Tells how many passes this rank will make; the sum over ranks starts to travel during the last one."""
+        self._sum.expect(passes)
 
     def weight(self, samples: int, mean_over: int) -> float:
         """Returns b / B times the loss scale, for a pass of ``samples`` of the ``mean_over`` of all ranks."""
@@ -128,7 +134,7 @@ class Gradient:
             samples: The samples of the pass.
             weight: The factor of its gradient, from ``weight``.
         """
-        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        self._sum.backward(loss * weight)
         self.add_loss(loss, samples)
 
     def add_loss(self, loss: torch.Tensor, samples: int) -> None:
@@ -148,9 +154,10 @@ class Gradient:
         """
         losses = self._take_losses()
         message = torch.cat([losses.view(1), losses.new_tensor(flags), *measured])
+        self._sum.send()
         # one message beside the gradients; two names, for it has two lengths
         waiting = self._cluster.allreduce_async_(message, "step.measured" if measured else "step")
-        self._reducer.reduce()
+        self._sum.wait()
         loss, *beside = waiting().tolist()
         self._unscale()
         if added:
@@ -162,16 +169,17 @@ class Gradient:
     def set_aside(self) -> None:
         """Keeps the mean so far, before samples are added to the batch; the next sum is over those alone."""
         self._aside = [p.grad.clone() for p in self._trained if p.grad is not None]
-        self._reducer.zero_grad()
+        self._zero_grad()
 
     def begin_again(self, passes: int) -> None:
         """Forgets the gradients before those of the same passes at other weights."""
-        self._reducer.zero_grad()
+        self._zero_grad()
         self.expect(passes)
 
     def sum_again(self) -> None:
         """Makes ``p.grad`` the mean over the same batch at other weights, on every rank."""
-        self._reducer.reduce()
+        self._sum.send()
+        self._sum.wait()
         self._unscale()
         self._take_losses()
 
@@ -187,12 +195,15 @@ class Gradient:
         if finite:
             if self._clip_norm is not None:
                 nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
-            with self._reducer.applying():
-                self.scaler.step(self.optimizer)
+            self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
             self._back_off()
-        self._reducer.zero_grad()
+        self._zero_grad()
+
+    def _zero_grad(self) -> None:
+        self.optimizer.zero_grad()
+        self._model.zero_grad()  # the parameters that nothing trains gather gradients too
 
     def _back_off(self) -> None:
         """Makes the loss scale that which torch's own skipped step leaves, whatever it was that was not finite."""
@@ -217,6 +228,13 @@ class Gradient:
         for p, aside in zip((p for p in self._trained if p.grad is not None), self._aside, strict=True):
             p.grad.mul_(new).add_(aside, alpha=old)  # type: ignore[union-attr]
         self._aside = []
+
+
+def trained_by(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[nn.Parameter]:
+    """Returns the parameters of the optimizer that want a gradient, those of the model first and in its order."""
+    own = {parameter: None for group in optimizer.param_groups for parameter in group["params"]}
+    ordered = {parameter: None for parameter in model.parameters() if parameter in own} | own
+    return [parameter for parameter in ordered if parameter.requires_grad]
 
 
 def small_and_finite(parameters: list[nn.Parameter], largest: int = GUARDED) -> bool:

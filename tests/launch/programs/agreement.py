@@ -1,4 +1,4 @@
-"""Every rule for 300 steps: all ranks must have the same batch, learning rate and cursor at each step.
+"""Every rule for 120 steps: all ranks must have the same batch, learning rate and cursor at each step.
 
 agreement.py FOLDER
 """
@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 
 import hpc_adabatch as hab
 
-STEPS, SAMPLES = 300, 800
+STEPS, SAMPLES = 120, 320
 cluster = hab.Cluster.start()
 journal = Path(sys.argv[1]) / "journal.jsonl"
 if cluster.rank == 0:

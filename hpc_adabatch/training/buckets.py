@@ -1,0 +1,181 @@
+"""The gradients of all ranks, summed in buckets: flat buffers of a fixed order and size.
+
+    last pass    a bucket's last p.grad is complete -> all are copied into its buffer -> the buffer starts to travel
+    send()       what is left starts
+    wait()       all arrive, and every p.grad is a view of its buffer
+
+From three ranks on, the order in which a sum adds its terms depends on the place of an element in the message. So the
+buckets are cut once, in the order in which a backward pass reaches the parameters, start in that order on every rank,
+and travel alone (Horovod's own fusion joins whatever happens to be ready): runs of the same command are equal bit by
+bit on any number of ranks, and so are resumed ones.
+
+A parameter that no pass of a rank has reached counts as zero there; a rank without a pass sends zeros. Weights of less
+than 32 bits are summed in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from ..cluster import Cluster
+
+FIRST_BYTES = 2**20  # the last layers are ready first: a small bucket of theirs starts to travel early
+BYTES = 25 * 2**20  # as in torch's DistributedDataParallel: large enough for the bandwidth, small enough to overlap
+
+
+class Bucket:
+    """Some parameters whose gradients travel in one message.
+
+    Args:
+        parameters: The parameters, of one kind.
+        kind: The type in which they are summed.
+        half: True where they travel in float16.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], kind: torch.dtype, *, half: bool) -> None:
+        self.parameters = parameters
+        self._buffer = torch.zeros(
+            sum(parameter.numel() for parameter in parameters), dtype=kind, device=parameters[0].device
+        )
+        parts = torch.split(self._buffer, [parameter.numel() for parameter in parameters])
+        self._parts = [_like(parameter, part) for parameter, part in zip(parameters, parts, strict=True)]
+        self._half = half
+        self.waits_for = 0  # gradients of the last pass
+        self._arrived: Callable[[], torch.Tensor] | None = None
+
+    def start(self, cluster: Cluster, name: str) -> None:
+        """Starts the sum over ranks of what the passes have left in ``p.grad``."""
+        given, parts = [], []
+        for parameter, part in zip(self.parameters, self._parts, strict=True):
+            if parameter.grad is None:
+                part.zero_()
+            elif parameter.grad is not part:
+                given.append(parameter.grad)
+                parts.append(part)
+        if given:
+            torch._foreach_copy_(parts, given)
+        for parameter, part in zip(self.parameters, self._parts, strict=True):
+            parameter.grad = part if part.dtype == parameter.dtype else None
+        self._arrived = cluster.allreduce_async_(self._buffer.half() if self._half else self._buffer, name)
+
+    def wait(self) -> None:
+        """Waits until ``p.grad`` is the sum over ranks."""
+        assert self._arrived is not None
+        summed, self._arrived = self._arrived(), None
+        if self._half:
+            self._buffer.copy_(summed)
+        for parameter, part in zip(self.parameters, self._parts, strict=True):
+            if part.dtype != parameter.dtype:
+                parameter.grad = part.to(parameter.dtype)
+
+
+class GradientSum:
+    """The sum of ``p.grad`` over all ranks, step after step.
+
+    The order of calls in a step:
+
+        expect(passes)     how many backward passes this rank will make
+        backward(loss)     for each of them; the sum starts to travel during the last one
+        send()             for what has not started; other messages may follow, in one order on all ranks
+        wait()             every p.grad is the sum over ranks, and may be read or changed
+
+    Args:
+        parameters: The parameters to train, in the order of the model; equally many on every rank.
+        cluster: The ranks.
+        compression: The form in which gradients travel between ranks, ``none`` or ``fp16``.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], cluster: Cluster, compression: str = "none") -> None:
+        self._parameters = list(parameters)
+        self._cluster, self._half = cluster, compression == "fp16"
+        self._hooks: list[RemovableHandle] = []
+        self._buckets: list[Bucket] = []
+        self._place: dict[nn.Parameter, Bucket] = {}
+        self._passes = self._started = 0
+        self._in_last_pass = False
+        if cluster.size > 1:
+            for kind, parameters_of_it in cut(self._parameters):
+                bucket = Bucket(parameters_of_it, kind, half=self._half)
+                self._buckets.append(bucket)
+                self._place |= dict.fromkeys(parameters_of_it, bucket)
+            for parameter in self._parameters:
+                self._hooks.append(parameter.register_post_accumulate_grad_hook(self._arrive))  # type: ignore[no-untyped-call]
+
+    def expect(self, passes: int) -> None:
+        """Tells how many backward passes this rank will make; called before the first of them."""
+        self._passes, self._started = passes, 0
+        for bucket in self._buckets:
+            bucket.waits_for = len(bucket.parameters)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Adds the gradient of a pass to ``p.grad``."""
+        self._passes -= 1
+        self._in_last_pass = self._passes == 0
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._in_last_pass = False
+
+    def send(self) -> None:
+        """Starts the sum of the buckets that the last pass did not fill on this rank."""
+        while self._started < len(self._buckets):
+            self._start()
+
+    def wait(self) -> None:
+        """Waits until every ``p.grad`` is the sum over ranks."""
+        for bucket in self._buckets:
+            bucket.wait()
+        for parameter in self._parameters:  # one rank alone: as the zeros that several would have summed
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+
+    def close(self) -> None:
+        """Takes the hooks off the parameters."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _arrive(self, parameter: torch.Tensor) -> None:
+        """Counts a gradient of the last pass, and starts the buckets that are full, each after the one before it."""
+        if not self._in_last_pass:
+            return
+        bucket = self._place[parameter]  # type: ignore[index]
+        bucket.waits_for -= 1
+        if bucket.waits_for < 0:
+            raise RuntimeError("a parameter had two gradients in one backward pass (reentrant checkpointing does that)")
+        while self._started < len(self._buckets) and self._buckets[self._started].waits_for == 0:
+            self._start()
+
+    def _start(self) -> None:
+        self._buckets[self._started].start(self._cluster, f"gradient.{self._started}")
+        self._started += 1
+
+
+def cut(parameters: Sequence[nn.Parameter]) -> Iterator[tuple[torch.dtype, list[nn.Parameter]]]:
+    """Yields buckets of parameters, those of the last layers first, and the type in which each is summed.
+
+    Args:
+        parameters: The parameters in the order of the model.
+    """
+    open_ones: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
+    largest = FIRST_BYTES
+    for parameter in reversed(parameters):
+        kind = torch.promote_types(parameter.dtype, torch.float32)
+        bucket = open_ones.setdefault((kind, parameter.device), [])
+        bucket.append(parameter)
+        if sum(p.numel() for p in bucket) * kind.itemsize >= largest:
+            yield kind, open_ones.pop((kind, parameter.device))
+            largest = BYTES
+    for (kind, _), bucket in open_ones.items():
+        yield kind, bucket
+
+
+def _like(parameter: nn.Parameter, part: torch.Tensor) -> torch.Tensor:
+    """Returns a view of a flat part with the shape of the parameter, and with its strides where it has no gaps."""
+    expected = 1
+    for stride, size in sorted(zip(parameter.stride(), parameter.shape, strict=True)):
+        if size > 1 and stride != expected:
+            return part.view(parameter.shape)
+        expected *= size
+    return part.as_strided(parameter.shape, parameter.stride(), part.storage_offset())

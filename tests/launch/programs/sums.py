@@ -1,0 +1,98 @@
+"""Sums gradients over ranks of networks that are not alike everywhere; exits with 1 where one sum is wrong.
+
+Each rank makes another number of passes (rank 0 none) and reaches other layers. The right sum is taken one parameter at
+a time, of gradients that autograd returns.
+"""
+
+import torch
+from torch import nn
+
+import hpc_adabatch as hab
+from hpc_adabatch.training import buckets
+from hpc_adabatch.training.buckets import GradientSum
+
+buckets.FIRST_BYTES, buckets.BYTES = 100, 500  # small ones, so that these networks have many
+cluster = hab.Cluster.start()
+
+
+class Network(nn.Module):
+    """A network of which each rank uses another branch, with weights of several types and layouts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+        self.branches = nn.ModuleList(nn.Linear(8, 8) for _ in range(cluster.size))
+        self.low = nn.Linear(8, 8).bfloat16()
+        self.high = nn.Linear(8, 40).double()
+        self.never = nn.Linear(2, 2)
+        self.empty = nn.Parameter(torch.zeros(0))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        hidden = self.conv(inputs).mean((2, 3))
+        hidden = self.branches[cluster.rank](hidden)
+        hidden = hidden + self.branches[0](hidden)  # a layer that some ranks use twice
+        return self.high(self.low(hidden.bfloat16()).double())
+
+
+def loss(model: nn.Module, number: int) -> torch.Tensor:
+    torch.manual_seed(100 * cluster.rank + number)
+    return model(torch.randn(4, 3, 6, 6)).pow(2).mean()
+
+
+for compression, tolerance in (("none", 1e-5), ("fp16", 2e-3)):
+    torch.manual_seed(0)
+    model = Network()
+    parameters = list(model.parameters())
+    own = GradientSum(parameters, cluster, compression)
+    assert len(own._buckets) > 4
+    for step in range(3):
+        wanted = [torch.zeros(p.shape, dtype=torch.float64) for p in parameters]
+        for number in range(cluster.rank):
+            found = torch.autograd.grad(loss(model, 10 * step + number), parameters, allow_unused=True)
+            for total, part in zip(wanted, found, strict=True):
+                if part is not None:
+                    total += part
+        for place, total in enumerate(wanted):
+            cluster.allreduce_(total, f"wanted.{place}")
+        own.expect(cluster.rank)
+        for number in range(cluster.rank):
+            own.backward(loss(model, 10 * step + number))
+        own.send()
+        own.wait()
+        for (name, parameter), total in zip(model.named_parameters(), wanted, strict=True):
+            low = parameter.dtype == torch.bfloat16
+            assert parameter.grad is not None
+            assert parameter.grad.dtype == parameter.dtype
+            error = (parameter.grad.double() - total).norm() / total.norm().clamp(min=1e-3)
+            assert error < (2e-2 if low else tolerance), (compression, name, float(error))
+            parameter.grad = None
+    own.close()
+
+# layers are frozen and unfrozen between steps, and some are in no optimizer: ranks stay equal, and nothing else moves
+torch.manual_seed(1 + cluster.rank)
+inputs = torch.arange(60.0).view(20, 3).sin()
+net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+training = hab.AdaptiveTraining(
+    net,
+    torch.optim.SGD([*net[4].parameters(), *net[2].parameters()], lr=0.1, momentum=0.9),
+    hab.AdaptiveBatches(torch.utils.data.TensorDataset(inputs), 8),
+    cluster=cluster,
+    options=hab.LoopOptions(clip_norm=0.5),
+)
+start = [p.clone() for p in net.parameters()]
+net[2].requires_grad_(False)
+for epoch in range(3):
+    net[2].requires_grad_(epoch == 1)
+    before = net[2].weight.clone()
+    for step in training.epoch(epoch):
+        for (x,) in step:
+            step.backward(net(x).pow(2).mean())
+        lengths = [p.grad.norm() for p in (*net[4].parameters(), *net[2].parameters()) if p.grad is not None]
+        step.update()
+        assert all(p.grad is None for p in net.parameters())
+    assert torch.equal(net[2].weight, before) == (epoch != 1)
+for number, (old, parameter) in enumerate(zip(start, net.parameters(), strict=True)):
+    assert all(torch.equal(parameter.detach(), other) for other in cluster.gather(parameter.detach())), number
+    assert torch.equal(old, parameter) == (number < 2), number
+cluster.stop()
+print(f"rank {cluster.rank}: sums hold")

@@ -1,0 +1,27 @@
+"""The sum of gradients over real ranks: right for networks that are not alike everywhere, and the same in every run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.launch
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+def test_every_gradient_is_the_sum_over_ranks(launcher: str, launch: Any, programs: Path) -> None:
+    """Bug stories of the second half: layers out of the optimizer counted in the clip, those unfrozen drifted apart."""
+    assert launch(programs / "sums.py", ranks=3, launcher=launcher).stdout.count("sums hold") == 3
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+@pytest.mark.parametrize("ranks", [3, 4])
+def test_runs_of_the_same_command_are_equal_bit_by_bit(ranks: int, launcher: str, launch: Any, programs: Path) -> None:
+    """Bug story: Horovod joined the gradients that happened to be ready, and on three ranks the last bits changed."""
+    outputs = [launch(programs / "repeat.py", ranks=ranks, launcher=launcher).stdout for _ in range(3)]
+    bits = [set(re.findall(r"bits (\w+)", output)) for output in outputs]
+    assert bits[0] == bits[1] == bits[2]
+    assert len(bits[0]) == 1
