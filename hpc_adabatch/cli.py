@@ -77,6 +77,12 @@ VERBS = {
         ("RECIPE [--checkpoint RUN] [--steps N] [--FIELD VALUE ...]",),
     ),
     "report": Verb(commands.report, "Prints the table of the finished run in the folder RUN.", ("RUN",), plain=True),
+    "checkpoint": Verb(
+        commands.checkpoint,
+        "Asks the run that trains in the folder RUN for a checkpoint, and waits until it is written.",
+        ("RUN",),
+        plain=True,
+    ),
     "study": Verb(
         commands.study,
         "Carries out a scaling study: many jobs, one answer.",

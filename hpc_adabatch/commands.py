@@ -169,6 +169,16 @@ def report(arguments: list[str]) -> int:
     return 0
 
 
+def checkpoint(arguments: list[str]) -> int:
+    """Asks a run for a checkpoint."""
+    given = " ".join(arguments) or "nothing"
+    require(len(arguments) == 1, "RUN", given, "one folder", "adabatch checkpoint runs/NAME")
+    from .run.request import ask
+
+    print(ask(Path(arguments[0])))
+    return 0
+
+
 def study(arguments: list[str]) -> int:
     """Carries out a scaling study: many jobs, one answer."""
     from .study.cli import main

@@ -25,6 +25,7 @@ class RunFolder:
         self.result = path / "result.json"
         self.picture = path / "training.png"
         self.checkpoint = path / "checkpoint"
+        self.request = path / "checkpoint.request"
         self.owner = Owner(path)
 
     def claim(self, *, resume: bool) -> None:

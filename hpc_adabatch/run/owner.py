@@ -134,6 +134,11 @@ class Owner:
             elif found.process is not None:
                 self._end(found.process)
 
+    def writer(self) -> Process | None:
+        """Returns the process that writes in the folder; None where none does, as far as its last sign tells."""
+        found = self._last()
+        return None if found is None or self._is_gone(found, this_process()) else found.process
+
     def release(self) -> None:
         """Gives the folder up, where this process has it."""
         self._over.set()

@@ -15,6 +15,7 @@ recipe that differs
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from ..training import AdaptiveTraining
 
 FREE = (
     *("epochs", "workers", "evaluation_batch", "journal_every", "journal_trust_ratios", "max_skipped"),
+    *("checkpoint_minutes", "checkpoint_steps"),
     *("task.root", "task.file", "task.train", "task.test", "policy.journal"),  # the same data elsewhere
     *("task.download", "task.memory_gb"),
 )
@@ -115,6 +117,16 @@ def check_nothing_lost(journal: Path) -> None:
     given = f"{journal.parent}, whose checkpoint/ is missing and whose journal tells of one"
     hint = f"--out DIR, to start anew, or first: rm {journal}"
     require(not went_on, "resume", given, "a run with its checkpoint", hint)
+
+
+def failures(records: list[dict[str, Any]]) -> int:
+    """Returns how often a run that is being resumed has ended without having been asked to, this time included.
+
+    Args:
+        records: Its journal, up to the checkpoint.
+    """
+    kinds = [record["kind"] for record in records] + ["resume"]
+    return sum(before != "end" for before, kind in itertools.pairwise(kinds) if kind == "resume")
 
 
 def tell_changes(saved: str, now: str, training: AdaptiveTraining) -> Iterator[str]:

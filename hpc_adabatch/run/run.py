@@ -24,6 +24,7 @@ from .loop import train
 from .picture import write_picture
 from .progress import ProgressDisplay
 from .result import report, write_result
+from .saver import Saver
 from .target import parse_target
 
 
@@ -66,6 +67,8 @@ class Run:
         self.data = load_data(recipe, cluster)
         self.journal = Journal(self.folder.journal if cluster.leads else None)
         self.training = self._build()
+        self.training.checkpoints.request = self.folder.request if cluster.leads else None
+        self._saver = Saver(self.folder, self.journal, self.training.checkpoints, self._warn)
         self._forward = Forward(self.training.model, recipe, cluster.device)
         self.metric: float | None = None
         self.training_s = 0.0
@@ -113,6 +116,8 @@ class Run:
             for step in train(training, [epoch], lambda inputs, targets: task.loss(self.forward(inputs), targets)):
                 loss_sum, samples = loss_sum + step.loss * len(step.batch), samples + len(step.batch)
                 self.progress.step(len(step.batch), step.loss, len(step.batch))
+                if training.checkpoints.due and not (training.stopped or plan.epoch_finished):
+                    self._save(self.training_s + time.monotonic() - began)
         seconds = time.monotonic() - began
         self.training_s += seconds
         if not (plan.epoch_finished or self._over):
@@ -138,11 +143,9 @@ class Run:
 
     def _leave(self) -> None:
         """Saves at the end of an epoch, or where all ranks were stopped."""
-        self.cluster.watchdog.enter("the checkpoint")
         if self.training.stopped and not self._over:
             self.training.record("end", reason=self.training.stopped)
-        self._save()
-        self.cluster.watchdog.beat()
+        self._save(self.training_s)
 
     def _build(self) -> AdaptiveTraining:
         recipe = self.recipe
@@ -203,28 +206,30 @@ class Run:
                 with whole(self.folder.config) as file:
                     file.write(self.resolved.encode())
 
-    def _save(self) -> None:
+    def _save(self, training_s: float) -> None:
         """Saves the state of all ranks; where that fails and training goes on, the checkpoint before is kept."""
-        state = restart.collect(self.training, self.cluster) | {
-            "recipe": self.resolved,
-            "metric": self.metric,
-            "training_s": self.training_s,
-            "elapsed_s": self.journal.elapsed_s(),
-            "start": self.journal.start(),
-        }
-        try:
-            with self.cluster.together():
-                if self.cluster.leads:
-                    self.folder.owner.sign()
-                    self.journal.catch_up()
-                    with writing(self.folder.journal):
-                        self.journal.sync()
-                    with writing(self.folder.checkpoint):
-                        checkpoint.save(self.folder.checkpoint, state | {"journal_bytes": self.journal.position()})
-        except StorageError as error:
-            if self.training.stopped or self._over:
-                raise
-            self.progress.line(f"warning: {error}; training goes on, and saves again after the next epoch")
+        training, ends = self.training, bool(self.training.stopped or self._over)
+        self.cluster.watchdog.enter("the checkpoint")
+        with training.checkpoints.saving(training.steps):
+            state = restart.collect(training, self.cluster) | {
+                "recipe": self.resolved,
+                "metric": self.metric,
+                "training_s": training_s,
+                "elapsed_s": self.journal.elapsed_s(),
+                "start": self.journal.start(),
+            }
+            try:
+                with self.cluster.together():
+                    if self.cluster.leads:
+                        self._saver.save(state, wait=ends)
+            except StorageError as error:
+                if ends:
+                    raise
+                self._warn(error)
+        self.cluster.watchdog.beat()
+
+    def _warn(self, error: StorageError) -> None:
+        self.progress.line(f"warning: {error}; training goes on, and saves again later")
 
     def _resume(self) -> bool:
         """Takes up the checkpoint of the folder; False when there is none."""
@@ -253,6 +258,8 @@ class Run:
             self.progress.line(f"{self.folder.journal}: records are lost or damaged; training goes on without them")
         if self.cluster.leads:
             self.folder.result.unlink(missing_ok=True)
+            self.training.checkpoints.ran_s = elapsed_s
+            self.training.checkpoints.failures = restart.failures(self.journal.read())
         self._write_config()
         changed = restart.differences(state["recipe"], self.resolved)
         self.training.record("resume", world_size=self.cluster.size, changed=changed, **self.training.holding())

@@ -33,6 +33,7 @@ from ..errors import DivergedError
 from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
+from .checkpoints import CheckpointClock
 from .coordinator import Coordinator, Decision
 from .feed import Feed
 from .gradient import Gradient
@@ -80,13 +81,14 @@ class AdaptiveTraining:
 
     Attributes:
         model: The network.
-        optimizer: The optimizer to inspect and save, which Horovod has rebuilt around the same parameters.
+        optimizer: The optimizer.
         batches: The training set, and the limits of the global batch.
         plan: The cursor over the samples of the epoch.
         global_batch: The samples of a step, over all ranks, from here on.
         steps: The optimizer steps so far, skipped ones included.
         skipped: The steps that changed nothing, because a loss or a gradient was not finite on some rank.
         stopped: The name of the signal on which all ranks left; None while they go on.
+        checkpoints: The clock that says after which step a checkpoint is due.
         measuring: The measurements of the gradient's noise.
         line_search: The search for the step size.
         scaler: The scaler of losses.
@@ -119,6 +121,8 @@ class AdaptiveTraining:
         self._options = options or LoopOptions()
         self._journal, self._stop_flag = journal or Journal(None), stop_flag or StopFlag()
         self._losses, self._times = Losses(), StepTimes()
+        minutes, steps = self._options.checkpoint_minutes, self._options.checkpoint_steps
+        self.checkpoints = CheckpointClock(minutes, steps, leads=cluster.leads)
         cluster.watchdog.enter("the start of training", prepares=True)
         with cluster.together():  # before any other message: a rank that refuses leaves none waiting
             self._options.check_optimizer(
@@ -275,7 +279,7 @@ class AdaptiveTraining:
             self._give_up()
 
     def _sum_over_ranks(self, samples: int, loss_sum: float = 0.0, *, added: int = 0) -> tuple[float, bool]:
-        """Makes ``p.grad`` the mean over the batch in hand on every rank; all learn whether one is to stop.
+        """Makes ``p.grad`` the mean over the batch in hand on every rank; all learn whether to stop or to save.
 
         Args:
             samples: The samples of the batch.
@@ -285,9 +289,15 @@ class AdaptiveTraining:
         Returns:
             The loss summed over the samples of the batch, and whether everything is finite.
         """
-        flags, measured = self._stop_flag.numbers(), self.measuring.message()
+        due, stop, measured = (
+            self.checkpoints.number(self.steps + 1),
+            self._stop_flag.numbers(),
+            self.measuring.message(),
+        )
+        flags = [due, *stop]
         summed = self._gradient.sum_over_ranks(flags, measured, samples=samples, added=added)
-        self.stopped = self._stop_flag.agreed(summed.beside[: len(flags)]) or self.stopped
+        self.checkpoints.hear(summed.beside[0])
+        self.stopped = self._stop_flag.agreed(summed.beside[1 : len(flags)]) or self.stopped
         loss_sum += summed.loss
         finite = summed.finite
         if measured:
@@ -456,3 +466,4 @@ class AdaptiveTraining:
         self._course.load_state_dict(state["course"])
         self.scaler.load_state_dict(state["scaler"])
         self.line_search.load_state_dict(state["search"])
+        self.checkpoints.start(self.steps)

@@ -30,6 +30,9 @@ class LoopOptions:
             follow it.
         max_skipped: The steps in a row that may be skipped, because a loss or a gradient is not finite, before training
             has diverged and all ranks end it. float16 skips a handful while it finds its loss scale.
+        checkpoint_minutes: Minutes from one checkpoint to the next inside an epoch; auto finds them from what a
+            checkpoint costs and how often this job has failed (Daly 2006). The end of an epoch has one of its own.
+        checkpoint_steps: Steps from one checkpoint to the next inside an epoch.
         journal_every: Steps from one record of statistics to the next.
         journal_trust_ratios: Also records the trust ratio of each layer, with optimizers that have them.
 
@@ -43,6 +46,8 @@ class LoopOptions:
     measure_every: int | None = None
     statistics_budget: float = 0.01
     max_skipped: int = 100
+    checkpoint_minutes: float | Literal["auto"] | None = "auto"
+    checkpoint_steps: int | None = None
     journal_every: int = 10
     journal_trust_ratios: bool = False
 
@@ -56,6 +61,11 @@ class LoopOptions:
         hint = "--statistics_budget 0.01"
         require(0 < real(budget) <= 1, "statistics_budget", budget, "more than 0, at most 1", hint)
         require(whole(self.max_skipped) >= 1, "max_skipped", self.max_skipped, "1 or more", "--max_skipped 100")
+        minutes, steps, hint = self.checkpoint_minutes, self.checkpoint_steps, "--checkpoint_minutes 10"
+        fits = minutes in ("auto", None) or real(minutes) > 0
+        require(fits, "checkpoint_minutes", minutes, "auto, more than 0, or null", hint)
+        fits = steps is None or whole(steps) >= 1
+        require(fits, "checkpoint_steps", steps, "1 or more, or null", "--checkpoint_steps 1000")
         require(whole(self.journal_every) >= 1, "journal_every", self.journal_every, "1 or more", "--journal_every 10")
 
         for name in ("split_passes", "journal_trust_ratios"):

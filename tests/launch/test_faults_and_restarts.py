@@ -26,6 +26,7 @@ RUN = [
     "--epochs=6",
     "--journal_every=1",
     "--max_micro_batch=5",
+    "--checkpoint_steps=37",
     "--policy=schedule",
     "--policy.text=0:16 1000sa:24 3001sa:8",
     "--optimizer.lr=0.001",

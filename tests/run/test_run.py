@@ -51,13 +51,15 @@ def test_a_full_disk_stops_no_epoch_but_no_run_ends_well_without_its_checkpoint(
         return Run(recipe, resolved, tmp_path / folder, resume=True, cluster=SingleProcess())
 
     first = run("run")
-    save, saves = first._save, iter([1_000_000_000, 100_000, 100_000])
+    save, saves = first._saver.save, iter([1_000_000_000, 100_000, 100_000])
 
-    def save_with_little_room() -> None:
+    def save_with_little_room(state: dict[str, Any], *, wait: bool) -> None:
         with small_files(next(saves)):
-            save()
+            save(state, wait=wait)
+            if first._saver._thread is not None:
+                first._saver._thread.join()
 
-    first._save = save_with_little_room  # type: ignore[method-assign]
+    first._saver.save = save_with_little_room  # type: ignore[method-assign]
     with pytest.raises(StorageError, match=r"checkpoint/last.pt cannot be written: File too large") as raised:
         first.train()
     assert raised.value.shared  # no rank waits for rank 0
