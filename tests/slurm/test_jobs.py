@@ -199,6 +199,37 @@ def test_a_job_at_the_end_of_its_time_is_queued_again_and_goes_on_exactly(
     assert_same(tmp_path / "run", undisturbed)
 
 
+def test_a_cancelled_job_saves_itself_and_is_not_queued_again(
+    small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
+) -> None:
+    """scancel ends the ranks with SIGTERM, which they answer with 75: the code of a job that wants to go on."""
+    job = submit(small_cluster, tmp_path, *LONG)
+    until_it_trains(small_cluster, job, tmp_path, 100)
+    small_cluster.run("scancel", job)
+    left(small_cluster, job, "CANCELLED")
+    time.sleep(3)  # a requeue would have come by now
+    state = small_cluster.job(job)
+    assert (state["JobState"], state["Restarts"]) == ("CANCELLED", "0"), output(tmp_path)
+    assert "queued again" not in output(tmp_path)
+    assert records(tmp_path / "run")[-1]["kind"] == "end"  # the ranks were told in time
+    again = submit(small_cluster, tmp_path, *LONG)
+    assert small_cluster.wait(again, ENDED, 240)["JobState"] == "COMPLETED", output(tmp_path)
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_a_job_that_loses_a_node_is_queued_again_and_goes_on_exactly(
+    small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
+) -> None:
+    job = submit(small_cluster, tmp_path, *LONG, "--checkpoint_steps=50")
+    until_it_trains(small_cluster, job, tmp_path, 120)
+    small_cluster.power_off("node2")
+    left(small_cluster, job, "PENDING", at_most_s=120)
+    small_cluster.power_on("node2")
+    finish(small_cluster, job, tmp_path)
+    assert "resumed" in output(tmp_path)
+    assert_same(tmp_path / "run", undisturbed)
+
+
 def test_a_job_that_loses_a_rank_ends_and_the_same_command_goes_on_exactly(
     small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
