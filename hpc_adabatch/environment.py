@@ -18,6 +18,8 @@ class _Launcher(NamedTuple):
     local_rank: str
     with_local_rank: bool = False
     """True where another launcher sets rank and n_ranks too, and the local rank alone tells them apart."""
+    any_program: bool = False
+    """True for a scheduler's own launcher, which starts programs without MPI too: a task alone is a plain process."""
 
 
 # The first row whose rank and number of ranks are set is the launcher. Variables that one launcher alone sets stand
@@ -34,11 +36,11 @@ _LAUNCHERS = (
     # MVAPICH2 User Guide, sections 13.1 to 13.4
     _Launcher("mpirun_rsh", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK"),
     # https://github.com/flux-framework/flux-core/blob/master/src/shell/task.c
-    _Launcher("flux run", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID"),
+    _Launcher("flux run", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID", any_program=True),
     # Hydra, of MPICH and Intel MPI: https://github.com/pmodels/mpich/blob/main/src/pm/hydra/proxy/pmip_cb.c
     _Launcher("mpiexec", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", with_local_rank=True),
     # srun(1), output environment variables
-    _Launcher("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+    _Launcher("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", any_program=True),
     # HPE's names: https://github.com/SchedMD/slurm/blob/master/src/plugins/mpi/cray_shasta/mpi_cray_shasta.c
     _Launcher("mpiexec (PALS)", "PALS_RANKID", "PMI_SIZE", "PALS_LOCAL_RANKID"),
     # another process manager with PMI: https://flux-framework.readthedocs.io/projects/flux-rfc/en/latest/spec_13.html
@@ -66,10 +68,15 @@ class Launch:
 
 
 def launch() -> Launch | None:
-    """Returns the launch that this process belongs to; None for a process that was started by hand."""
-    for name, rank, n_ranks, local_rank, with_local_rank in _LAUNCHERS:
+    """Returns the launch that this process belongs to; None for a process that was started by hand.
+
+    None stands for the only task of ``srun`` or ``flux run`` too, and so for what is typed in ``srun --pty bash``: such
+    a task may have no PMI, without which MPI ends it.
+    """
+    for name, rank, n_ranks, local_rank, with_local_rank, any_program in _LAUNCHERS:
         if {rank, n_ranks, *([local_rank] if with_local_rank else [])} <= os.environ.keys():
-            return Launch(name, int(os.environ[rank]), int(os.environ[n_ranks]), int(os.environ.get(local_rank, 0)))
+            found = Launch(name, int(os.environ[rank]), int(os.environ[n_ranks]), int(os.environ.get(local_rank, 0)))
+            return None if any_program and found.n_ranks == 1 else found
     return None
 
 

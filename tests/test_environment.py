@@ -44,6 +44,10 @@ PALS = {"PALS_RANKID": "5", "PALS_LOCAL_RANKID": "2", "PMI_RANK": "5", "PMI_SIZE
         (SRUN | PALS, ("srun", 5, 6, 2, True)),  # srun --mpi=cray_shasta
         (PALS, ("mpiexec (PALS)", 5, 6, 2, True)),
         ({"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, None),  # inside a batch script, not started by srun
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_LOCALID": "0"}, None),  # one task, srun --pty bash
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "PMI_RANK": "0", "PMI_SIZE": "1"}, None),  # --mpi=pmi2
+        ({"FLUX_TASK_RANK": "0", "FLUX_JOB_SIZE": "1", "FLUX_TASK_LOCAL_ID": "0"}, None),
+        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1"}, ("mpirun", 0, 1, 0, True)),  # MPI was wanted
         (
             OMPI | {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},
             ("mpirun", 3, 8, 0, True),  # mpirun inside an allocation
