@@ -98,6 +98,19 @@ def test_overrides_in_the_environment_are_printed(
     assert {str(call["variables"]) for call in fake.calls("sbatch")} == {"{}"}
 
 
+def test_a_study_in_an_allocation_says_in_few_words_what_it_leaves_behind(
+    fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_CPU_BIND", "SLURM_MEM_PER_CPU"):
+        monkeypatch.setenv(name, "1")
+    assert plan() == 0
+    assert cli.main(["submit", "scaling", "--dry_run"]) == 0
+    assert "unset SLURM_CPU_BIND SLURM_JOB_ID SLURM_MEM_PER_CPU\n" in capsys.readouterr().out
+    assert cli.main(["submit", "scaling"]) == 0
+    assert "for they win over the script: what Slurm tells the job that this shell is in" in capsys.readouterr().out
+    assert {str(call["variables"]) for call in fake.calls("sbatch")} == {"{}"}
+
+
 @pytest.mark.parametrize("name", ["two words", 'quo"te', "it's", "new\nline", "../up", "a/b"])
 @pytest.mark.usefixtures("fake")
 def test_a_name_that_is_none(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

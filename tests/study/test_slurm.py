@@ -183,6 +183,28 @@ def test_variables_that_win_over_the_script_are_taken_out(tmp_path: Path, monkey
     assert kept["PATH"] == os.environ["PATH"]
 
 
+def test_a_job_submitted_in_another_inherits_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = fake_slurm(tmp_path, monkeypatch)
+    allocation = (
+        "SLURM_CPU_BIND",
+        "SLURM_MEM_PER_CPU",
+        "SLURM_TRES_PER_TASK",
+        "SLURM_STEP_ID",
+        "PMI_RANK",
+        "PMIX_RANK",
+    )
+    for name in (*allocation, "SLURM_CONF", "PMIX_MCA_gds"):
+        monkeypatch.setenv(name, "1")
+    assert set(allocation) <= clean_environment()[0].keys()  # whoever is in no job has set them on purpose
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    kept, taken = clean_environment()
+    assert set(taken) >= {*allocation, "SLURM_JOB_ID"}
+    assert not set(taken) & kept.keys()
+    assert {"SLURM_CONF", "PMIX_MCA_gds", "PATH"} <= kept.keys()
+    Slurm(tmp_path).submit(CALL)
+    assert fake.calls("sbatch")[0]["variables"] == {}
+
+
 def test_a_site_without_slurm_and_one_without_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = fake_slurm(tmp_path, monkeypatch)
     fake.rule("sacct", accounts=False)

@@ -1,7 +1,8 @@
 """Slurm's commands, called: sbatch, squeue, sacct, scontrol, scancel.
 
 Variables SBATCH_*, SQUEUE_* and SACCT_* override scripts and flags without a word: they are taken out of the commands'
-environment.
+environment. So is what Slurm tells a shell inside an allocation (Jupyter, salloc, srun --pty): jobs would inherit it,
+and srun in them would take that shell's cores and memory for its own options.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from .answers import COLUMNS, FIELDS
 
 PATIENCE_S = 120.0  # for a command; a busy slurmctld answers within its MessageTimeout, 10 to 100 s
 _OVERRIDES = ("SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
+_ALLOCATION = ("SLURM_", "SLURMD_", "PMI_", "PMIX_RANK", "PMIX_NAMESPACE", "PMIX_SERVER_")
+_OF_THE_SITE = {"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"}
 _UNSURE = re.compile(r"timed out|unable to contact|connection|zero bytes|transport|communication", re.IGNORECASE)
 
 
@@ -139,8 +142,9 @@ class Slurm:
 def clean_environment() -> tuple[dict[str, str], list[str]]:
     """Returns the environment of Slurm's commands, and the names of the variables of sbatch that were taken out."""
     everything = variables()
-    kept = {name: value for name, value in everything.items() if not name.startswith(_OVERRIDES)}
-    return kept, sorted(name for name in everything if name.startswith("SBATCH_"))
+    foreign = (*_OVERRIDES, *_ALLOCATION) if "SLURM_JOB_ID" in everything else _OVERRIDES
+    kept = {name: value for name, value in everything.items() if not name.startswith(foreign) or name in _OF_THE_SITE}
+    return kept, sorted(name for name in everything.keys() - kept.keys() if name.startswith(("SBATCH_", *_ALLOCATION)))
 
 
 def _first_line(text: str) -> str:

@@ -69,7 +69,9 @@ class SlurmQueue(Place):
         self._check_chain(order)
         _, overrides = clean_environment()
         if overrides:
-            say(f"taken out of sbatch's environment, for they win over the script: {' '.join(overrides)}")
+            names = [name for name in overrides if name.startswith("SBATCH_")]
+            names += ["what Slurm tells the job that this shell is in"] if len(names) < len(overrides) else []
+            say(f"taken out of sbatch's environment, for they win over the script: {' '.join(names)}")
         done = submit(self.study, self.folder, self._slurm, order.cells, retry=order.retry, chain=order.chain, say=say)
         say(f"{len(done)} submitted, {self.study.hours_in_words(done)}" if done else "nothing to submit")
         return 0

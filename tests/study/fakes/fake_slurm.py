@@ -50,7 +50,8 @@ class FakeSlurm:
 
     def note(self, command: str) -> int:
         """Writes the call down. Its number among those of this command."""
-        variables = {name: value for name, value in os.environ.items() if name.startswith(("SBATCH_", "SQUEUE_"))}
+        forbidden = ("SBATCH_", "SQUEUE_", "SLURM_JOB", "SLURM_CPU", "SLURM_MEM", "PMI_")
+        variables = {name: value for name, value in os.environ.items() if name.startswith(forbidden)}
         call = {"command": command, "arguments": sys.argv[1:], "cwd": os.getcwd(), "variables": variables}
         with open(f"{self.root}/calls.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(call) + "\n")
