@@ -122,7 +122,7 @@ def command(study: Study, folder: StudyFolder, cell: Cell) -> list[str]:
     """
     resume = ["--resume", "auto"] if cell.verb == "train" else []
     program = [sys.executable, "-m", "hpc_adabatch", cell.verb, str(folder.recipe), *cell.arguments, *resume]
-    start = ["env", "ADABATCH_LAUNCHER=mpirun", str(launch_script(Path(study.directory))), "-n", str(cell.ranks)]
+    start = ["env", "ADABATCH_LAUNCHER=local", str(launch_script(Path(study.directory))), "-n", str(cell.ranks)]
     return [*start, *program, "--out", str(folder.cell(cell.name))]
 
 

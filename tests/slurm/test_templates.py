@@ -127,12 +127,99 @@ def test_exit_codes_of_launchers_come_to_the_same(code: str, stops: str, expecte
     assert not list(tmp_path.glob(".adabatch*"))
 
 
+def launched(*arguments: str, cwd: Path, **variables: str) -> list[str]:
+    """The line that launch/run comes to, and the variables of its ranks."""
+    done = run(ROOT / "launch" / "run", *arguments, cwd=cwd, **variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 def test_horovodrun_is_told_the_hosts_and_their_ranks(tmp_path: Path) -> None:
-    variables = JOB | {"SLURM_TASKS_PER_NODE": "4(x2),1", "SLURM_NTASKS": "9", "ADABATCH_LAUNCHER": "horovodrun"}
-    done = run(ROOT / "launch" / "run", "adabatch", "doctor", cwd=tmp_path, **variables)
-    assert done.stdout.splitlines()[0] == "horovodrun -np 9 -H alpha:4\\,beta:4\\,gamma:1 adabatch doctor"
-    done = run(ROOT / "launch" / "run", "-n", "3", "adabatch", "doctor", cwd=tmp_path)
-    assert done.stdout.splitlines()[0] == "mpirun -np 3 --bind-to none --oversubscribe adabatch doctor"
+    """As srun distributes them: Slurm's variables call -n5 --ntasks-per-node=2 2(x3), scontrol calls n[1-2]-ib none."""
+    wrong = {"SLURM_TASKS_PER_NODE": "2(x3)", "SLURM_NTASKS": "5", "SLURM_JOB_NODELIST": "n[1-2]-ib,n10-ib"}
+    variables = JOB | wrong | {"ADABATCH_LAUNCHER": "horovodrun", "FAKE_TASKS": "n1-ib n10-ib n2-ib n1-ib n2-ib"}
+    line = launched("adabatch", "doctor", cwd=tmp_path, **variables)[0]
+    assert line == "horovodrun -np 5 -H n1-ib:2\\,n2-ib:2\\,n10-ib:1 adabatch doctor"
+    done = run(ROOT / "launch" / "run", "x", cwd=tmp_path, **(variables | {"FAKE_TASKS": ""}))
+    assert (done.returncode, done.stdout) == (2, "")  # and not all ranks here
+
+
+def test_outside_of_jobs_and_in_spite_of_them_ranks_run_here(tmp_path: Path) -> None:
+    line = "mpirun -np 3 --bind-to none --oversubscribe adabatch doctor"
+    assert launched("-n", "3", "adabatch", "doctor", cwd=tmp_path)[0] == line
+    more = {"ADABATCH_LAUNCHER": "local", "SLURM_CONF": "/etc/slurm.conf", "FAKE_TELLS": "SLURM"}
+    found = launched("-n", "3", "adabatch", "doctor", cwd=tmp_path, **(JOB | more))
+    assert found[0] == line
+    assert [name for name in found if name.startswith("SLURM")] == ["SLURM_CONF=/etc/slurm.conf"]
+
+
+def test_more_ranks_than_the_job_has_tasks_share_its_cores(tmp_path: Path) -> None:
+    one = JOB | {"SLURM_NTASKS": "1", "FAKE_TELLS": "SLURM", "SRUN_CPUS_PER_TASK": "10"}
+    found = launched("-n", "2", "x", cwd=tmp_path, **one)
+    assert "SLURM_OVERCOMMIT=1" in found
+    assert not [name for name in found if "CPUS_PER_TASK" in name]
+    found = launched("-n", "2", "x", cwd=tmp_path, **(one | {"ADABATCH_LAUNCHER": "mpirun"}))
+    assert found[0] == "mpirun -np 2 --bind-to none --oversubscribe x"
+    found = launched("-n", "8", "x", cwd=tmp_path, **(JOB | {"ADABATCH_LAUNCHER": "mpirun"}))
+    assert found[0] == "mpirun -np 8 --bind-to none x"
+
+
+def test_what_slurm_told_another_shell_does_not_reach_srun(tmp_path: Path) -> None:
+    foreign = [
+        *(
+            "CPU_BIND",
+            "CPU_BIND_TYPE",
+            "MEM_PER_CPU",
+            "MEM_PER_NODE",
+            "MEM_BIND",
+            "TRES_PER_TASK",
+            "GPUS",
+            "GPUS_PER_TASK",
+        ),
+        *("GPU_BIND", "GRES", "CPUS_PER_GPU", "NTASKS_PER_CORE", "NTASKS_PER_GPU", "EXACT", "EXCLUSIVE", "CORE_SPEC"),
+        *("EXPORT_ENV", "STEP_ID", "STEPID", "STEP_NUM_TASKS", "DISTRIBUTION", "THREADS_PER_CORE"),
+    ]
+    variables = JOB | {f"SLURM_{name}": "1" for name in foreign} | {"FAKE_TELLS": "SLURM", "SLURM_GPUS_ON_NODE": "4"}
+    found = {line.split("=")[0] for line in launched("x", cwd=tmp_path, **variables)[1:]}
+    assert {name for name in found if name.startswith("SLURM")} == {*JOB, "SLURM_GPUS_ON_NODE", "SLURM_OVERLAP"}
+    own = JOB | {"SLURM_DISTRIBUTION": "block", "FAKE_TELLS": "SLURM"}  # of this job's own --distribution
+    assert "SLURM_DISTRIBUTION=block" in launched("x", cwd=tmp_path, **own)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "pmix"),
+        ({"FAKE_TYPES": "pmi2"}, "pmi2"),
+        ({"FAKE_TYPES": "pspmi pspmix pmix pmi2"}, "pspmix"),  # ParaStation
+        ({"CRAY_MPICH_VERSION": "8.1.29"}, "cray_shasta"),  # whose plugin every Slurm lists
+        ({"CRAY_MPICH_VERSION": "8.1.29", "FAKE_BROKEN": "cray_shasta"}, "pmi2"),
+        ({"FAKE_MPI": "HYDRA build details:"}, "pmi2"),  # MPICH
+        ({"FAKE_MPI": "Intel(R) MPI Library for Linux* OS, Version 2021.13"}, "pmi2"),
+        ({"FAKE_BROKEN": "pmix"}, "pmi2"),  # Debian without libpmix-dev
+        ({"FAKE_BROKEN": "pmix", "MPI_TYPE": "pmix"}, "pmix"),
+    ],
+)
+def test_the_pmi_that_can_start_a_task(variables: dict[str, str], expected: str, tmp_path: Path) -> None:
+    done = run(ROOT / "launch" / "run", "x", cwd=tmp_path, **(JOB | variables))
+    assert f" --mpi={expected} " in done.stdout.splitlines()[0]
+    broken = "" if "MPI_TYPE" in variables else variables.get("FAKE_BROKEN", "")
+    said = f"launch/run: srun lists {broken}, but: srun: error: no {broken}\n" if broken else ""
+    assert done.stderr == said
+
+
+def test_the_stop_file_of_a_job_is_where_its_nodes_see_it(tmp_path: Path) -> None:
+    tell = ["bash", "-c", "true"]
+    variables = {"TMPDIR": str(tmp_path / "node")}
+    script = tmp_path / "srun"
+    script.write_text('#!/bin/sh\necho "$ADABATCH_STOP_FILE"\n', encoding="utf-8")
+    script.chmod(0o755)
+    (tmp_path / "mpirun").symlink_to(script)
+    variables["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    (path,) = launched(*tell, cwd=tmp_path, MPI_TYPE="pmix", **(JOB | variables))
+    assert path.startswith(f"{tmp_path}/.adabatch-stop-81234-")
+    (path,) = launched(*tell, cwd=tmp_path, **variables)
+    assert path.startswith(f"{tmp_path}/node/adabatch-stop.")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +228,11 @@ def test_horovodrun_is_told_the_hosts_and_their_ranks(tmp_path: Path) -> None:
         (["-n", "0", "x"], {}, "-n: given 0; allowed: 1 or more"),
         (["-n"], {}, "-n: given nothing"),
         ([], {}, "COMMAND: given nothing"),
-        (["x"], {"ADABATCH_LAUNCHER": "aprun"}, "ADABATCH_LAUNCHER: given aprun; allowed: srun, horovodrun, mpirun"),
+        (
+            ["x"],
+            {"ADABATCH_LAUNCHER": "aprun"},
+            "ADABATCH_LAUNCHER: given aprun; allowed: srun, horovodrun, mpirun, local",
+        ),
     ],
 )
 def test_what_cannot_be_launched_is_told(

@@ -59,6 +59,7 @@ def test_lines_for_this_machine_start_what_is_planned_interrupted_or_to_be_retri
     assert [line.rpartition(" ")[2] for line in lines] == [str(folder.cell("strong_n002_r1"))]
     lines = list(place.lines(Order(cells=study.cells[2:], retry=(State.TIMEOUT,))))
     assert len(lines) == 2
+    assert "ADABATCH_LAUNCHER=local" in lines[1]  # also in an allocation
     assert "launch/run -n 4" in lines[1]
 
 
