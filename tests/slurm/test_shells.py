@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from conftest import require
 
 pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).resolve().parents[2]
-RUN = ROOT / "launch" / "run"
+RUN, JOB = ROOT / "launch" / "run", ROOT / "launch" / "job"
 CORES = "taskset -pc $$ | sed 's/.*: /cores /'"  # that this process may use
 STEP = ("srun", "-n1", "--mpi=none")  # srun --pty bash, but for the terminal
 CROWDED = {"OMPI_MCA_rmaps_base_oversubscribe": "0"}  # as Open MPI is at sites; the test cluster's file says 1
@@ -122,3 +123,58 @@ def test_horovodrun_gets_the_nodes_as_srun_fills_them(shells: SlurmCluster, tmp_
     shells.run("sbatch", "--wait", "-n3", "--ntasks-per-node=2", f"--output={tmp_path}/job.out", job, cwd=tmp_path)
     said = (tmp_path / "job.out").read_text(encoding="utf-8").splitlines()
     assert (said[0], said[-1]) == ("2(x2)", "-np 3 -H node1:2,node2:1 x")
+
+
+@pytest.fixture
+def stopped(shells: SlurmCluster, tmp_path: Path) -> Iterator[Path]:
+    """A folder whose jobs find a training that is stopped at once the first time, and ends well the second."""
+    script(
+        tmp_path / "adabatch",
+        'mark=first-${SLURM_ARRAY_TASK_ID:-only}; echo "task ${SLURM_ARRAY_TASK_ID:-} says $*"',
+        '[ "${SLURM_ARRAY_TASK_ID:-}" != 1 ] || { touch begun; until [ -e enough ]; do sleep 0.1; done; }',
+        "[ -e $mark ] || [ -e enough ] || { touch $mark; exit 75; }",
+        'for word; do [ "${before:-}" != --out ] || { mkdir -p $word; touch $word/result.json; }; before=$word; done',
+    )
+    before = shells.environment["PATH"]
+    shells.environment["PATH"] = f"{tmp_path}:{before}"
+    yield tmp_path
+    shells.environment["PATH"] = before
+
+
+def test_the_first_task_of_an_array_is_queued_again_without_its_siblings(shells: SlurmCluster, stopped: Path) -> None:
+    """The last one carries the array's number: to Slurm it meant all of them."""
+    body = f"[ $SLURM_ARRAY_TASK_ID = 1 ] || until [ -e begun ]; do sleep 0.1; done; exec {JOB} r.yaml"
+    number = shells.sbatch("--array=1,2", "-n1", "--requeue", "--wrap", body, cwd=stopped)
+    deadline = time.monotonic() + 60
+    while (again := tasks(shells, number)).get("2", ("", ""))[1] != "1":  # "1-2" is one line until they begin
+        assert time.monotonic() < deadline, again
+        time.sleep(0.2)
+    assert again["1"] == ("RUNNING", "0")
+    (stopped / "enough").touch()
+    while (ended := tasks(shells, number))["1"] != ("COMPLETED", "0"):
+        assert time.monotonic() < deadline, ended
+        time.sleep(0.2)
+    shells.run("scancel", number)
+
+
+def tasks(cluster: SlurmCluster, number: int) -> dict[str, tuple[str, str]]:
+    """State and restarts by the number in the array."""
+    lines = cluster.run("scontrol", "--oneliner", "show", "job", number).stdout.splitlines()
+    fields = [dict(word.partition("=")[::2] for word in line.split()) for line in lines]
+    return {each["ArrayTaskId"]: (each["JobState"], each["Restarts"]) for each in fields}
+
+
+def test_a_job_that_slurm_will_not_queue_again_goes_on_as_another(shells: SlurmCluster, stopped: Path) -> None:
+    flags = ("--no-requeue", "--nodes=1", "--mem=300", "--time=7", "--job-name=two words", "--output=%x-%j.out")
+    number = shells.sbatch(*flags, ROOT / "slurm" / "cpu.sbatch", "r.yaml", "--task.root", "a b", cwd=stopped)
+    first = shells.wait(number)
+    assert (first["JobState"], first["ExitCode"]) == ("FAILED", "75:0")
+    (said,) = [line for line in shells.output(number).splitlines() if "goes on as job" in line]
+    second = shells.wait(int(said.split()[-1]))
+    assert second["JobState"] == "COMPLETED"
+    for name in ("JobName", "NumNodes", "TimeLimit", "MinMemoryNode", "WorkDir", "Partition"):
+        assert first[name] == second[name]
+    assert second["StdOut"] == str(stopped / f"two words-{second['JobId']}.out")
+    output = shells.output(int(second["JobId"]))
+    assert "start 2 of at most 6" in output
+    assert f"says train r.yaml --task.root a b --out runs/r-{number} --resume auto" in output

@@ -69,6 +69,10 @@ def job(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedPro
 
 def test_a_word_before_the_recipe_is_another_command(tmp_path: Path) -> None:
     assert "adabatch measure r.yaml --steps 20" in job("measure", "r.yaml", "--steps", "20", cwd=tmp_path).stdout
+    flags = {"ADABATCH_FLAGS": "--precision float16"}  # a template's, which are a recipe's
+    assert "adabatch doctor\n" in job("doctor", cwd=tmp_path, **flags).stdout
+    assert "adabatch probe --seconds 9\n" in job("probe", "--seconds", "9", cwd=tmp_path, **flags).stdout
+    assert "adabatch probe r.yaml --precision float16\n" in job("probe", "r.yaml", cwd=tmp_path, **flags).stdout
     trained = job("r.yaml", "--out", "x", cwd=tmp_path).stdout
     assert "adabatch train r.yaml --out x --resume auto" in trained
     trained = job("r.yaml", "--seed", "1", cwd=tmp_path).stdout
@@ -87,26 +91,82 @@ def test_a_launcher_that_says_well_done_without_a_result_is_not_believed(tmp_pat
     assert job("doctor", cwd=tmp_path, **path).returncode == 0
 
 
-def test_a_job_that_was_stopped_is_queued_again_a_few_times_only(tmp_path: Path) -> None:
+@pytest.fixture
+def no_waiting(tmp_path: Path) -> dict[str, str]:
+    """Fakes with which nothing sleeps: Slurm would end the script meanwhile."""
     fakes = tmp_path / "fakes"
     shutil.copytree(HERE / "fakes", fakes, symlinks=True)
-    (fakes / "sleep").write_text("#!/bin/sh\n", encoding="utf-8")  # Slurm would end the script meanwhile
+    (fakes / "sleep").write_text("#!/bin/sh\n", encoding="utf-8")
     (fakes / "sleep").chmod(0o755)
-    path = {"PATH": f"{fakes}:{os.environ['PATH']}"}
-    done = job("r.yaml", cwd=tmp_path, FAKE_CODE="75", SLURM_RESTART_COUNT="4", **path)
+    return {"PATH": f"{fakes}:{os.environ['PATH']}"}
+
+
+def asked(folder: Path) -> list[str]:
+    """What the job has asked of scontrol and sbatch."""
+    path = folder / "asked"
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def test_a_job_that_was_stopped_is_queued_again_a_few_times_only(tmp_path: Path, no_waiting: dict[str, str]) -> None:
+    done = job("r.yaml", cwd=tmp_path, FAKE_CODE="75", SLURM_RESTART_COUNT="4", **no_waiting)
     assert done.returncode == 75
-    assert "scontrol requeue 81234" in done.stdout
-    done = job("measure", "r.yaml", cwd=tmp_path, FAKE_CODE="75", **path)
+    assert asked(tmp_path) == ["scontrol requeue 81234"]
+    done = job("measure", "r.yaml", cwd=tmp_path, FAKE_CODE="75", **no_waiting)
     assert done.returncode == 75
-    assert "scontrol requeue" not in done.stdout  # it has no checkpoint
     for code in (70, 74):  # diverged; a full disk
-        done = job("r.yaml", cwd=tmp_path, FAKE_CODE=str(code), **path)
-        assert done.returncode == code
-        assert "scontrol requeue" not in done.stdout
-    done = job("r.yaml", cwd=tmp_path, FAKE_CODE="75", SLURM_RESTART_COUNT="5", **path)
+        assert job("r.yaml", cwd=tmp_path, FAKE_CODE=str(code), **no_waiting).returncode == code
+    done = job("r.yaml", cwd=tmp_path, FAKE_CODE="75", SLURM_RESTART_COUNT="5", **no_waiting)
     assert done.returncode == 75
-    assert "scontrol requeue" not in done.stdout
     assert "stopped 6 times" in done.stderr
+    assert len(asked(tmp_path)) == 1  # measure has no checkpoint, and the others would end in the same way
+
+
+TOLD = (
+    "JobId=81234 ArrayJobId=81230 ArrayTaskId=4 JobName=a b JobState={state} Reason=None Restarts=1 "
+    "TimeLimit=1-00:00:00 Partition=gpu NumNodes=2 NumTasks=8 ReqB:S:C:T=0:0:*:* NtasksPerN:B:S:C=4:0:*:* CoreSpec=* "
+    "MinMemoryNode=0 Features=v100-32g OverSubscribe=NO TresPerNode=gres:gpu:v100:4 Account=abc QOS=(null) "
+    "StdErr=/my runs/81234/50%-81234.out StdIn=/dev/null StdOut=/my runs/81234/50%-81234.out Power="
+)
+OTHERS = "JobId=81230 ArrayJobId=81230 ArrayTaskId=9 JobName=a b JobState=RUNNING Restarts=0"
+
+
+def test_a_task_of_an_array_is_queued_again_alone(tmp_path: Path, no_waiting: dict[str, str]) -> None:
+    """Slurm's variables may be those of an array that this job was submitted from; scontrol shows all of its own."""
+    told = f"{OTHERS}\n{TOLD.format(state='RUNNING')}"
+    foreign = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1", "SLURM_RESTART_COUNT": "5"}
+    job("r.yaml", cwd=tmp_path, FAKE_CODE="75", FAKE_JOBS=told, **no_waiting, **foreign)
+    assert asked(tmp_path) == ["scontrol requeue 81230_4"]
+
+
+def test_a_job_that_may_not_be_queued_again_submits_its_successor_once(
+    tmp_path: Path, no_waiting: dict[str, str]
+) -> None:
+    (tmp_path / "from here").mkdir()
+    how = {"FAKE_CODE": "75", "FAKE_REFUSES": "Requested operation is presently disabled", "ADABATCH_RESTARTS": "2"}
+    how |= {"SLURM_SUBMIT_DIR": str(tmp_path / "from here"), **no_waiting}
+    done = job("r.yaml", "--x", "two words", cwd=tmp_path, FAKE_JOBS=TOLD.format(state="RUNNING"), **how)
+    assert done.returncode == 75
+    assert "start 4 of at most 6" in done.stdout
+    assert "job 81234: goes on as job 81240" in done.stdout
+    assert "queued again\n" not in done.stdout.replace("asks to be queued again\n", "")
+    requeue, where, *flags = asked(tmp_path)
+    at = next(index for index, word in enumerate(flags) if word.startswith("/"))
+    assert (requeue, where) == ("scontrol requeue 81230_4", f"in {tmp_path / 'from here'}")
+    assert set(flags[:at]) == {
+        *("--parsable", "--dependency=afterany:81234", "--open-mode=append", "--export=ALL", f"--chdir={tmp_path}"),
+        *("--job-name=a b", "--time=1-00:00:00", "--partition=gpu", "--account=abc", "--array=4", "--nodes=2"),
+        *("--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=10", "--mem=0", "--gres=gpu:v100:4", "--exclusive"),
+        *("--constraint=v100-32g", "--output=/my runs/81234/50%%-%j.out"),
+    }
+    handed_on = ["train", "r.yaml", "--x", "two words", "--out", "runs/r-81234"]
+    assert flags[at + 1 :] == [*handed_on, "restarts 4", "the script of job 81234"]
+
+    for state in ("PENDING", "COMPLETING", "CANCELLED"):  # taken back by Slurm itself, or ended by somebody
+        (tmp_path / "asked").unlink()
+        job("r.yaml", cwd=tmp_path, FAKE_JOBS=TOLD.format(state=state), **how)
+        assert len(asked(tmp_path)) == 1
+    done = job("r.yaml", cwd=tmp_path, **how)  # a Slurm that says nothing of the job
+    assert "to go on: submit the same command again with --out runs/r-81234" in done.stderr
 
 
 @pytest.mark.parametrize(
