@@ -182,6 +182,24 @@ def test_an_accounted_job_is_known_by_its_name(tmp_path: Path, fake: FakeSlurm) 
     assert (states.cells[0].state, states.cells[0].job_ids) == ("FAILED", ["81001"])
 
 
+def test_a_job_that_submitted_its_own_successor_goes_on_in_it(tmp_path: Path, fake: FakeSlurm) -> None:
+    """launch/job does where scontrol requeue is refused: the same name, a number that nobody has written down."""
+    study, folder = planned(tmp_path)
+    slurm = impatient(tmp_path)
+    call(study, folder, slurm)
+    fake.add(sbatch_command(study, folder, study.cells[0], 1)[1:])
+    fake.change(81001, state="RUNNING")
+    assert find_states(study, folder, slurm).cells[0].job_id == "81001"  # while it lasts
+    fake.change(81001, state="FAILED")
+    status = find_states(study, folder, slurm).cells[0]
+    assert (status.state, status.job_ids) == ("PENDING", ["81001", "81005"])
+    assert call(study, folder, slurm, retry=parse_retry("failed")) == []
+    assert [attempt.job_id for attempt in submissions.read(folder)[study.cells[0].name]] == ["81001", "81005"]
+    fake.change(81005, state="FAILED")
+    assert call(study, folder, slurm, retry=parse_retry("failed")) == [study.cells[0].name]
+    assert [job["name"][-2:] for job in fake.jobs()][-1] == "-3"
+
+
 def test_retry_takes_the_states_that_are_named_and_no_others(tmp_path: Path, fake: FakeSlurm) -> None:
     study, folder = planned(tmp_path)
     slurm = impatient(tmp_path)

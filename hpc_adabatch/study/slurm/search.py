@@ -73,7 +73,7 @@ class _Search:
         # An intent without an answer: sbatch was cut short, and its job may be there all the same.
         job_id = last.job_id if last is not None else None
         unsure = last is not None and job_id is None and not last.refused
-        found = self._unrecorded(cell, last) if job_id is None else None
+        found = self._unrecorded(cell, last) if job_id is None else self._successor(cell, job_id)
         job_id = found or job_id
         queued = self._queue.get(job_id or "")
         # A complete result outweighs all that Slurm says.
@@ -100,6 +100,15 @@ class _Search:
             jobs = self._slurm.accounting(names=[name], since=last.time[:10]) or []
             new = {job.job_id for job in jobs if job.name == name} - self._known
         return max(new, key=int, default=None)
+
+    def _successor(self, cell: Cell, job_id: str) -> str | None:
+        """Returns the job that the cell's job submitted in its own place, as Slurm would not queue it again."""
+        queued = self._queue.get(job_id)
+        if queued is not None and queued.state.active:
+            return None
+        prefix = self._study.job_prefix(cell.name)
+        new = {job.job_id for job in self._queue.values() if job.name.startswith(prefix)} - self._known
+        return max((one for one in new if int(one) > int(job_id)), key=int, default=None)
 
     def _of_job(self, start: CellStatus, job_id: str, queued: Job | None, stall_s: float) -> CellStatus:
         job = queued or self._remembered(job_id)
