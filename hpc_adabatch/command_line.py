@@ -30,6 +30,7 @@ from .policies import POLICIES
 from .recipe import Options, Recipe
 from .replay import Replay
 from .tasks import TASKS
+from .yaml_core import dump, load
 
 CHOICES: dict[str, tuple[dict[str, Any], str]] = {  # field: (classes by name, default)
     "task": (TASKS, "digits"),
@@ -77,7 +78,7 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
     if path is None and not helps and "--print_config" not in flags:
         raise InputError("RECIPE", "nothing", "a YAML file", f"adabatch {command} recipes/quickstart.yaml")
     try:
-        known = parser.parse_args(["--config", yaml.safe_dump(sections), *flags])
+        known = parser.parse_args(["--config", dump(sections), *flags])
     except ArgumentError as error:
         raise explain(str(error), parser) from error
     for key, default in parser.get_defaults().items():
@@ -150,7 +151,7 @@ def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             "RECIPE", f"{path} ({type(error).__name__})", "a YAML file that can be read", "recipes/quickstart.yaml"
@@ -253,7 +254,7 @@ def _fields(known: Namespace, field: str) -> dict[str, Any]:
 
 
 def _resolved(parser: ArgumentParser, known: Namespace, extra: type | None) -> str:
-    resolved = yaml.safe_load(parser.dump(known))
+    resolved = yaml.safe_load(parser.dump(known))  # which jsonargparse writes by PyYAML
     for name in ["config", *(extra.__dataclass_fields__ if extra else ())]:  # type: ignore[attr-defined]
         resolved.pop(name, None)
-    return yaml.safe_dump(resolved, sort_keys=False)
+    return dump(resolved)

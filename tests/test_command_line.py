@@ -15,6 +15,7 @@ from hpc_adabatch.commands import TrainFlags
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.learning_rate import LearningRate
 from hpc_adabatch.policies import AdaBatch, Fixed, Schedule
+from hpc_adabatch.yaml_core import dump, load
 
 QUICKSTART = str(Path(__file__).resolve().parent.parent / "recipes" / "quickstart.yaml")
 
@@ -174,3 +175,68 @@ def test_every_field_of_every_class_has_its_type_checked(path: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_recipe("train", [QUICKSTART, f"--{section}", name, f"--{section}.{field}", "neither"])
     assert caught.value.field.startswith(f"{section}.{field}")
+
+
+def read_three_ways(field: str, text: str, tmp_path: Path) -> list[object]:
+    """The value of the field by a flag, in a recipe and in a file of --config; ``refused`` for an error of one line."""
+    section, _, name = field.rpartition(".")
+    lines = [f"  {name}: {text}"] if section else [f"{name}: {text}"]
+    file = tmp_path / "recipe.yaml"
+    heads = {"task": ["task:", "  name: cifar10"], "optimizer": ["optimizer:", "  name: sgd"], "": []}[section]
+    file.write_text("\n".join(["global_batch: 8", *heads, *lines, ""]), encoding="utf-8")
+    found: list[object] = []
+    for line in ([f"--{field}={text}"], ["--config", str(file)], []):
+        recipe = [QUICKSTART, "--task=cifar10", "--optimizer=sgd"] if line else [str(file)]
+        try:
+            found.append(parse_recipe("train", [*recipe, *line])[1][field])
+        except InputError as error:
+            found.append("refused" if error.field == field else str(error))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "means"),
+    [
+        ("epochs", "010", 10),  # 8 in a file, as YAML 1.1 has it, and 10 by a flag
+        ("epochs", "+5", 5),
+        ("epochs", "1:30", "refused"),  # 90
+        ("epochs", "1_000", "refused"),
+        ("epochs", "0x10", "refused"),
+        ("epochs", "0b11", "refused"),
+        ("epochs", "1e1", "refused"),
+        ("optimizer.lr", "010", 10.0),
+        ("optimizer.lr", "1e-3", 0.001),
+        ("optimizer.lr", "1E3", 1000.0),
+        ("optimizer.lr", ".5", 0.5),
+        ("optimizer.lr", "5.", 5.0),
+        ("optimizer.lr", "1:30", "refused"),
+        ("optimizer.lr", "1:30.5", "refused"),
+        ("optimizer.lr", "1_0.5", "refused"),
+        ("clip_norm", "012", 12.0),
+        ("clip_norm", "~", None),
+        ("channels_last", "true", True),
+        ("channels_last", "yes", "refused"),  # true
+        ("channels_last", "off", "refused"),
+        ("channels_last", "on", "refused"),
+        ("task.root", "no", "no"),  # a folder of this name: false in a file
+        ("task.root", "1:30", "1:30"),
+        ("task.root", "2020-01-01", "2020-01-01"),
+    ],
+)
+def test_a_text_means_the_same_by_a_flag_and_in_a_file(field: str, text: str, means: object, tmp_path: Path) -> None:
+    read = read_three_ways(field, text, tmp_path)
+    assert read == [means] * 3
+    assert [type(value) for value in read] == [type(means)] * 3
+
+
+@pytest.mark.parametrize("text", ["1e3", "010", "no", "null", "~", "1:30", ".5", "0x10"])
+def test_text_that_looks_like_a_number_stays_text_in_the_resolved_recipe(text: str, tmp_path: Path) -> None:
+    resolved = parse_recipe("train", [QUICKSTART, "--task=cifar10", "--task.root=x"])[2]
+    path = tmp_path / "config.yaml"
+    path.write_text(dump(load(resolved) | {"task": {"name": "cifar10", "root": text}}), encoding="utf-8")
+    assert parse_recipe("train", [str(path)])[1]["task.root"] == text
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["task"]["root"] == text
+
+
+def test_a_section_may_begin_as_another_one() -> None:
+    assert load("a: &a {x: 1}\nb: {<<: *a, y: 2}")["b"] == {"x": 1, "y": 2}

@@ -137,6 +137,8 @@ def parse(
     """
     from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
+    from .. import yaml_core  # noqa: F401  (the meaning of numbers)
+
     # The help of fields takes longer to read than the flags do.
     set_parsing_settings(docstring_parse_attribute_docstrings=bool({"-h", "--help"} & set(arguments)))
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, prog=f"adabatch study {verb}")
