@@ -31,7 +31,7 @@ from cells import code, write
 from machine import machine
 
 from hpc_adabatch import AdaptiveBatches, AdaptiveTraining, Armijo, BarzilaiBorwein, BigBatch, Cluster, Fixed
-from hpc_adabatch.cluster.device import cores
+from hpc_adabatch.cluster.processors import cores
 from hpc_adabatch.tasks import Logistic, Ridge
 from hpc_adabatch.tasks.convex import Convex
 from hpc_adabatch.training.step import Step

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from .cluster import Cluster, start
-from .cluster.device import cores, ranks_on_my_cores
 from .cluster.horovod import build
+from .cluster.processors import share
 
 GIB = 2**30
 MPIRUN_WAITS_S = 30
@@ -141,17 +141,17 @@ def _gpus(cluster: Cluster) -> Iterator[Check]:
 
 
 def _limits(cluster: Cluster) -> Iterator[Check]:
-    mine, threads = cores(), torch.get_num_threads()
-    sharing = ranks_on_my_cores(cluster.gather)
-    crowded = threads * sharing > len(mine) and threads > 1
+    (limit, sharing), threads = (mine := share(cluster.gather)), torch.get_num_threads()
+    crowded = threads * sharing > limit.processors and threads > 1
     yield Check(
         "threads",
-        f"{threads} a rank, {sharing} rank(s) on the same {len(mine)} core(s)",
-        f"export OMP_NUM_THREADS={max(1, len(mine) // sharing)}" if crowded else "",
+        f"{threads} a rank, {sharing} rank(s) on the same {limit.words}",
+        f"export OMP_NUM_THREADS={mine.threads}" if crowded else "",
     )
-    if sharing > len(mine):
-        mend = f"horovodrun -np {len(mine)} ..., or sbatch --cpus-per-task=4, or mpirun --bind-to none"
-        yield Check("cores", f"{sharing} rank(s) wait for each other on {len(mine)} core(s)", mend)
+    if sharing > limit.processors:
+        most = max(1, int(limit.processors))
+        mend = f"horovodrun -np {most} ..., or sbatch --cpus-per-task=4, or mpirun --bind-to none"
+        yield Check("cores", f"{sharing} rank(s) wait for each other on {limit.words}", mend)
     shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else 0
     little = shared < GIB
     yield Check(
