@@ -14,16 +14,17 @@ _REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def load_data(recipe: Recipe, cluster: Cluster) -> TaskData:
-    """Returns the task's data, fetched by one rank of each node and read by all.
+    """Returns the task's data, fetched by rank 0, then by one rank of each other node, and read by all.
 
     Raises:
         InputError: The data is missing or damaged; every rank raises the same error.
     """
+    for turn in (cluster.leads, cluster.local_rank == 0 and not cluster.leads):  # who sees rank 0's need not fetch
+        with cluster.together():
+            if turn:
+                recipe.task.fetch()
     with cluster.together():
-        if cluster.local_rank == 0:
-            recipe.task.fetch()
-    with cluster.together():
-        data = recipe.task.load()
+        data = recipe.task.load(cluster)
     return data  # noqa: RET504 (leaving the block is what tells the other ranks)
 
 

@@ -5,15 +5,20 @@ Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import TensorDataset
 
+from ..cluster import Cluster
 from ..errors import InputError, require, whole
 from .augment import CropAndFlip, NoAugmentation, Prepare
 from .classification import Classification
+from .download import bring
 from .task import TaskData
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # for both sets, as in the AdaBatch authors' code
@@ -36,29 +41,46 @@ class Cifar10(Classification):
         super().__post_init__()
         require(whole(self.padding) >= 0, "task.padding", self.padding, "0 or more", "--task.padding 4")
 
-    def _open(self, train: bool, download: bool) -> Any:
-        from .vision import datasets
+    def _open(self, train: bool) -> Any:
+        with self._explaining("root"):
+            return self._kind()(self.root, train=train)
 
-        kind = getattr(datasets, self._torchvision_name())
+    @contextmanager
+    def _explaining(self, field: str) -> Iterator[None]:
         try:
-            return kind(self.root, train=train, download=download)
+            yield
         except (RuntimeError, OSError) as error:
             raise InputError(
-                f"task.{'download' if download else 'root'}",
+                f"task.{field}",
                 f"{self.root} ({str(error).splitlines()[0]})",
                 f"a folder with torchvision's {self._torchvision_name()}",
                 "--task.root DIR, or --task.download true on a machine with network",
             ) from error
 
+    def _kind(self) -> Any:
+        from .vision import datasets
+
+        return getattr(datasets, self._torchvision_name())
+
     def _torchvision_name(self) -> str:
         return "CIFAR10"
 
     def fetch(self) -> None:
-        if self.download:
-            self._open(train=True, download=True)
+        if not self.download:
+            return
+        from .vision import datasets
 
-    def load(self) -> TaskData:
-        train, test = self._open(train=True, download=False), self._open(train=False, download=False)
+        kind, root = self._kind(), Path(self.root)
+        with suppress(RuntimeError, OSError):  # whoever was first may have brought all of it
+            kind(root, train=True)
+            return
+        with self._explaining("download"):
+            archive = root / kind.filename  # copied there by hand, where there is no network
+            complete = datasets.utils.check_integrity(archive, kind.tgz_md5)
+            bring(root, lambda folder: kind(folder, train=True, download=True), [archive] if complete else [])
+
+    def load(self, cluster: Cluster | None = None) -> TaskData:
+        train, test = self._open(train=True), self._open(train=False)
         prepare = Prepare(MEAN, STD)
         return TaskData(
             train=_tensors(train),

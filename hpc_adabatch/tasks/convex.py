@@ -30,6 +30,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import TensorDataset
 
+from ..cluster import Cluster
 from ..errors import InputError, real, require
 from .augment import AsStored, NoAugmentation
 from .task import Task, TaskData
@@ -117,7 +118,7 @@ class Convex(Task):
             0 < real(self.penalty) < math.inf, "task.penalty", self.penalty, "above 0, finite", "--task.penalty 0.001"
         )
 
-    def load(self) -> TaskData:
+    def load(self, cluster: Cluster | None = None) -> TaskData:
         problem = self._problem
         samples = TensorDataset(problem.features, problem.targets)
         as_stored = AsStored(mean=(), std=())

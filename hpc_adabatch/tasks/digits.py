@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
+from ..cluster import Cluster
 from ..errors import InputError
 from .augment import CropAndFlip, NoAugmentation, Prepare
 from .classification import Classification
@@ -29,7 +30,7 @@ class Digits(Classification):
     augment: bool = False
     """Shifts training images at random by up to one pixel."""
 
-    def load(self) -> TaskData:
+    def load(self, cluster: Cluster | None = None) -> TaskData:
         table = _read()
         images = torch.from_numpy(table[:, :-1].astype(np.float32) / 16.0).view(-1, 1, 8, 8)
         targets = torch.from_numpy(table[:, -1].astype(np.int64))

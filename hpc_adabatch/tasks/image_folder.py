@@ -1,4 +1,8 @@
-"""A folder of images as torchvision's ImageFolder: ``ROOT/train/CLASS/FILE``, ``ROOT/test/CLASS/FILE`` (or ``val``)."""
+"""A folder of images as torchvision's ImageFolder: ``ROOT/train/CLASS/FILE``, ``ROOT/test/CLASS/FILE`` (or ``val``).
+
+Rank 0 lists the folder and tells the others, because a cluster's file system answers questions about names slowly, and
+all ranks would ask the same. Images that are kept in memory are each decoded by one rank, which hands them on.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
+from ..cluster import Cluster, SingleProcess
 from ..errors import InputError, real, require
 from .augment import CropAndFlip, NoAugmentation, Prepare
 from .classification import Classification
-from .images import ImageFiles, decode, decode_all
+from .images import ImageFiles, ImagePaths, decode, decode_all
 from .task import TaskData
 
 
@@ -22,10 +28,10 @@ from .task import TaskData
 class Listing:
     """The images of one part of a folder, not yet read."""
 
-    files: list[Path]
+    files: ImagePaths
     """Paths of the images."""
-    targets: list[int]
-    """Number of the class of each image."""
+    targets: np.ndarray
+    """Number of the class of each image, shape (images,), int64."""
     classes: list[str]
     """Names of the classes, by number."""
 
@@ -56,12 +62,34 @@ class FolderTask(Classification):
         deviations = len(self.std) == 3 and all(0 < real(std) < math.inf for std in self.std)
         require(deviations, "task.std", self.std, "three numbers above 0")
 
-    def listings(self) -> tuple[Listing, Listing]:
-        """Returns the images to train on and the images to test, not yet read.
+    def listings(self, cluster: Cluster) -> tuple[Listing, Listing]:
+        """Returns the images to train on and the images to test, not yet read, as rank 0 finds them.
+
+        Args:
+            cluster: The ranks, all of which call this.
 
         Raises:
-            InputError: There are none, or their classes differ.
+            InputError: There are none, or their classes differ; every rank raises it.
         """
+        with cluster.together():
+            found = self._listings() if cluster.leads else None
+        listings: tuple[Listing, Listing] = cluster.tell(found)
+        return listings
+
+    def dataset(self, listing: Listing, size: int, cluster: Cluster) -> Dataset[Any]:
+        """Returns the images as squares of ``size`` pixels a side: in memory, or decoded each time they are read.
+
+        Args:
+            listing: The images.
+            size: Pixels a side.
+            cluster: The ranks, each of which decodes a part of what all keep in memory.
+        """
+        if len(listing.files) * 3 * size * size > self.memory_gb * 1e9:
+            return ImageFiles(listing.files, listing.targets, size)
+        pixels = decode_all(listing.files, size, torch.get_num_threads(), cluster)
+        return TensorDataset(pixels, torch.from_numpy(listing.targets))
+
+    def _listings(self) -> tuple[Listing, Listing]:
         train, test = self._list("train"), self._list("test", "val")
         require(
             train.classes == test.classes,
@@ -70,12 +98,6 @@ class FolderTask(Classification):
             "the same class folders in both",
         )
         return train, test
-
-    def dataset(self, listing: Listing, size: int) -> Dataset[Any]:
-        """Returns the images as squares of ``size`` pixels a side: in memory, or decoded each time they are read."""
-        if len(listing.files) * 3 * size * size > self.memory_gb * 1e9:
-            return ImageFiles(listing.files, listing.targets, size)
-        return TensorDataset(decode_all(listing.files, size, torch.get_num_threads()), torch.tensor(listing.targets))
 
     def _list(self, *names: str) -> Listing:
         from .vision import datasets
@@ -91,7 +113,8 @@ class FolderTask(Classification):
             raise InputError(
                 "task.root", f"{folder} ({error})", "class folders with images in each", "--task.root DIR"
             ) from error
-        return Listing([Path(path) for path, _ in found.samples], found.targets, found.classes)
+        paths = ImagePaths(path for path, _ in found.samples)
+        return Listing(paths, np.array(found.targets, dtype=np.int64), found.classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +134,16 @@ class ImageFolder(FolderTask):
         require(size is None or size > 0, "task.image_size", size, "1 or more", "--task.image_size 32")
         require(self.padding >= 0, "task.padding", self.padding, "0 or more", "--task.padding 4")
 
-    def load(self) -> TaskData:
-        train, test = self.listings()
-        size = self.image_size or _side(train.files[0])
+    def load(self, cluster: Cluster | None = None) -> TaskData:
+        cluster = cluster or SingleProcess()
+        train, test = self.listings(cluster)
+        with cluster.together():
+            side = _side(train.files[0]) if self.image_size is None and cluster.leads else self.image_size
+        size = cluster.tell(side)
         prepare = Prepare(tuple(self.mean), tuple(self.std))
         return TaskData(
-            train=self.dataset(train, size),
-            test=self.dataset(test, size),
+            train=self.dataset(train, size, cluster),
+            test=self.dataset(test, size, cluster),
             augment=CropAndFlip(prepare, self.padding, flip=True) if self.augment else NoAugmentation(prepare),
             prepare=prepare,
             sample_shape=(3, size, size),

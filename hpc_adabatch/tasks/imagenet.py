@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..cluster import Cluster, SingleProcess
 from ..errors import require
 from .augment import CentreCut, NoAugmentation, Prepare, RandomResizedCrop
 from .image_folder import FolderTask
@@ -57,14 +58,15 @@ class ImageNet(FolderTask):
         allowed, example = "more than 0, at most 1", "--task.least_area 0.08"
         require(0 < self.least_area <= 1, "task.least_area", self.least_area, allowed, example)
 
-    def load(self) -> TaskData:
-        train, test = self.listings()
+    def load(self, cluster: Cluster | None = None) -> TaskData:
+        cluster = cluster or SingleProcess()
+        train, test = self.listings(cluster)
         mean, std = tuple(self.mean), tuple(self.std)
         cut = CentreCut(mean, std, self.image_size)
         crop = RandomResizedCrop(Prepare(mean, std), self.image_size, self.least_area)
         return TaskData(
-            train=self.dataset(train, self.stored_size),
-            test=self.dataset(test, self.test_size),
+            train=self.dataset(train, self.stored_size, cluster),
+            test=self.dataset(test, self.test_size, cluster),
             augment=crop if self.augment else NoAugmentation(cut),
             prepare=cut,
             sample_shape=(3, self.image_size, self.image_size),

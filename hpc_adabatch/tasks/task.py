@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
 from ..batches.adaptive import Transform
+from ..cluster import Cluster
 from .augment import Prepare
 
 
@@ -50,14 +51,17 @@ class Task(ABC):
     default_model: ClassVar[str] = "small_cnn"
 
     def fetch(self) -> None:  # noqa: B027 (most tasks have their data at hand)
-        """Brings the data to this node; called on one rank of each node, before ``load``."""
+        """Brings the data to this node; called on rank 0, then on one rank of each other node, before ``load``."""
 
     @abstractmethod
-    def load(self) -> TaskData:
+    def load(self, cluster: Cluster | None = None) -> TaskData:
         """Reads the data; called on every rank.
 
+        Args:
+            cluster: The ranks, which may divide the reading; None where this process reads alone.
+
         Raises:
-            InputError: The data are missing or damaged.
+            InputError: The data are missing or damaged; with a cluster, a rank may be the only one to raise it.
         """
 
     @abstractmethod

@@ -43,6 +43,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
+from ..cluster import Cluster
 from ..errors import InputError, require, whole
 from .augment import AsStored, NoAugmentation
 from .models.lstm import WordLstm, sizes
@@ -85,7 +86,7 @@ class Text(Task):
         more = f"more than task.steps ({steps})"
         require(words is None or whole(words) > steps, "task.max_words", words, more, "--task.max_words 100000")
 
-    def load(self) -> TaskData:
+    def load(self, cluster: Cluster | None = None) -> TaskData:
         ids = ids_of(self._words("train"), self.vocabulary)
         train, test = (self._windows(field, ids) for field in ("train", "test"))
         as_stored = AsStored(mean=(), std=())

@@ -8,8 +8,10 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 pytestmark = pytest.mark.launch
 ARCHIVE = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10-imagefolder.tar.xz"
@@ -85,3 +87,19 @@ def test_the_cifar_recipe_with_bfloat16_and_channels_last(adabatch: Any, images:
     for tensor in weights(tmp_path / "run").values():
         assert tensor.is_contiguous()
         assert tensor.dtype in (torch.float32, torch.int64)
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+def test_one_rank_lists_and_each_image_is_opened_once(
+    launch: Any, programs: Path, tmp_path: Path, launcher: str
+) -> None:
+    """Every rank listed the whole folder, and opened all images that it kept in memory."""
+    draw = np.random.default_rng(0)
+    for part, count in (("train", 5), ("val", 2)):
+        for name in ("0", "1", "2"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / part / name / f"{index}.png")
+    done = launch(programs / "open_once.py", tmp_path, ranks=3, launcher=launcher)
+    assert done.stdout.count("refused by all") == 3

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -107,28 +109,88 @@ def test_fields_out_of_range_are_refused(field: str, value: Any) -> None:
         ImageFolder(**{field: value})
 
 
-def test_cifar_as_torchvision_stores_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchvision's files, written here from digits; its check sums are replaced by theirs."""
-    base = tmp_path / "cifar-10-batches-py"
-    base.mkdir()
+PIXELS = np.arange(6 * 3072, dtype=np.int64).reshape(6, 3072).astype(np.uint8)
 
-    def write(name: str, content: dict[str, Any]) -> str:
-        (base / name).write_bytes(pickle.dumps(content))
-        return hashlib.md5((base / name).read_bytes()).hexdigest()
 
-    pixels = np.arange(6 * 3072, dtype=np.int64).reshape(6, 3072).astype(np.uint8)
-    sums = {
-        name: write(name, {"data": pixels, "labels": [0, 1, 2, 0, 1, 2]}) for name in ("data_batch_1", "test_batch")
-    }
-    names = write("batches.meta", {"label_names": ["a", "b", "c"]})
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", [["data_batch_1", sums["data_batch_1"]]])
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
-    monkeypatch.setattr(datasets.CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": names})
+@pytest.fixture
+def cifar(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """torchvision's files by name, made here of few images; its check sums are replaced by theirs."""
+    labels = {"data": PIXELS, "labels": [0, 1, 2, 0, 1, 2]}
+    files = {"data_batch_1": labels, "test_batch": labels, "batches.meta": {"label_names": ["a", "b", "c"]}}
+    contents = {name: pickle.dumps(content) for name, content in files.items()}
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
+    for part, name in (("train_list", "data_batch_1"), ("test_list", "test_batch")):
+        monkeypatch.setattr(datasets.CIFAR10, part, [[name, sums[name]]])
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
+    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    return contents
+
+
+def test_cifar_as_torchvision_stores_it(tmp_path: Path, cifar: dict[str, bytes]) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    for name, content in cifar.items():
+        (tmp_path / "cifar-10-batches-py" / name).write_bytes(content)
     data = Cifar10(root=str(tmp_path)).load()
     images, targets = data.train.tensors  # type: ignore[attr-defined]
-    assert np.array_equal(images.flatten(1).numpy(), pixels)
+    assert np.array_equal(images.flatten(1).numpy(), PIXELS)
     assert targets.tolist() == [0, 1, 2, 0, 1, 2]
     assert data.n_classes == 3
+
+
+def test_two_nodes_download_into_one_folder(
+    tmp_path: Path, cifar: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One rank of each node wrote into the shared folder, and each could read the half of what the other wrote."""
+    task, calls = Cifar10(root=str(tmp_path / "data"), download=True), 0
+
+    def download(self: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if self._check_integrity():
+            return
+        folder = Path(self.root) / self.base_folder
+        folder.mkdir(exist_ok=True)
+        for name, content in cifar.items():
+            with (folder / name).open("wb") as file:
+                file.write(content[:100])
+                if calls == 1:
+                    task.fetch()  # the other node's, from its beginning to its end
+                file.write(content[100:])
+
+    monkeypatch.setattr(datasets.CIFAR10, "download", download)
+    task.fetch()
+    assert len(task.load().train) == 6  # type: ignore[arg-type]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar-10-batches-py"]
+    task.fetch()
+    assert calls == 2
+
+
+def test_an_archive_copied_by_hand_needs_no_network(
+    tmp_path: Path, cifar: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
+        for name, content in cifar.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    found = hashlib.md5((tmp_path / "cifar-10-python.tar.gz").read_bytes()).hexdigest()
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", found)
+    monkeypatch.setattr(datasets.CIFAR10, "url", "http://127.0.0.1:9/")
+    task = Cifar10(root=str(tmp_path), download=True)
+    task.fetch()
+    assert len(task.load().train) == 6  # type: ignore[arg-type]
+    assert {path.name for path in tmp_path.iterdir()} == {"cifar-10-batches-py", "cifar-10-python.tar.gz"}
+
+
+def test_a_folder_that_cannot_be_written_or_a_network_that_is_not_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.CIFAR10, "url", "http://127.0.0.1:9/")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for root in (tmp_path / "data", tmp_path / "file"):
+        with pytest.raises(InputError, match=r"^task.download: given"):
+            Cifar10(root=str(root), download=True).fetch()
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_missing_cifar_says_how_to_fetch_it(tmp_path: Path) -> None:
