@@ -86,6 +86,12 @@ def stop_file() -> Path | None:
     return Path(text) if text else None
 
 
+def home() -> Path | None:
+    """Returns ADABATCH_HOME: the checkout whose launch/job the batch scripts call; None where it is not set."""
+    text = os.environ.get("ADABATCH_HOME", "")
+    return Path(text) if text else None
+
+
 def stall_limit_s() -> float | None:
     """Returns ADABATCH_STALL_S: seconds after which a rank that does not move ends itself.
 

@@ -19,6 +19,7 @@ from typing import NoReturn
 from ..errors import InputError, require
 from . import submissions
 from .cells import Cell
+from .checkout import checkout
 from .flags import STALL_S, GridFlags
 from .folder import StudyFolder
 from .job import Job, last_cue
@@ -47,7 +48,7 @@ class ThisMachine(Place):
         require(not others, "sbatch", " ".join(others), "only --time with --where local", "--sbatch=--time=00:20:00")
         launcher = flags.launcher or "mpirun"
         require(launcher == "mpirun", "launcher", launcher, "mpirun with --where local", "--launcher mpirun")
-        launch_script(directory)
+        checkout(directory, "where", "local")
         return Terms(template="", launcher=launcher, asked=options(words))
 
     @property
@@ -122,24 +123,14 @@ def command(study: Study, folder: StudyFolder, cell: Cell) -> list[str]:
     """
     resume = ["--resume", "auto"] if cell.verb == "train" else []
     program = [sys.executable, "-m", "hpc_adabatch", cell.verb, str(folder.recipe), *cell.arguments, *resume]
-    start = ["env", "ADABATCH_LAUNCHER=local", str(launch_script(Path(study.directory))), "-n", str(cell.ranks)]
+    home = checkout(Path(study.directory), "where", "local")
+    start = ["env", "ADABATCH_LAUNCHER=local", str(home / "launch" / "run"), "-n", str(cell.ranks)]
     return [*start, *program, "--out", str(folder.cell(cell.name))]
 
 
 def _no_chain(order: Order) -> None:
     given = "for a study on this machine, whose cells wait for each other anyway"
     require(not order.chain, "chain", given, "without it")
-
-
-def launch_script(directory: Path) -> Path:
-    """Returns launch/run of this folder, else of the checkout that this package lies in.
-
-    Raises:
-        InputError: There is no launch/run in either.
-    """
-    found = [path for path in (directory, Path(__file__).resolve().parents[2]) if (path / "launch" / "run").is_file()]
-    require(bool(found), "where", f"local in {directory}", "a folder with launch/run", "git clone, and plan from there")
-    return found[0] / "launch" / "run"
 
 
 def _status(folder: StudyFolder, cell: Cell, attempts: Sequence[Attempt], stall_s: float, *, runs: bool) -> CellStatus:

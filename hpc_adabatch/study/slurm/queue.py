@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...errors import InputError, require
+from .. import checkout
 from ..cells import Cell
 from ..flags import STALL_S, GridFlags
 from ..folder import StudyFolder
@@ -33,7 +34,7 @@ class SlurmQueue(Place):
         self._slurm = Slurm(Path(study.directory))
 
     @staticmethod
-    def terms(flags: GridFlags, words: tuple[str, ...], directory: Path) -> Terms:  # noqa: ARG004
+    def terms(flags: GridFlags, words: tuple[str, ...], directory: Path) -> Terms:
         template, hint = Path(flags.template), "--template slurm/cpu.sbatch"
         try:
             text = template.read_text(encoding="utf-8")
@@ -41,6 +42,7 @@ class SlurmQueue(Place):
             given = f"{template} ({type(error).__name__})"
             raise InputError("template", given, "a batch script that can be read", hint) from error
         require(text.startswith("#!"), "template", template, "a script that begins with #!", hint)
+        checkout.variables(directory, text)  # or every job would fail after its wait in the queue
         asked = directives(text) | options(words)
         check_placement(asked, flags.ranks_per_node)
         return Terms(template=flags.template, launcher=flags.launcher or "srun", asked=asked)

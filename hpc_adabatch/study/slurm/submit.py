@@ -15,8 +15,9 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 
-from .. import submissions
+from .. import checkout, submissions
 from ..cells import Cell
 from ..folder import StudyFolder
 from ..spec import Study
@@ -38,8 +39,13 @@ def sbatch_command(study: Study, folder: StudyFolder, cell: Cell, attempt: int, 
         cell: The cell.
         attempt: The number of the attempt, from 1.
         after: The number of a job that must have ended before; None for none.
+
+    Raises:
+        InputError: The script calls launch/job of a checkout, and there is none.
     """
     out = folder.cell(cell.name)
+    home = checkout.variables(Path(study.directory), folder.script.read_text(encoding="utf-8"))
+    variables = {"ADABATCH_LAUNCHER": study.launcher, **home}
     return [
         "sbatch",
         "--parsable",
@@ -48,7 +54,7 @@ def sbatch_command(study: Study, folder: StudyFolder, cell: Cell, attempt: int, 
         f"--job-name={study.job_name(cell.name, attempt)}",
         f"--output={str(out).replace('%', '%%')}/slurm-%j.out",
         f"--chdir={study.directory}",
-        f"--export=ALL,ADABATCH_LAUNCHER={study.launcher}",
+        ",".join(["--export=ALL", *(f"{name}={value}" for name, value in variables.items())]),
         *study.sbatch,
         *([f"--dependency=afterany:{after}"] if after is not None else []),
         str(folder.script),
