@@ -120,6 +120,11 @@ class Owner:
         threading.Thread(target=self._give_signs, name="owner", daemon=True).start()
         atexit.register(self.release)
 
+    def lives(self) -> bool:
+        """Reports whether some process owns the folder; the folder must be one that can be written."""
+        found = self._last()
+        return found is not None and not self._is_gone(found, this_process())
+
     def sign(self) -> None:
         """Gives a sign of life; ends this process, with a line and code 2, where another one has taken the folder."""
         # a full disk, or a server that does not answer: the next sign may get through

@@ -6,6 +6,7 @@ studies/NAME/
     train.sbatch
     submissions.jsonl  what was asked of Slurm, a line before and a line after
     lock               held (flock) by whoever submits; the process and its host stand in it
+    owner.json         the same where the file system has no locks (run/owner.py); children do not hold it
     cells/CELL         one job: result.json when complete, journal.jsonl, checkpoint, slurm-JOBID.out
     results.csv        one line for each cell
     report             tables, pictures, a page
@@ -13,13 +14,14 @@ studies/NAME/
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -30,6 +32,8 @@ from .spec import Study, check_name, from_json
 
 _BRIEFLY_S = 2.0
 """Seconds to wait for the lock: status holds it for a moment, another submit for longer."""
+_ONE_AT_A_TIME = "one submit or cancel at a time: wait for its end"
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # Lustre mounted without flock; NFS without its lock service
 
 
 def now() -> str:
@@ -152,19 +156,21 @@ class StudyFolder:
         Raises:
             InputError: Somebody else submits; the line says who.
         """
+        give_up_s = time.monotonic() + _BRIEFLY_S
         with _writing(self._lock):
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            give_up_s = time.monotonic() + _BRIEFLY_S
-            while not _locked(descriptor):
+            while (locked := self._locked(descriptor)) is False:
                 who = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
                 given = f"{self.path}, which is in use by {who or 'someone'}"
-                require(time.monotonic() < give_up_s, "NAME", given, "one submit or cancel at a time: wait for its end")
+                require(time.monotonic() < give_up_s, "NAME", given, _ONE_AT_A_TIME)
                 time.sleep(0.1)
-            with _writing(self._lock):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {now()}\n".encode(), 0)
-            yield descriptor
+            with nullcontext() if locked else self._owned(give_up_s):
+                with _writing(self._lock):
+                    os.ftruncate(descriptor, 0)
+                    line = f"process {os.getpid()} on {socket.gethostname()} since {now()}\n"
+                    os.pwrite(descriptor, line.encode(), 0)
+                yield descriptor
         finally:
             os.close(descriptor)
 
@@ -175,9 +181,37 @@ class StudyFolder:
         except OSError:
             return False
         try:
-            return not _locked(descriptor, fcntl.LOCK_SH)
+            locked = self._locked(descriptor, fcntl.LOCK_SH)
         finally:
             os.close(descriptor)
+        return owner.Owner(self.path).lives() if locked is None else not locked
+
+    def _locked(self, descriptor: int, kind: int = fcntl.LOCK_EX) -> bool | None:
+        """Locks the file. Reports whether it could; None where the file system has no locks."""
+        with _writing(self._lock):
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                if error.errno in _NO_LOCKS:
+                    return None
+                raise
+        return True
+
+    @contextmanager
+    def _owned(self, give_up_s: float) -> Iterator[None]:
+        """Does what the lock does, by a file that tells who is there."""
+        me = owner.Owner(self.path)
+        while True:
+            try:
+                me.claim()
+                break
+            except InputError as error:
+                require(time.monotonic() < give_up_s, "NAME", error.given, _ONE_AT_A_TIME)
+                time.sleep(0.1)
+        with me:
+            yield
 
     def quiet_s(self, name: str) -> float:
         """Returns the seconds since a file changed in the cell's folder, but for the one that a mere thread renews."""
@@ -191,11 +225,3 @@ def _moved_s(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:  # gone meanwhile
         return 0.0
-
-
-def _locked(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -72,3 +72,11 @@ def test_no_network(checkout: Path) -> None:
     nowhere = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     line = install(checkout, HPC_ADABATCH_MPI="wheel", PIP_NO_CACHE_DIR="1", PIP_FIND_LINKS="", **nowhere)
     assert "on a node with network" in line
+
+
+def test_no_locks_on_the_file_system(checkout: Path, tmp_path: Path) -> None:
+    """It ended at once with flock's own line, or with none."""
+    path = tools(tmp_path / "tools", "flock")
+    (tmp_path / "tools" / "flock").write_text("#!/bin/sh\necho 'flock: 9: Function not implemented' >&2; exit 71\n")
+    (tmp_path / "tools" / "flock").chmod(0o755)
+    assert "Debian: apt-get install python3" in install(checkout, PATH=path, PYTHON="none", HPC_ADABATCH_MPI="wheel")

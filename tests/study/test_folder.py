@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -152,6 +154,63 @@ def test_the_lock_says_who_holds_it_and_outlives_its_process_in_a_child(tmp_path
     with folder.lock():
         assert folder.in_use()
     assert not folder.in_use()
+
+
+HOLD_WITHOUT_LOCKS = """
+import fcntl, sys, time
+from pathlib import Path
+from hpc_adabatch.study.folder import StudyFolder
+
+def refuse(*_):
+    raise OSError(int(sys.argv[2]), "no locks here")
+
+fcntl.flock = refuse
+with StudyFolder(Path(sys.argv[1]), "scaling").lock() as lock:
+    print("mine", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_of_the_file_system_a_file_tells_who_submits(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lustre mounted without flock: every verb was a traceback."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    _, folder = planned(tmp_path)
+    assert not folder.in_use()
+    line = [sys.executable, "-c", HOLD_WITHOUT_LOCKS, str(folder.path.parent), str(number)]
+    holder = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "mine\n"
+        assert folder.in_use()
+        taken = rf"^NAME: given .*process {holder.pid} on \S+ .*: wait for its end"
+        with pytest.raises(InputError, match=taken), folder.lock():
+            pass
+    finally:
+        holder.kill()
+        holder.stdout.close()
+        holder.wait()
+    assert not folder.in_use()
+    with folder.lock():
+        assert folder.in_use()
+    assert not folder.in_use()
+    assert not (folder.path / "owner.json").exists()
+
+
+def test_another_fault_of_the_lock_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    _, folder = planned(tmp_path)
+    with pytest.raises(InputError, match=r"^folder: given .*lock \(Input/output error\)"), folder.lock():
+        pass
 
 
 def test_a_path_that_sbatch_would_read_otherwise_is_refused(tmp_path: Path) -> None:
