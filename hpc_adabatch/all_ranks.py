@@ -4,14 +4,18 @@ OneLineError that all ranks raise    one line from rank 0, and its exit code (er
 OneLineError of one rank             one line from that rank, all are ended with its exit code
 Ctrl-C                               all are ended with 130
 any other exception                  its traceback, each line with the rank, all are ended with 1
+
+Launchers pass exit codes on in different ways: the rank that knows the code leaves it in a file for launch/run.
 """
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from .environment import code_file
 from .errors import OneLineError, complain
 
 if TYPE_CHECKING:
@@ -33,22 +37,34 @@ def on_all_ranks(work: Callable[[Cluster], int]) -> int:
         if not error.shared:  # the other ranks do not raise it, and would wait for this one
             where = f" (rank {cluster.rank})" if cluster.size > 1 else ""
             complain(f"adabatch: error{where}: {error}")
+            leave_code(error.exit_code)
             cluster.abort(error.exit_code)
         if cluster.leads:
             complain(f"adabatch: error: {error}")
         code = error.exit_code
     except BaseException as error:
-        _report_fault(error, cluster.rank)
-        cluster.abort(130 if isinstance(error, KeyboardInterrupt) else 1)
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1
+        if _report_fault(error, cluster.rank):
+            leave_code(code)
+        cluster.abort(code)
         raise
     cluster.stop()
     return code
 
 
-def _report_fault(error: BaseException, rank: int) -> None:
-    """Prints the traceback of a rank that failed, and one line on a rank that only lost another one."""
+def leave_code(code: int) -> None:
+    """Leaves the exit code for launch/run, where it was called by that, and no rank has left one."""
+    file = code_file()
+    if file is not None and code != 0:
+        with suppress(OSError), file.open("x", encoding="ascii") as written:
+            written.write(str(code))
+
+
+def _report_fault(error: BaseException, rank: int) -> bool:
+    """Prints the traceback of a rank that failed, or a line of one that lost another. Reports whether it failed."""
     if type(error).__name__ == "HorovodInternalError":
         complain(f"adabatch: rank {rank} ends because another rank did")
-        return
+        return False
     text = "".join(traceback.format_exception(error)).rstrip()
     complain("\n".join(f"adabatch: rank {rank}: {line}" for line in text.splitlines()))
+    return True

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from . import commands
+from .all_ranks import leave_code
 from .completion import bash
 from .environment import launch
 from .errors import OneLineError, complain, require
@@ -121,14 +122,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if chosen.plain and commands.HELP & set(rest):
             print(f"usage: adabatch {verb} {chosen.usages[0]}".rstrip() + f"\n\n{chosen.does}")
             sys.exit(0)
-        sys.exit(chosen.run(rest))
+        code = chosen.run(rest)
     except OneLineError as error:  # found before the ranks joined: the same on each, and rank 0 prints it
-        found = launch()
-        if found is None or found.rank == 0:
+        code = error.exit_code
+        if _is_first():
             complain(f"adabatch: error: {error}")
         else:  # the first rank that ends with an error makes mpirun end the others, and rank 0 has something to say
             time.sleep(PATIENCE_S)
-        sys.exit(error.exit_code)
+    if _is_first():
+        leave_code(code)
+    sys.exit(code)
+
+
+def _is_first() -> bool:
+    found = launch()
+    return found is None or found.rank == 0
 
 
 def usage() -> str:

@@ -86,6 +86,12 @@ def stop_file() -> Path | None:
     return Path(text) if text else None
 
 
+def code_file() -> Path | None:
+    """Returns the file in which launch/run looks for the exit code of the ranks; None without launch/run."""
+    file = stop_file()
+    return file.with_name(f"{file.name}.code") if file is not None else None
+
+
 def home() -> Path | None:
     """Returns ADABATCH_HOME: the checkout whose launch/job the batch scripts call; None where it is not set."""
     text = os.environ.get("ADABATCH_HOME", "")

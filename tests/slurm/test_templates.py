@@ -187,6 +187,49 @@ def test_exit_codes_of_launchers_come_to_the_same(code: str, stops: str, expecte
     assert not list(tmp_path.glob(".adabatch*"))
 
 
+@pytest.mark.parametrize(
+    ("code", "left", "expected"), [(1, 74, 74), (255, 75, 75), (9, 70, 70), (0, 75, 75), (9, 0, 9)]
+)
+def test_the_code_that_a_rank_leaves_is_that_of_the_ranks(code: int, left: int, expected: int, tmp_path: Path) -> None:
+    """horovodrun --gloo ends with 1 and Intel's mpirun with 255, whatever the ranks end with."""
+    fakes = tmp_path / "fakes"
+    fakes.mkdir()
+    write = f'printf {left} >"$ADABATCH_STOP_FILE.code"' if left else "true"
+    (fakes / "mpirun").write_text(f"#!/bin/sh\n[ $1 = --version ] || {write}\nexit {code}\n", encoding="utf-8")
+    (fakes / "mpirun").chmod(0o755)
+    variables = {"ADABATCH_STOP_FILE": str(tmp_path / "stop"), "PATH": f"{fakes}:{os.environ['PATH']}"}
+    assert run(ROOT / "launch" / "run", "true", cwd=tmp_path, **variables).returncode == expected
+    assert not (tmp_path / "stop.code").exists()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "version", "line"),
+    [
+        ("mpirun", "mpirun (Open MPI) 4.1.4", "mpirun -np 2 --bind-to none --oversubscribe x"),
+        ("mpirun", "mpirun (Open MPI) 5.0.11", "mpirun -np 2 --bind-to none --oversubscribe x"),
+        ("mpirun", "HYDRA build details:", "mpirun -np 2 --bind-to none x"),
+        ("mpirun", "Intel(R) MPI Library for Linux* OS, Version 2021.18", "mpirun -np 2 --bind-to none x"),
+        ("horovodrun", "mpirun (Open MPI) 4.1.4", "horovodrun -np 2 -H localhost:2 x"),
+        (
+            "horovodrun",
+            "mpirun (Open MPI) 5.0.11",
+            "horovodrun -np 2 -H localhost:2 --binding-args=--bind-to none --map-by slot x",
+        ),
+    ],
+)
+def test_the_line_is_one_that_this_mpirun_takes(launcher: str, version: str, line: str, tmp_path: Path) -> None:
+    """Hydra knows no --oversubscribe; Open MPI 5 refuses the -bind-to and -map-by of horovodrun 0.28.1."""
+    fakes = tmp_path / "fakes"
+    fakes.mkdir()
+    for name in ("mpirun", "horovodrun"):
+        text = f"#!/bin/sh\n[ $1 = --version ] && echo '{version}' || echo {name} $*\n"
+        (fakes / name).write_text(text, encoding="utf-8")
+        (fakes / name).chmod(0o755)
+    variables = {"ADABATCH_LAUNCHER": launcher, "PATH": f"{fakes}:{os.environ['PATH']}"}
+    done = run(ROOT / "launch" / "run", "-n", "2", "x", cwd=tmp_path, **variables)
+    assert done.stdout.strip() == line
+
+
 def launched(*arguments: str, cwd: Path, **variables: str) -> list[str]:
     """The line that launch/run comes to, and the variables of its ranks."""
     done = run(ROOT / "launch" / "run", *arguments, cwd=cwd, **variables)
