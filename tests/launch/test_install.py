@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -80,3 +81,24 @@ def test_no_locks_on_the_file_system(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "tools" / "flock").write_text("#!/bin/sh\necho 'flock: 9: Function not implemented' >&2; exit 71\n")
     (tmp_path / "tools" / "flock").chmod(0o755)
     assert "Debian: apt-get install python3" in install(checkout, PATH=path, PYTHON="none", HPC_ADABATCH_MPI="wheel")
+
+
+NOTHING = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/nowhere"}
+
+
+def test_what_is_said_of_other_installations_does_not_hold_here(checkout: Path, tmp_path: Path) -> None:
+    """A pip.conf with user = true, or a module's PYTHONPATH with an old numpy: "no package could be fetched"."""
+    (tmp_path / "pip.conf").write_text("[install]\nuser = true\n", encoding="utf-8")
+    old = tmp_path / "module" / "numpy-1.0.dist-info"
+    old.mkdir(parents=True)
+    (old / "METADATA").write_text("Name: numpy\nVersion: 1.0\n", encoding="utf-8")
+    others = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_TARGET": "/nowhere", "PYTHONPATH": str(old.parent)}
+    line = install(checkout, HPC_ADABATCH_MPI="wheel", **NOTHING, **others)
+    assert "the requirement numpy" in line, "it is the first to be fetched"
+
+
+def test_what_pip_refuses_is_said_in_its_words(checkout: Path) -> None:
+    lost = {"PIP_CONSTRAINT": "/nowhere/site.txt", "PIP_CONFIG_FILE": "/dev/null"}
+    line = install(checkout, HPC_ADABATCH_MPI="wheel", **NOTHING, **lost)
+    assert re.match(r"install: pip install numpy .* failed: ERROR: Could not open .*/nowhere/site.txt", line), line
+    assert "network" not in line
