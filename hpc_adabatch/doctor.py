@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from .cluster.processors import share
 
 GIB = 2**30
 MPIRUN_WAITS_S = 30
+BINDING = '--binding-args="--bind-to none --map-by slot"'
 REBUILD = "rm -rf ~/.cache/hpc_adabatch/wheels .venv; ./launch/install"
 
 
@@ -93,6 +95,8 @@ def _horovod_and_mpi() -> Iterator[Check]:
                 [mpirun, "--version"], capture_output=True, text=True, timeout=MPIRUN_WAITS_S, check=False
             ).stdout
             yield Check("mpirun", (version.splitlines() or ["silent"])[0])
+            if re.search(r"\(Open MPI\) [5-9]", version):  # it refuses the single dashes of horovodrun 0.28.1
+                yield Check("horovodrun", f"with this mpirun: horovodrun {BINDING} ..., or launch/run -n 2 ...")
         try:
             import mpi4py
 

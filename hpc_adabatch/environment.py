@@ -35,6 +35,8 @@ _LAUNCHERS = (
     _Launcher("mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
     # MVAPICH2 User Guide, sections 13.1 to 13.4
     _Launcher("mpirun_rsh", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK"),
+    # of MVAPICH 3 and newer, which call them otherwise
+    _Launcher("mpirun_rsh", "MVP_COMM_WORLD_RANK", "MVP_COMM_WORLD_SIZE", "MVP_COMM_WORLD_LOCAL_RANK"),
     # https://github.com/flux-framework/flux-core/blob/master/src/shell/task.c
     _Launcher("flux run", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID", any_program=True),
     # Hydra, of MPICH and Intel MPI: https://github.com/pmodels/mpich/blob/main/src/pm/hydra/proxy/pmip_cb.c

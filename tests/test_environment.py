@@ -24,6 +24,10 @@ PALS = {"PALS_RANKID": "5", "PALS_LOCAL_RANKID": "2", "PMI_RANK": "5", "PMI_SIZE
             ("mpirun_rsh", 3, 8, 1, True),
         ),
         (
+            {"MVP_COMM_WORLD_RANK": "3", "MVP_COMM_WORLD_SIZE": "8", "MVP_COMM_WORLD_LOCAL_RANK": "1"},
+            ("mpirun_rsh", 3, 8, 1, True),  # MVAPICH 3: each rank took itself for a run of its own
+        ),
+        (
             OMPI | {"JSM_NAMESPACE_RANK": "3", "JSM_NAMESPACE_SIZE": "8", "JSM_NAMESPACE_LOCAL_RANK": "1"},
             ("jsrun", 3, 8, 1, True),  # of Spectrum MPI, an Open MPI
         ),
