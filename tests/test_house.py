@@ -240,3 +240,14 @@ def test_help_explains_every_field_of_public_dataclasses() -> None:
 def init_fields(kind: type) -> set[str]:
     """The fields of a dataclass that it is made with."""
     return {f.name for f in dataclasses.fields(kind) if f.init} if dataclasses.is_dataclass(kind) else set()
+
+
+def test_ranks_agree_by_sums_and_by_rank_0_alone() -> None:
+    """The largest of numbers of which one is none depends on that one's rank: MPI_MAX and Horovod's Max may lose it."""
+    orders, reductions = {"MAX", "MIN", "MAXLOC", "MINLOC", "Max", "Min"}, {"Allreduce", "Iallreduce", "Reduce", "Scan"}
+    found = []
+    for path in sorted((ROOT / "hpc_adabatch").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in orders | reductions:
+                found.append(f"{path.name}:{node.lineno} {node.attr}")
+    assert found == []

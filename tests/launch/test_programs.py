@@ -75,3 +75,10 @@ def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(adabatch: Any) ->
     done = adabatch("doctor", ranks=ranks, code=1)
     assert re.search(rf"^wrong +cores +{ranks} rank\(s\) wait for each other", done.stdout, re.MULTILINE), done.stdout
     assert "type: horovodrun -np" in done.stdout
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+def test_what_is_not_a_number_on_one_rank_is_none_on_all(launch: Any, programs: Path, launcher: str) -> None:
+    """MPI_MAX and Horovod's Max lose NaN depending on its rank; mpi4py sums bfloat16 tensors to nonsense."""
+    done = launch(programs / "not_numbers.py", ranks=3, launcher=launcher)
+    assert done.stdout.count("agreed") == 3
