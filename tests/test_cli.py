@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import hpc_adabatch as hab
+from hpc_adabatch.all_ranks import leave_code
 from hpc_adabatch.cli import VERBS, main
 from hpc_adabatch.study.cli import main as study_main
 
@@ -59,3 +61,29 @@ def test_bash_completes_the_verbs_of_a_study(capsys: pytest.CaptureFixture[str])
     assert study_main(["nonsense"]) == 2
     allowed = capsys.readouterr().err.partition("allowed: ")[2].partition(";")[0].split(", ")
     assert completed(printed(["completion", "bash"], capsys), "adabatch", "study", '""') == allowed
+
+
+@pytest.mark.parametrize(
+    ("rank", "left"), [({}, "2"), ({"OMPI_COMM_WORLD_RANK": "0"}, "2"), ({"OMPI_COMM_WORLD_RANK": "1"}, None)]
+)
+def test_rank_0_leaves_its_exit_code_for_launch_run(
+    rank: dict[str, str], left: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpc_adabatch.cli.PATIENCE_S", 0.0)
+    monkeypatch.setenv("ADABATCH_STOP_FILE", str(tmp_path / "stop"))
+    for name, value in ({"OMPI_COMM_WORLD_SIZE": "2"} | rank if rank else {}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main(["report"])
+    assert ended.value.code == 2
+    file = tmp_path / "stop.code"
+    assert (file.read_text(encoding="ascii") if file.exists() else None) == left
+
+
+def test_the_first_code_that_a_rank_leaves_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk on one rank: the others only lose it."""
+    leave_code(74)  # started by hand: nobody looks for it
+    monkeypatch.setenv("ADABATCH_STOP_FILE", str(tmp_path / "stop"))
+    for code in (0, 74, 1):
+        leave_code(code)
+    assert (tmp_path / "stop.code").read_text(encoding="ascii") == "74"

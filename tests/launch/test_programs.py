@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,24 @@ def test_what_is_not_a_number_on_one_rank_is_none_on_all(launch: Any, programs: 
     """MPI_MAX and Horovod's Max lose NaN depending on its rank; mpi4py sums bfloat16 tensors to nonsense."""
     done = launch(programs / "not_numbers.py", ranks=3, launcher=launcher)
     assert done.stdout.count("agreed") == 3
+
+
+def test_launch_run_ends_with_the_code_of_the_ranks_whatever_the_launcher_makes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """horovodrun --gloo ends with 1."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    adabatch = [sys.executable, "-m", "hpc_adabatch", "train", "recipes/quickstart.yaml", "--epochs=0"]
+    gloo = {"ADABATCH_LAUNCHER": "horovodrun", "HOROVODRUN_FLAGS": "--gloo", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        ["launch/run", "-n", "2", *adabatch, "--out", str(tmp_path / "run")],
+        env=os.environ | gloo,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "epochs: given 0" in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
