@@ -246,3 +246,17 @@ def test_a_run_of_today_writes_the_same_lines(tmp_path: Path) -> None:
 def test_there_is_a_journal_of_every_rule() -> None:
     assert sorted(path.stem for path in JOURNALS.glob("*.jsonl")) == RULES
     assert all(path.stat().st_size < 16_000 for path in JOURNALS.glob("*.jsonl"))
+
+
+def test_of_two_attempts_in_a_journal_the_last_counts(records: list[Record], rule: str, tmp_path: Path) -> None:
+    """Bug story: a run killed before its first checkpoint and started again by an earlier release left both attempts.
+
+    Where the rule had changed the batch, ``report`` was a ValueError for ever, and a replay had two beginnings.
+    """
+    whole = (JOURNALS / f"{rule}.jsonl").read_bytes().splitlines(keepends=True)
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"".join(whole[: len(whole) // 2] + whole))
+    write_result(tmp_path / "result.json", records, wall_s=1.0, samples_per_s=2.0)
+    assert read(path) == records
+    assert list(report(tmp_path))
+    assert Replay(journal=str(path)).cursors[:1] == [0]

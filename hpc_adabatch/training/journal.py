@@ -111,7 +111,7 @@ class Journal:
 
 
 def read(path: Path) -> list[Record]:
-    """Returns all complete records of a journal.
+    """Returns all complete records of a journal; of several attempts, as earlier releases left them, those of the last.
 
     Raises:
         InputError: A line is damaged.
@@ -124,7 +124,8 @@ def read(path: Path) -> list[Record]:
             mend = "--resume auto, which leaves damaged lines out"
             require(record is not None, "journal", f"{path}, damaged in line {number}", "the journal of a run", mend)
             records.append(record or {})
-    return records
+    starts = [at for at, record in enumerate(records) if record["kind"] == "start"]
+    return records[starts[-1] :] if starts else records
 
 
 def _record(line: bytes) -> Record | None:
