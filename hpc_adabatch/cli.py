@@ -6,6 +6,7 @@ written, 75 stopped by the scheduler and to be started again, 130 stopped by the
 
 from __future__ import annotations
 
+import io
 import platform
 import re
 import sys
@@ -109,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: The words of the command line; those of this process when not given.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that are no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if verb in commands.HELP:
         print(usage())

@@ -58,7 +58,8 @@ class InputError(OneLineError, ValueError):
 
     def __str__(self) -> str:
         line = f"{self.field}: given {self.given}; allowed: {self.allowed}"
-        return " ".join((f"{line}; type {self.hint}" if self.hint else line).split())
+        words = " ".join((f"{line}; type {self.hint}" if self.hint else line).split())
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
 
 
 def require(condition: bool, field: str, given: object, allowed: str, hint: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 import hpc_adabatch as hab
 from hpc_adabatch.all_ranks import leave_code
-from hpc_adabatch.cli import VERBS, main
+from hpc_adabatch.cli import VERBS, Verb, main
 from hpc_adabatch.study.cli import main as study_main
 
 
@@ -39,6 +40,16 @@ def test_version_says_what_it_runs_on(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("verb", ["report", "doctor", "completion"])
 def test_a_verb_without_flags_has_its_help_too(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed([verb, "--help"], capsys).startswith(f"usage: adabatch {verb}")
+
+
+def test_a_name_that_is_no_text_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes of a name that are no UTF-8 ended in a UnicodeEncodeError."""
+    out = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out, encoding="utf-8", write_through=True))
+    monkeypatch.setitem(VERBS, "show", Verb(lambda words: print(*words) or 0, "Shows words."))
+    with pytest.raises(SystemExit):
+        main(["show", "runs/\udcff"])
+    assert out.getvalue() == b"runs/\\udcff\n"
 
 
 def completed(script: str, *words: str) -> list[str]:

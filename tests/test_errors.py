@@ -29,11 +29,19 @@ def test_the_line_says_what_was_given_what_is_allowed_and_what_to_type() -> None
 
 @given(st.text(), st.text(), st.text(), st.text())
 def test_it_prints_one_line_whatever_it_is_given(field: str, given_text: str, allowed: str, hint: str) -> None:
-    assert len(str(InputError(field, given_text, allowed, hint)).splitlines()) == 1
+    line = str(InputError(field, given_text, allowed, hint))
+    assert line.isprintable()
+    line.encode()
 
 
 def test_newlines_and_indents_become_blanks() -> None:
     assert str(InputError("model", "a\r\n\t b", "c\n\nd")) == "model: given a b; allowed: c d"
+
+
+def test_what_would_move_or_colour_a_terminal_is_shown_as_its_number() -> None:
+    """Names come from files: they shall not hide in the line, nor be bytes that no terminal can show."""
+    line = str(InputError("model", "\x1b[31ma\x00\u202e\udcff\xe4", "c"))
+    assert line == "model: given \\x1b[31ma\\x00\\u202e\\udcff\xe4; allowed: c"
 
 
 @given(st.text(), st.text(), st.text(), st.text(), st.booleans())
