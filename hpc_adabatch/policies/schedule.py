@@ -14,7 +14,9 @@ from bisect import bisect_right
 from ..errors import InputError, require
 from .policy import Policy, Progress, Proposal
 
-_ENTRY = re.compile(r"(?:0|(?P<epochs>\d+(?:\.\d+)?)ep|(?P<samples>\d+)sa):(?P<batch>\d+)")
+_ENTRY = re.compile(
+    r"(?:0|(?P<epochs>[0-9]{1,9}(?:\.[0-9]{1,9})?)ep|(?P<samples>[0-9]{1,15})sa):(?P<batch>[0-9]{1,15})"
+)
 _ALLOWED = "entries WHEN:BATCH from 0 on, later and later, WHEN as 20ep (epochs) or 60000sa (samples), one unit in all"
 _EXAMPLE = '--policy.text "0:128 20ep:256 40ep:512"'
 

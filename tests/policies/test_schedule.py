@@ -103,6 +103,10 @@ def test_the_phase_counts_entries_and_the_reason_quotes_them() -> None:
         "0:128 20ep:",
         ":128",
         "0:128 nanep:256",
+        f"0:128 {'9' * 400}ep:256",  # infinite
+        f"0:128 {'9' * 400}sa:256",
+        f"0:128 2ep:{'9' * 5000}",  # more digits than int() takes
+        "0:128 \u0663ep:256",  # a three, in Arabic
     ],
 )
 def test_a_text_that_is_no_schedule_is_refused(text: str) -> None:
