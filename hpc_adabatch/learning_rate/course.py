@@ -36,7 +36,7 @@ class Course:
         self.rule, self.couples = rule, couples
         self.noise: tuple[float, float] | None = None
         self._samples_per_epoch, self._start_batch = samples_per_epoch, start_batch
-        self.clock: float = 0
+        self.clock = 0.0
         self._climb: Climb | None = None
 
     def multiplier(self, global_batch: int) -> float:

@@ -26,7 +26,8 @@ import torch
 import yaml
 
 from ..cluster import Cluster
-from ..errors import InputError, require
+from ..errors import InputError, real, require
+from ..records import fits
 from ..training import AdaptiveTraining
 
 FREE = (
@@ -55,8 +56,22 @@ def collect(training: AdaptiveTraining, cluster: Cluster) -> dict[str, Any]:
 
 
 def restore(training: AdaptiveTraining, cluster: Cluster, state: dict[str, Any]) -> None:
-    """Goes on from the state that ``collect`` returned, on any number of ranks: new ones keep their generators."""
-    training.load_state_dict(state["training"])
+    """Goes on from the state that ``collect`` returned, on any number of ranks: new ones keep their generators.
+
+    Raises:
+        LookupError, TypeError, ValueError: The state is not that of such a run, though its file is whole.
+    """
+    numbers = {"metric": float | None, "training_s": float, "elapsed_s": float, "journal_bytes": int}
+    strange = [name for name, kind in numbers.items() if not fits(state.get(name, 0), kind)]
+    strange += _strange(state["training"], training.state_dict())
+    if strange:
+        raise TypeError(f"another type of {', '.join(strange)}")
+    try:
+        training.load_state_dict(state["training"])
+    except RuntimeError as error:  # of torch, for weights of another network
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        raise ValueError(str(error)) from error
     if cluster.rank < len(state["ranks"]):
         own = state["ranks"][cluster.rank]
         torch.set_rng_state(own["rng"])
@@ -95,7 +110,7 @@ def check_progress(state: dict[str, Any], now: str, training: AdaptiveTraining) 
     there, here = state["training"]["plan"]["n_samples"], training.plan.n_samples
     allowed = f"one of {there}, as in the run that is resumed"
     require(there == here, "task", f"a training set of {here} samples", allowed, "the task of that run")
-    planned, epochs = yaml.safe_load(state["recipe"])["epochs"], yaml.safe_load(now)["epochs"]
+    planned, epochs = _fields(state["recipe"])["epochs"], _fields(now)["epochs"]
     done = state["training"]["course"]["clock"] / there  # the last step on AdaScale's clock may go beyond its end
     allowed = f"{math.ceil(done)} or more, as {done:.4g} are done"
     require(epochs >= min(done, planned), "epochs", epochs, allowed, f"--epochs {planned}")
@@ -159,7 +174,7 @@ def differences(saved: str, now: str) -> dict[str, tuple[Any, Any]]:
         saved: The resolved recipe of the checkpoint, as YAML; of this release or an earlier one.
         now: The resolved recipe of this run, as YAML.
     """
-    then, after = (_flatten(yaml.safe_load(text)) for text in (saved, now))
+    then, after = (_flatten(_fields(text)) for text in (saved, now))
     from ..command_line import CHOICES, defaults  # jsonargparse loads with it
 
     names = [f"{field}.name" for field in CHOICES]
@@ -177,6 +192,33 @@ def differences(saved: str, now: str) -> dict[str, tuple[Any, Any]]:
         recipe["max_micro_batch"] = recipe["max_micro_batch"] or recipe["global_batch"]
     fields = sorted(then.keys() | after.keys())
     return {field: (then.get(field), after.get(field)) for field in fields if then.get(field) != after.get(field)}
+
+
+def _strange(saved: Any, fresh: Any, name: str = "training") -> Iterator[str]:
+    """Yields the names of values whose type is another one than in the state of a run that has just begun."""
+    if isinstance(fresh, dict) and isinstance(saved, dict):
+        for key in fresh.keys() & saved.keys():
+            yield from _strange(saved[key], fresh[key], f"{name}.{key}")
+    elif isinstance(fresh, torch.Tensor):
+        if not (isinstance(saved, torch.Tensor) and saved.shape == fresh.shape):
+            yield name
+    elif isinstance(fresh, float):
+        if math.isnan(real(saved)) and not isinstance(saved, float):
+            yield name
+    elif fresh is not None and not fits(saved, type(fresh)):
+        yield name
+
+
+def _fields(recipe: str) -> dict[str, Any]:
+    """Returns the fields of a recipe as YAML.
+
+    Raises:
+        ValueError: The text is no YAML.
+    """
+    try:
+        return yaml.safe_load(recipe)
+    except yaml.YAMLError as error:
+        raise ValueError(f"no YAML: {error}") from error
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

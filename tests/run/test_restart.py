@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -191,6 +192,34 @@ def test_an_unchanged_recipe_changes_nothing(folder: Path) -> None:
     before = weights(folder)
     assert run(folder, *POLY, "--epochs=2").train() == 0
     assert all(torch.equal(before[name], value) for name, value in weights(folder).items())
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "line"),
+    [
+        ("recipe", "a: [", "ValueError"),
+        ("metric", "0.5", "another type of metric"),
+        ("journal_bytes", 1.5, "another type of journal_bytes"),
+        ("elapsed_s", float("nan"), "another type of elapsed_s"),
+        ("training.global_batch", [16], "another type of training.global_batch"),
+        ("training.steps", None, "another type of training.steps"),
+        ("training.plan.epoch", "1", "another type of training.plan.epoch"),
+        ("training.course.clock", "1", "unsupported operand"),
+        ("training.learning_rate_factor", {}, "another type of training.learning_rate_factor"),
+        ("training.model.weight", torch.zeros(1, 4), "another type of training.model.weight"),
+        ("training.model.bias", torch.zeros(1), "Unexpected key"),
+    ],
+)
+def test_a_checkpoint_with_a_value_of_another_type_is_one_line(
+    place: str, value: object, line: str, folder: Path
+) -> None:
+    state = torch.load(folder / "checkpoint" / "last.pt", weights_only=True)
+    *path, name = place.split(".")
+    functools.reduce(lambda node, key: node[key], path, state)[name] = value
+    checkpoint.save(folder / "checkpoint", state)
+    with pytest.raises(InputError, match=r"^resume: given .*; allowed: the checkpoint of a run") as caught:
+        run(folder, *POLY, "--epochs=2")
+    assert line in f"{caught.value} {caught.value.__cause__}"
 
 
 @pytest.mark.parametrize("missing", ["recipe", "metric", "course", "search", "journal_bytes"])
