@@ -81,6 +81,9 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
         known = parser.parse_args(["--config", dump(sections), *flags])
     except ArgumentError as error:
         raise explain(str(error), parser) from error
+    except (OSError, ValueError, RecursionError) as error:  # of the files that --config and --learning_rate name
+        given = f"{' '.join(flags)} ({type(error).__name__})"
+        raise InputError("command line", given, "files of YAML in UTF-8") from error
     for key, default in parser.get_defaults().items():
         if known.get(key) is None and default is not None and not key.startswith("config"):
             raise InputError(key, "null", "a value", f"--{key} {example(key, parser)}")
@@ -152,7 +155,7 @@ def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             "RECIPE", f"{path} ({type(error).__name__})", "a YAML file that can be read", "recipes/quickstart.yaml"
         ) from error

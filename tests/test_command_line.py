@@ -90,6 +90,24 @@ def test_the_learning_rate_may_be_a_file(tmp_path: Path) -> None:
     assert str(path) not in resolved
 
 
+@pytest.mark.parametrize("text", ["seed: 2024-13-45", "seed: !!int x", "[" * 10**4, "seed: [" * 2000])
+def test_what_yaml_itself_stumbles_over_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"^RECIPE: given .*recipe.yaml"):
+        parse_recipe("train", [str(tmp_path / "recipe.yaml")])
+    with pytest.raises(InputError, match=r"^RECIPE: given \S* \(ValueError\); allowed: a YAML file that can be read"):
+        parse_recipe("train", ["a\0b"])
+
+
+@pytest.mark.parametrize("flag", ["learning_rate", "config"])
+def test_such_a_file_that_is_no_text_is_one_line(flag: str, tmp_path: Path) -> None:
+    path = tmp_path / "rate.yaml"
+    path.write_bytes(b"scaling: \xff\n")
+    line = rf"^command line: given --{flag} {path} \(UnicodeDecodeError\); allowed: files of YAML in UTF-8$"
+    with pytest.raises(InputError, match=line):
+        parse_recipe("train", [QUICKSTART, f"--{flag}", str(path)])
+
+
 def test_a_preset_gives_the_fields_that_were_left_out(tmp_path: Path) -> None:
     whole = LearningRate.from_preset("goyal")
     recipe, _, resolved = parse_recipe("train", [QUICKSTART, *GOYAL])

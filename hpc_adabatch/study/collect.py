@@ -142,6 +142,6 @@ def _own_clock_s(folder: StudyFolder, cell: str) -> float | None:
     for line in reversed(lines):
         try:
             return float(json.loads(line)["time_s"])
-        except (ValueError, KeyError, TypeError):  # cut short
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):  # cut short, or damaged
             continue
     return None

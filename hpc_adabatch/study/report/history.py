@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ...errors import reading
+from ...records import misfit
 from ...training.journal import Record
 from ..results import CellResult
 from ..state import State
@@ -43,10 +45,22 @@ class History:
 
 
 def histories(results: Iterable[CellResult], journal: JournalOf | None) -> list[History]:
-    """Returns the histories of the adaptive cells that are OK and left a journal."""
+    """Returns the histories of the adaptive cells that are OK and left a journal.
+
+    Raises:
+        InputError: A journal is damaged.
+    """
     chosen = [cell for cell in results if journal and cell.mode == "adaptive" and cell.state == State.OK]
-    found = [history(cell, journal(cell) or []) for cell in chosen if journal]
+    found = [_checked(cell, journal) for cell in chosen if journal]
     return [one for one in found if one is not None]
+
+
+def _checked(cell: CellResult, journal: JournalOf) -> History | None:
+    with reading("journal.jsonl", f"that of cell {cell.cell}", "the journal of a run", "adabatch study submit NAME"):
+        found = history(cell, journal(cell) or [])
+        if found is not None and (wrong := misfit(found)) is not None:
+            raise TypeError(wrong)
+    return found
 
 
 def history(cell: CellResult, records: list[Record]) -> History | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hpc_adabatch.errors import InputError
 from hpc_adabatch.study.report.history import histories, history
 from hpc_adabatch.study.results import CellResult
 
@@ -39,6 +40,22 @@ def test_the_best_is_the_least_where_the_task_says_so(results: list[CellResult],
     records += [{"kind": "evaluation", "time_s": 1.0, "metric": value} for value in (0.5, 0.25, 0.75, 0.5)]
     assert (found := history(results[0], records)) is not None
     assert (found.best, found.last) == (best, 0.5)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"kind": "decision", "time_s": 1.0},
+        {"kind": "decision", "time_s": 1.0, "global_batch": "64"},
+        {"kind": "evaluation", "time_s": 10**400, "metric": 0.5},
+        {"kind": "evaluation", "time_s": 1.0, "metric": [0.5]},
+        {"kind": "end"},
+    ],
+)
+def test_a_journal_with_a_line_of_another_kind_is_one_line(results: list[CellResult], line: dict[str, Any]) -> None:
+    start = {"kind": "start", "time_s": 0.0, "metric": "accuracy", "global_batch": 32}
+    with pytest.raises(InputError, match=r"^journal.jsonl: given that of cell adaptive_n001_fixed_r1 \(.*; allowed: "):
+        histories(results, lambda _: [start, line])
 
 
 def test_only_adaptive_cells_that_are_ok_and_left_a_journal(
