@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import InputError, StorageError
+from .records import FORMAT
 
 
 @contextmanager
@@ -92,12 +93,12 @@ def whole(path: Path, *, previous: Path | None = None, concurrent: bool = False)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes JSON, indented by 2: the file is there complete, or as it was before.
+    """Writes JSON, indented by 2, its format first: the file is there complete, or as it was before.
 
     Raises:
         ValueError: A number is not finite.
     """
-    text = json.dumps(content, indent=2, allow_nan=False)
+    text = json.dumps({"format": FORMAT, **content}, indent=2, allow_nan=False)
     with whole(path) as file:
         file.write(f"{text}\n".encode())
 

@@ -1,16 +1,36 @@
-"""Records read from files: whether each field of a dataclass holds what its annotation says.
+"""Records read from files: their format, and whether each field of a dataclass holds what its annotation says.
 
-Files may be damaged, or edited by hand, so what they hold is looked at before it is used.
+Files may be damaged, edited by hand, or of another release, so what they hold is looked at before it is used.
 """
 
 from __future__ import annotations
 
 import math
 import types
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from .errors import real, whole
+from .errors import real, require, whole
+
+FORMAT = 1
+"""The format of the files that this release writes: a larger number where earlier releases would misread a file."""
+
+
+def check_format(record: Mapping[str, Any], field: str, given: object) -> None:
+    """Sees that a record is not of a newer release; one without a number is of format 1.
+
+    Args:
+        record: The record.
+        field: The name of the file, or of the field that names it.
+        given: The file.
+
+    Raises:
+        InputError: The format is newer, or is none.
+    """
+    number = record.get("format", 1)
+    allowed = f"format {FORMAT}, or a newer release of hpc_adabatch, which reads this file"
+    require(1 <= whole(number) <= FORMAT, field, f"{given}, in format {number}", allowed)
 
 
 def fits(value: object, kind: Any) -> bool:

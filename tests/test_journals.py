@@ -240,6 +240,7 @@ def test_a_run_of_today_writes_the_same_lines(tmp_path: Path) -> None:
         return [(line["kind"], line["step"], line["cursor"], line.get("global_batch"), *line) for line in records]
 
     today = read(make("schedule", tmp_path / "run"))
+    assert today[0].pop("format") == 1  # which the journals here, older than the number, mean too
     assert lines(today) == lines(read(JOURNALS / "schedule.jsonl"))
 
 

@@ -103,7 +103,7 @@ def test_one_process_measures_steps_and_no_messages(tmp_path: Path, capsys: pyte
     measure(recipe, tmp_path / "new" / "probe.json", seconds=1, cluster=SingleProcess())
     content = json.loads((tmp_path / "new" / "probe.json").read_text(encoding="utf-8"))
     assert content.keys() == {
-        *("world_size", "nodes", "launcher", "device", "device_name", "threads", "seconds"),
+        *("format", "world_size", "nodes", "launcher", "device", "device_name", "threads", "seconds"),
         *("messages", "recipe", "steps"),
     }
     assert content["world_size"] == 1

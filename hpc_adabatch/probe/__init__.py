@@ -11,6 +11,7 @@
 The file is JSON. Times are objects of ``median_s``, ``lower_quartile_s``, ``upper_quartile_s`` (seconds) and
 ``repeats``; each repeat is the time on its slowest rank. No number in it is nan or infinite.
 
+    format                              1 (see docs/run-folder.md, "Formats")
     world_size, nodes, launcher, device, device_name, threads      as in the journal of a run; threads of one rank
     seconds                             the time that --seconds allowed
     messages                            null with one rank, else

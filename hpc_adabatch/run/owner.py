@@ -29,7 +29,7 @@ from types import TracebackType
 
 from ..environment import slurm_job
 from ..errors import InputError, complain
-from ..records import misfit
+from ..records import FORMAT, misfit
 from ..terminal import display
 
 NAME = "owner.json"
@@ -202,7 +202,7 @@ class Owner:
         """
         other = found.process
         is_here = other is not None and other.space == _space()
-        if first is None or first.key != found.key:
+        if first is None or (other is not None and first.key != found.key):  # the key of one that cannot be read moves
             first = found
             if other is not None and not is_here:  # a file that cannot be read yet is mostly just being written
                 display(f"{self._folder}: waits for a sign of {_who(other)}, at most {GONE_S:g} s")
@@ -269,6 +269,8 @@ def _create(path: Path, process: Process) -> bool:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
+        if path.is_symlink():  # to nowhere: there is no owner, and none can be made
+            raise OSError(errno.EEXIST, "a link to nowhere", str(path)) from None
         return False
     try:
         if os.write(descriptor, content) < len(content):  # at once: readers see all of it or nothing
@@ -288,8 +290,10 @@ def _read(path: Path) -> Found | None:
     except FileNotFoundError:
         return None
     try:
-        process = Process(**json.loads(content))
-        known = misfit(process) is None and 0 < process.pid < 2**31
+        record = {**json.loads(content)}
+        readable = record.pop("format", 1) == FORMAT  # of a newer release nothing but its signs is understood
+        process = Process(**record)
+        known = readable and misfit(process) is None and 0 < process.pid < 2**31
     except (ValueError, TypeError, RecursionError):
         known = False
     return Found(path, seen_s, process if known else None)

@@ -15,6 +15,7 @@ from rich.table import Table
 from ..batches.plan import steps_per_epoch
 from ..errors import reading
 from ..files import write_json
+from ..records import check_format
 from ..terminal import table
 from ..training.journal import Record, read
 from .folder import RunFolder
@@ -82,6 +83,7 @@ def report(folder: Path) -> Iterator[RenderableType]:
 
 def _parts(paths: RunFolder) -> Iterator[RenderableType]:
     result = json.loads(paths.result.read_text(encoding="utf-8"))
+    check_format(result, "RUN", paths.result)
     yield _table(read(paths.journal))
     metric = result["metric"]
     where = f"{result['world_size']} rank(s), {result['wall_s']:.1f} s"

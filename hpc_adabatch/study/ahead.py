@@ -21,7 +21,7 @@ from ..policies import NoiseScale
 from ..policies.recorded import holding
 from ..probe.steps import micro_batches
 from ..recipe import Recipe
-from ..records import misfit
+from ..records import check_format, misfit
 from ..run.build import gradient_bytes
 from ..run.hours import seconds_per_pass
 from ..training.journal import Record, read
@@ -116,6 +116,7 @@ def _probe(path: Path) -> _Probe:
     allowed, hint = "the file of a probe of a recipe", "adabatch probe RECIPE --out probe.json"
     with reading("probe", path, allowed, hint):
         content = json.loads(path.read_text(encoding="utf-8"))
+        check_format(content, "probe", path)
         steps = content["steps"]["steps"] if content["steps"] is not None else []
         require(bool(steps), "probe", f"{path}, without steps", allowed, hint)
         fit = content["messages"]["fit"] if content["messages"] is not None else None

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..errors import reading, require
-from ..records import misfit
+from ..records import FORMAT, check_format, misfit
 from .cells import Cell
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -111,7 +111,7 @@ class Study:
 
     def to_json(self) -> str:
         """Returns the content of study.json."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
 
 
 def check_name(name: str) -> str:
@@ -129,11 +129,12 @@ def from_json(text: str) -> Study:
     """Returns the study of the text of ``to_json``.
 
     Raises:
-        InputError: The text is damaged.
+        InputError: The text is damaged, or a newer release has written it.
     """
     found, allowed, hint = "one that cannot be read", "the file as plan wrote it", "adabatch study plan NAME"
     with reading("study.json", found, allowed, hint):
         content = json.loads(text)
+        check_format(content, "study.json", "one")
         content["cells"] = tuple(Cell(**_tuples(cell)) for cell in content["cells"])
         content |= {name: {k: tuple(v) for k, v in content[name].items()} for name in ("vary", "zipped")}
         study = Study(**_tuples({field.name: content[field.name] for field in fields(Study)}))

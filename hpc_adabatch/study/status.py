@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..records import check_format
 from .cells import Cell
 from .folder import StudyFolder
 from .job import Job
@@ -88,12 +89,20 @@ class States:
 
 
 def read_result(folder: StudyFolder, cell: str) -> dict[str, Any] | None:
-    """Returns the content of the cell's result.json; None while it is not complete."""
+    """Returns the content of the cell's result.json; None while it is not complete.
+
+    Raises:
+        InputError: A newer release has written it.
+    """
+    path = folder.cell(cell) / "result.json"
     try:
-        content = json.loads((folder.cell(cell) / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return None
+    check_format(content, "result.json", path)
+    return content
 
 
 def log_tail(path: Path) -> list[str]:

@@ -8,7 +8,7 @@
     {"cell", "attempt", "time", "exit_code", ...}  a cell on this machine ended; "stopped": timeout or interrupted
 
 A line that was cut short is skipped: its content is found out again. One that is whole and says something else is
-refused, because a job may hang on it.
+refused, because a job may hang on it; so is one of a later "format" than 1, which lines have that name none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any
 
 from ..errors import reading
-from ..records import fits, misfit
+from ..records import check_format, fits, misfit
 from .folder import StudyFolder, now
 
 
@@ -68,7 +68,7 @@ def read(folder: StudyFolder) -> dict[str, list[Attempt]]:
     """Returns the attempts at each cell, oldest first.
 
     Raises:
-        InputError: A line is not one that ``write`` wrote.
+        InputError: A line is not one that ``write`` wrote, or a newer release has written it.
     """
     try:
         text = folder.submissions.read_text(encoding="utf-8", errors="replace")
@@ -76,14 +76,17 @@ def read(folder: StudyFolder) -> dict[str, list[Attempt]]:
         return {}
     hint = f"an editor, and remove the line from {folder.submissions}"
     with reading("submissions.jsonl", folder.submissions, "the lines that submit wrote", hint):
-        return gather(_lines(text))
+        records = list(_lines(text))
+        for record in records:
+            check_format(record, "submissions.jsonl", folder.submissions)
+        return gather(records)
 
 
 def _lines(text: str) -> Iterable[dict[str, Any]]:
     for line in text.splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict) and {"cell", "attempt", "time"} <= record.keys():
             yield record

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import StorageError, complain, require
 from ..files import synced, whole, writing
+from ..records import FORMAT, check_format
 
 Record = dict[str, Any]
 
@@ -38,6 +39,7 @@ class Journal:
         if self.path is None:
             return
         line = {"kind": kind, "step": step, "cursor": cursor, "epoch": epoch, "time_s": round(self.elapsed_s(), 4)}
+        line |= {"format": FORMAT} if kind == "start" else {}
         line |= {name: _finite(value) for name, value in fields.items()}
         self._waiting.append(json.dumps(line, allow_nan=False) + "\n")
         try:
@@ -95,13 +97,21 @@ class Journal:
 
         Returns:
             False where records before the checkpoint are lost or damaged. Those that are whole stay.
+
+        Raises:
+            InputError: A newer release has written the journal, or it is a folder.
         """
         self._began_s = time.monotonic() - elapsed_s
         if self.path is None or (position == 0 and not self.path.exists()):
             return True
+        require(
+            not self.path.is_dir(), "resume", f"{self.path}, a folder", "the journal of a run", f"rmdir {self.path}"
+        )
         content = self.path.read_bytes()[:position] if self.path.is_file() else b""
         lines = content.splitlines(keepends=True)
         kept = [line for line in lines if _record(line) is not None]
+        if kept:
+            check_format(_record(kept[0]) or {}, "resume", self.path)
         is_whole = len(content) == position and len(kept) == len(lines)
         if not is_whole and start is not None and (not kept or (_record(kept[0]) or {})["kind"] != "start"):
             kept.insert(0, (json.dumps(start) + "\n").encode())
@@ -114,7 +124,7 @@ def read(path: Path) -> list[Record]:
     """Returns all complete records of a journal; of several attempts, as earlier releases left them, those of the last.
 
     Raises:
-        InputError: A line is damaged.
+        InputError: A line is damaged, or a newer release has written the journal.
         OSError: The file cannot be read.
     """
     records = []
@@ -125,6 +135,8 @@ def read(path: Path) -> list[Record]:
             require(record is not None, "journal", f"{path}, damaged in line {number}", "the journal of a run", mend)
             records.append(record or {})
     starts = [at for at, record in enumerate(records) if record["kind"] == "start"]
+    for at in starts:
+        check_format(records[at], "journal", path)
     return records[starts[-1] :] if starts else records
 
 
@@ -132,7 +144,7 @@ def _record(line: bytes) -> Record | None:
     """Returns the record of a line; None where it is none, or not complete."""
     try:
         record = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and {"kind", "cursor"} <= record.keys() else None
 

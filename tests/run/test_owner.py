@@ -167,10 +167,13 @@ def test_an_owner_on_another_host_is_gone_after_two_silent_minutes_of_the_file_s
     mine.release()
 
 
+NEWER = json.dumps(
+    {"format": 2, "host": "x", "space": "y", "pid": 1, "started": "5", "job": None, "restarts": 0}
+).encode()
 WRONG = json.dumps({"host": "x", "space": "y", "pid": 10**30, "started": "5", "job": None, "restarts": 0}).encode()
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"pid": 1}', b"\0" * 64, b'"x"', WRONG, b"[" * 10**5])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"pid": 1}', b"\0" * 64, b'"x"', NEWER, WRONG, b"[" * 10**5])
 def test_a_damaged_file_counts_as_an_owner_until_it_is_old(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +197,23 @@ def test_a_folder_in_the_place_of_the_file_is_said_in_one_line(tmp_path: Path) -
     (tmp_path / "owner.json").mkdir()
     with pytest.raises(InputError, match=r"^out: given .*owner.json \(Is a directory\); allowed"):
         Owner(tmp_path).claim()
+
+
+def test_a_link_to_nowhere_in_the_place_of_the_file_is_said_in_one_line(tmp_path: Path) -> None:
+    """There was no owner, and no file could be made: it was tried for ever."""
+    (tmp_path / "owner.json").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"^out: given .*owner.json \(a link to nowhere\); allowed"):
+        Owner(tmp_path).claim()
+
+
+def test_an_owner_of_a_newer_release_keeps_the_folder_while_it_gives_signs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere(tmp_path, silent_s=60, format=2)
+    monkeypatch.setattr(time, "sleep", lambda _: os.utime(tmp_path / "owner.json"))
+    with pytest.raises(InputError, match=r"in which whoever wrote owner.json, which cannot be read writes .*--out DIR"):
+        Owner(tmp_path).claim()
+    assert files(tmp_path) == ["owner.json"]
 
 
 def test_a_successor_killed_halfway_is_followed_in_turn(starters: Any, tmp_path: Path) -> None:

@@ -71,3 +71,20 @@ def test_a_line_in_the_writing_is_passed_over(tmp_path: Path) -> None:
     with (tmp_path / "j.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"kind": "statistics"})[:-4])
     assert [record["step"] for record in journal.read()] == [0, 1, 2]
+
+
+def test_brackets_without_end_are_a_damaged_line(tmp_path: Path) -> None:
+    """They were a RecursionError."""
+    path = tmp_path / "journal.jsonl"
+    start = b'{"kind": "start", "cursor": 0}\n'
+    path.write_bytes(start + b"[" * 10**5 + b"\n")
+    with pytest.raises(InputError, match="damaged in line 2"):
+        read(path)
+    assert not Journal(path).go_back(path.stat().st_size, 0.0)
+    assert path.read_bytes() == start
+
+
+def test_a_folder_in_the_place_of_a_resumed_journal_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"^resume: given .*journal.jsonl, a folder; allowed: the journal of a run"):
+        Journal(tmp_path / "journal.jsonl").go_back(10, 0.0)
