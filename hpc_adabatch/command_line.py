@@ -188,7 +188,7 @@ def _choose(field: str, sections: dict[str, Any], flags: list[str]) -> str:
         elif argument.startswith(f"{flag}="):
             name = argument.partition("=")[2]
     near = difflib.get_close_matches(str(name), classes, n=1) or [default]
-    require(name in classes, field, name, ", ".join(classes), f"--{field} {near[0]}")
+    require(isinstance(name, str) and name in classes, field, name, ", ".join(classes), f"--{field} {near[0]}")
     if name != in_recipe:
         sections[field] = {"name": name}
     return str(name)

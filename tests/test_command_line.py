@@ -99,6 +99,13 @@ def test_what_yaml_itself_stumbles_over_is_one_line(text: str, tmp_path: Path) -
         parse_recipe("train", ["a\0b"])
 
 
+@pytest.mark.parametrize("name", ["[fixed]", "{name: fixed}", "1", "null", "2024-01-01"])
+def test_the_name_of_a_class_is_a_word(name: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"policy: {{name: {name}}}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"^policy: given .*; allowed: adabatch, .*; type --policy "):
+        parse_recipe("train", [str(tmp_path / "recipe.yaml")])
+
+
 @pytest.mark.parametrize("flag", ["learning_rate", "config"])
 def test_such_a_file_that_is_no_text_is_one_line(flag: str, tmp_path: Path) -> None:
     path = tmp_path / "rate.yaml"
