@@ -18,10 +18,11 @@ from rich.table import Table
 from torch import nn
 
 from ..cluster import Cluster
-from ..errors import InputError, require
+from ..errors import InputError, reading, require
 from ..gradients import Estimate, samples_for
 from ..policies import Fixed
 from ..recipe import Recipe
+from ..records import fits
 from ..tasks import TaskData
 from ..terminal import count, table
 from ..training import AdaptiveTraining, LoopOptions
@@ -146,12 +147,16 @@ def _state(path: Path, cluster: Cluster) -> dict[str, Any]:
     """Returns what a run saved of its training."""
     with cluster.together():
         folder = next((f for f in (RunFolder(path).checkpoint, path) if checkpoint.exists(f)), None)
+        allowed, hint = "the folder of a run, with its checkpoint", "--checkpoint runs/NAME"
         if folder is None:
-            allowed = "the folder of a run, with its checkpoint"
-            raise InputError("checkpoint", path, allowed, "--checkpoint runs/NAME")
+            raise InputError("checkpoint", path, allowed, hint)
         loaded = checkpoint.load(folder, cluster)
         assert loaded is not None  # it exists
-    training: dict[str, Any] = loaded.state["training"]
+        with reading("checkpoint", path, allowed, hint):
+            training: dict[str, Any] = loaded.state["training"]
+            kinds = {"model": dict, "optimizer": dict, "scaler": dict | None, "global_batch": int}
+            wrong = [name for name, kind in kinds.items() if not fits(training[name], kind)]
+            require(not wrong, "checkpoint", f"{path} (another type of {', '.join(wrong)})", allowed, hint)
     return training
 
 

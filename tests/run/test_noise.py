@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ import torch
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
+from hpc_adabatch.errors import InputError
 from hpc_adabatch.gradients import Estimate
-from hpc_adabatch.run.noise import _advice, _table, measure
+from hpc_adabatch.run import checkpoint
+from hpc_adabatch.run.noise import NoiseFlags, _advice, _table, measure, report_noise
 from hpc_adabatch.tasks.convex import Convex
 
 RECIPE = """
@@ -21,6 +24,8 @@ task: {name: ridge, samples: 200, features: 5, condition: 4.0}
 global_batch: 20
 epochs: 1
 """
+
+GOOD = {"model": {"weight": torch.zeros(1, 9)}, "optimizer": {}, "scaler": None, "global_batch": 20}  # of 9 features
 
 
 def measured(folder: Path, away: float, steps: int = 40) -> tuple[Estimate, float, float]:
@@ -79,3 +84,19 @@ def test_the_suggested_batch_has_as_much_noise_as_signal(tmp_path: Path, scale: 
     worth = scale / 20 / (scale / 20 + max(0.0, 1.0 - scale / 200))
     assert lines[2].startswith(f"at 20 a sample is worth {worth:.0%} ")
     assert np.isfinite(worth)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{}, {"training": []}, {"training": {"model": {}}}, {"training": {**GOOD, "global_batch": "20"}}],
+)
+def test_a_checkpoint_that_is_no_runs_is_one_line(state: dict[str, Any], tmp_path: Path) -> None:
+    """It was a KeyError."""
+    (tmp_path / "ridge.yaml").write_text(RECIPE, encoding="utf-8")
+    recipe, _, _ = parse_recipe("noise", [str(tmp_path / "ridge.yaml")])
+    checkpoint.save(tmp_path, state)
+    with pytest.raises(InputError, match=r"^checkpoint: given .*; allowed: the folder of a run"):
+        report_noise(recipe, NoiseFlags(checkpoint=str(tmp_path)), SingleProcess())
+    checkpoint.save(tmp_path, {"training": GOOD})
+    with pytest.raises(InputError, match=r"^checkpoint: given .*; allowed: weights of the recipe's network"):
+        report_noise(recipe, NoiseFlags(checkpoint=str(tmp_path)), SingleProcess())
