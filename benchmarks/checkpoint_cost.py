@@ -116,8 +116,8 @@ def main() -> None:
                 "|---|---|---|---|---|---|",
                 *rows,
                 "",
-                "A checkpoint: the seconds that a block with one takes longer than one without, with the steps beside the",
-                "writing thread. The state has momentum, so it is twice the weights.",
+                "A checkpoint: the seconds that a block with one takes longer than one without, with the steps beside",
+                "the writing thread. The state has momentum, so it is twice the weights.",
                 "",
             ]
         )
