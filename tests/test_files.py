@@ -106,7 +106,7 @@ def test_lines_are_added_at_the_end(tmp_path: Path) -> None:
 
 def test_json_holds_finite_numbers_only(tmp_path: Path) -> None:
     write_json(tmp_path / "numbers.json", {"name": "ä", "value": 1.5})
-    assert json.loads((tmp_path / "numbers.json").read_text()) == {"name": "ä", "value": 1.5}
+    assert json.loads((tmp_path / "numbers.json").read_text()) == {"format": 1, "name": "ä", "value": 1.5}
     assert (tmp_path / "numbers.json").read_text().endswith("\n}\n")
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "numbers.json", {"value": float("nan")})

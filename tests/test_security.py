@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from hpc_adabatch import yaml_core
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
@@ -72,9 +74,12 @@ def test_no_module_can_unpickle_or_read_yaml_that_makes_objects() -> None:
             if isinstance(node, ast.Call):
                 name, options = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
                 safe = options.get("weights_only") == "True" or name != "torch.load"
+                if (path.name, name, options.get("Loader")) == ("yaml_core.py", "yaml.load", "_Loader"):
+                    continue  # a safe one: below
                 if name in forbidden or not safe or options.get("shell", "False") != "False":
                     wrong.append(f"{path.name}: {ast.unparse(node)}")
     assert wrong == []
+    assert issubclass(yaml_core._Loader, yaml.SafeLoader | getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 TAGS = [
