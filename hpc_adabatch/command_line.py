@@ -81,9 +81,9 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
         known = parser.parse_args(["--config", dump(sections), *flags])
     except ArgumentError as error:
         raise explain(str(error), parser) from error
-    except (OSError, ValueError, RecursionError) as error:  # of the files that --config and --learning_rate name
+    except (OSError, ValueError, ArithmeticError, RecursionError) as error:  # of fields, and of files that flags name
         given = f"{' '.join(flags)} ({type(error).__name__})"
-        raise InputError("command line", given, "files of YAML in UTF-8") from error
+        raise InputError("command line", given, "files of YAML in UTF-8, and numbers in range") from error
     for key, default in parser.get_defaults().items():
         if known.get(key) is None and default is not None and not key.startswith("config"):
             raise InputError(key, "null", "a value", f"--{key} {example(key, parser)}")

@@ -106,11 +106,17 @@ def test_the_name_of_a_class_is_a_word(name: str, tmp_path: Path) -> None:
         parse_recipe("train", [str(tmp_path / "recipe.yaml")])
 
 
+def test_a_number_beyond_all_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"policy: {{name: plateau, threshold: {-(10**400)}}}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"OverflowError\); allowed: .* numbers in range"):
+        parse_recipe("train", [str(tmp_path / "recipe.yaml")])
+
+
 @pytest.mark.parametrize("flag", ["learning_rate", "config"])
 def test_such_a_file_that_is_no_text_is_one_line(flag: str, tmp_path: Path) -> None:
     path = tmp_path / "rate.yaml"
     path.write_bytes(b"scaling: \xff\n")
-    line = rf"^command line: given --{flag} {path} \(UnicodeDecodeError\); allowed: files of YAML in UTF-8$"
+    line = rf"^command line: given --{flag} {path} \(UnicodeDecodeError\); allowed: files of YAML in UTF-8, "
     with pytest.raises(InputError, match=line):
         parse_recipe("train", [QUICKSTART, f"--{flag}", str(path)])
 

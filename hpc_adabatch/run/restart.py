@@ -59,13 +59,8 @@ def restore(training: AdaptiveTraining, cluster: Cluster, state: dict[str, Any])
     """Goes on from the state that ``collect`` returned, on any number of ranks: new ones keep their generators.
 
     Raises:
-        LookupError, TypeError, ValueError: The state is not that of such a run, though its file is whole.
+        LookupError, TypeError, ValueError: The state is not that of such a run.
     """
-    numbers = {"metric": float | None, "training_s": float, "elapsed_s": float, "journal_bytes": int}
-    strange = [name for name, kind in numbers.items() if not fits(state.get(name, 0), kind)]
-    strange += _strange(state["training"], training.state_dict())
-    if strange:
-        raise TypeError(f"another type of {', '.join(strange)}")
     try:
         training.load_state_dict(state["training"])
     except RuntimeError as error:  # of torch, for weights of another network
@@ -106,7 +101,13 @@ def check_progress(state: dict[str, Any], now: str, training: AdaptiveTraining) 
 
     Raises:
         InputError: The training set has another length, or more epochs are done than the recipe has.
+        TypeError: A value is of another type than in the state of such a run, though the file is whole.
     """
+    numbers = {"metric": float | None, "training_s": float, "elapsed_s": float, "journal_bytes": int}
+    strange = [name for name, kind in numbers.items() if not fits(state.get(name, 0), kind)]
+    strange += _strange(state["training"], training.state_dict())
+    if strange:
+        raise TypeError(f"another type of {', '.join(strange)}")
     there, here = state["training"]["plan"]["n_samples"], training.plan.n_samples
     allowed = f"one of {there}, as in the run that is resumed"
     require(there == here, "task", f"a training set of {here} samples", allowed, "the task of that run")
