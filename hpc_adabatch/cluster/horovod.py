@@ -23,6 +23,7 @@ import torch
 
 from ..environment import Launch, stall_limit_s, stop_file, without_fusion
 from ..errors import InputError
+from . import heartbeat
 from .cluster import Cluster
 from .device import pin
 from .watchdog import Watchdog
@@ -66,26 +67,39 @@ class HorovodCluster(Cluster):
         world = self._mpi.COMM_WORLD if self._mpi is not None else None
         self._road = world.Dup() if world is not None and world.Get_size() == self.size else None
         self.device = pin(self.local_rank, self.gather)
+        silent_s = min(heartbeat.SILENT_S, limit_s or math.inf)
+        self._heartbeat = heartbeat.Heartbeat(self.rank, self.watchdog, silent_s)
+        if self.size > 1 and limit_s != math.inf:
+            self._heartbeat.start(self.gather)
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
         handle = self._hvd.allreduce_async_(tensor, name=name, op=self._hvd.Sum)
-        return lambda: self._hvd.synchronize(handle)
+
+        def wait() -> torch.Tensor:
+            with self.watchdog.waiting():
+                return self._hvd.synchronize(handle)
+
+        return wait
 
     def broadcast_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
-        return self._hvd.broadcast_(tensor, root_rank=0, name=name)
+        with self.watchdog.waiting():
+            return self._hvd.broadcast_(tensor, root_rank=0, name=name)
 
     def announce(self, numbers: list[float]) -> list[float]:
         if self._road is None:  # with Gloo there is no MPI
             return self.broadcast_(torch.tensor(numbers, dtype=torch.float64), "announcement").tolist()
         message = np.array(numbers, dtype=np.float64)
-        self._road.Bcast(message, root=0)
+        with self.watchdog.waiting():
+            self._road.Bcast(message, root=0)
         return message.tolist()
 
     def gather(self, item: Any) -> list[Any]:
-        return self._hvd.allgather_object(item, name="gather")
+        with self.watchdog.waiting():
+            return self._hvd.allgather_object(item, name="gather")
 
     def barrier(self) -> None:
-        self._hvd.barrier()
+        with self.watchdog.waiting():
+            self._hvd.barrier()
 
     def abort(self, code: int) -> None:
         sys.stdout.flush()
@@ -96,7 +110,8 @@ class HorovodCluster(Cluster):
 
     def stop(self) -> None:
         self.watchdog.enter("the end, where all ranks meet")
-        self._hvd.barrier()
+        self.barrier()
+        self._heartbeat.stop()
         self._hvd.shutdown()
         self.watchdog.stop()
 

@@ -20,6 +20,7 @@ import math
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import complain
@@ -38,13 +39,19 @@ class Watchdog:
         rank: The number of this rank, for the message.
         limit_s: The seconds without a beat after which the rank ends; None to learn them; inf to watch nothing.
         note: A file to leave for the batch script, because not every launcher passes the exit code on; None for none.
+
+    Attributes:
+        phase: What the main thread does, in words.
+        beats: The times that it has moved.
+        waits: True while it waits for other ranks.
     """
 
     def __init__(self, rank: int, limit_s: float | None = None, note: Path | None = None) -> None:
         self.rank, self.note = rank, note
         self._given_s = limit_s
         self._slowest_s = 0.0
-        self._phase, self._prepares, self._beats = "", True, 0
+        self.phase, self.beats, self.waits = "", 0, False
+        self._prepares = True
         self._over = threading.Event()
         self._main = 0
         self._thread: threading.Thread | None = None
@@ -62,7 +69,7 @@ class Watchdog:
             phase: Words for the message, such as ``step 12``.
             prepares: True for what comes before the first step.
         """
-        self._phase, self._prepares = phase, prepares
+        self.phase, self._prepares = phase, prepares
         self.beat()
         if self._thread is None and self._given_s != math.inf and not self._over.is_set():
             self._main = threading.get_ident()
@@ -71,7 +78,17 @@ class Watchdog:
 
     def beat(self) -> None:
         """Notes that the main thread moved."""
-        self._beats += 1
+        self.beats += 1
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Notes that the main thread waits for other ranks within the block."""
+        self.waits = True
+        try:
+            yield
+        finally:
+            self.waits = False
+            self.beat()
 
     def stop(self) -> None:
         """Ends the watch, for good, and its thread."""
@@ -80,22 +97,30 @@ class Watchdog:
             self._thread.join()
 
     def _watch(self) -> None:
-        quiet_s, seen, prepared = 0.0, self._beats, self._prepares
+        quiet_s, seen, prepared = 0.0, self.beats, self._prepares
         look_s = (self._given_s or LEAST_S) / LOOKS
         while not self._over.wait(look_s):
-            if self._beats == seen:
+            if self.beats == seen:
                 quiet_s += look_s
                 if quiet_s > self.limit_s:
                     self._end(quiet_s)
                 continue
             if not prepared:
                 self._slowest_s = max(self._slowest_s, quiet_s)
-            quiet_s, seen, prepared = 0.0, self._beats, self._prepares
+            quiet_s, seen, prepared = 0.0, self.beats, self._prepares
 
     def _end(self, quiet_s: float) -> None:
+        here = f"{self.phase}, at {self.where()}"
+        self.end(f"nothing has moved for {quiet_s:g} s in {here}: another rank is gone or frozen")
+
+    def end(self, why: str) -> None:
+        """Ends this rank at once, with a line and a note for the batch script.
+
+        Args:
+            why: What was seen, in words.
+        """
         complain(
-            f"adabatch: rank {self.rank}: nothing has moved for {quiet_s:g} s in {self._phase}, at {self._where()}:"
-            f" another rank is gone or frozen; ends with {EXIT_CODE}; to go on: --resume auto; to wait longer:"
+            f"adabatch: rank {self.rank}: {why}; ends with {EXIT_CODE}; to go on: --resume auto; to wait longer:"
             " ADABATCH_STALL_S=SECONDS"
         )
         if self.note is not None:
@@ -103,7 +128,7 @@ class Watchdog:
                 self.note.touch()
         os._exit(EXIT_CODE)
 
-    def _where(self) -> str:
+    def where(self) -> str:
         """Returns the function and the line that the main thread stands at."""
         frame = sys._current_frames().get(self._main)
         if frame is None:

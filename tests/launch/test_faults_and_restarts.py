@@ -256,15 +256,20 @@ def test_a_folder_in_which_a_run_writes_is_refused_and_left_alone(adabatch: Any,
 
 
 @pytest.mark.parametrize(("launcher", "code"), [("mpirun", 75), ("horovodrun --gloo", 1)])
-def test_a_script_whose_ranks_take_different_numbers_of_steps_is_ended_and_told_where(
-    launcher: str, code: int, launch: Any, programs: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["leaves", "freezes"])
+def test_a_script_that_loses_a_rank_is_ended_and_told_which(
+    how: str, launcher: str, code: int, launch: Any, programs: Path
 ) -> None:
-    """Bug story: scripts had no watchdog, and the ranks waited for each other for ever."""
-    monkeypatch.setenv("ADABATCH_STALL_S", "3")  # else 10 minutes
-    done = launch(programs / "leave_early.py", launcher=launcher, code=code)
+    """Bug story: the ranks of a script waited for each other for ever; then, for a watchdog's ten minutes."""
+    done = launch(programs / "lost.py", how, launcher=launcher, code=code, fresh=True)
     text = done.stdout + done.stderr
-    assert "nothing has moved for 3" in text
-    assert "s in step 6, at " in text or "s in the end, where all ranks meet, at " in text
+    assert "rank 0: " in text
+    if how == "leaves":
+        assert "all ranks wait for each other for 2 s: rank 1 on " in text
+        assert ", in the end, where all ranks meet, waits too; this one is in step 6, at " in text
+    else:
+        assert "rank 1 on " in text
+        assert "has not been heard for 2 s: frozen, or cut off; this one is in step 6, at " in text
 
 
 def test_a_frozen_rank_ends_the_run_and_none_is_left_behind(

@@ -1,10 +1,19 @@
-"""A script whose rank 1 leaves its loop before the others do. Its watchdog is the one that it did not ask for."""
+"""A script that loses rank 1 after step 5: it leaves its loop, or is frozen. No limit is set; ranks hear within 2 s.
+
+lost.py leaves | freezes
+"""
+
+import os
+import signal
+import sys
 
 import torch
 from torch.utils.data import TensorDataset
 
 import hpc_adabatch as hab
+from hpc_adabatch.cluster import heartbeat
 
+heartbeat.SILENT_S = 2.0
 cluster = hab.Cluster.start()
 model = torch.nn.Linear(4, 1)
 training = hab.AdaptiveTraining(
@@ -18,5 +27,7 @@ for step in training.epoch(0):
         step.backward((model(inputs) - targets).pow(2).mean())
     step.update()
     if cluster.rank == 1 and training.steps == 5:
-        break
+        if sys.argv[1] == "leaves":
+            break
+        os.kill(os.getpid(), signal.SIGSTOP)
 cluster.stop()
