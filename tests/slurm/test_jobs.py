@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "quickstart.yaml"
 TEMPLATE = ROOT / "slurm" / "cpu.sbatch"
 SHORT = ["--epochs=2", "--journal_every=1"]
-LONG = ["--epochs=20", "--journal_every=1", "--policy=fixed", "--global_batch=16", "--optimizer.lr=0.01"]
+LONG = ["--epochs=14", "--journal_every=1", "--policy=fixed", "--global_batch=16", "--optimizer.lr=0.01"]
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
 
