@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from .cluster import Cluster
 
 
-def on_all_ranks(work: Callable[[Cluster], int]) -> int:
+def on_all_ranks(work: Callable[[Cluster], int], engine: str | None = None) -> int:
     """Joins the other ranks, works and leaves; a fault on one rank ends all. Returns the exit code.
 
     Args:
         work: Takes the ranks and returns the exit code; called on every rank.
+        engine: The library that sums over ranks; ADABATCH_ENGINE, or the one that fits, when not given.
     """
     from .cluster import start
 
-    cluster = start()
+    cluster = start(engine)
     try:
         code = work(cluster)
     except OneLineError as error:
@@ -44,7 +45,7 @@ def on_all_ranks(work: Callable[[Cluster], int]) -> int:
         code = error.exit_code
     except BaseException as error:
         code = 130 if isinstance(error, KeyboardInterrupt) else 1
-        if _report_fault(error, cluster.rank):
+        if _report_fault(error, cluster):
             leave_code(code)
         cluster.abort(code)
         raise
@@ -60,11 +61,11 @@ def leave_code(code: int) -> None:
             written.write(str(code))
 
 
-def _report_fault(error: BaseException, rank: int) -> bool:
+def _report_fault(error: BaseException, cluster: Cluster) -> bool:
     """Prints the traceback of a rank that failed, or a line of one that lost another. Reports whether it failed."""
-    if type(error).__name__ == "HorovodInternalError":
-        complain(f"adabatch: rank {rank} ends because another rank did")
+    if cluster.lost_a_rank(error):
+        complain(f"adabatch: rank {cluster.rank} ends because another rank did")
         return False
     text = "".join(traceback.format_exception(error)).rstrip()
-    complain("\n".join(f"adabatch: rank {rank}: {line}" for line in text.splitlines()))
+    complain("\n".join(f"adabatch: rank {cluster.rank}: {line}" for line in text.splitlines()))
     return True

@@ -85,7 +85,7 @@ def train(arguments: list[str]) -> int:
                 stop_flag=stop_flag,
             ).train()
 
-        return on_all_ranks(run)
+        return on_all_ranks(run, recipe.options.engine)
 
 
 def plan(arguments: list[str]) -> int:
@@ -123,7 +123,7 @@ def probe(arguments: list[str]) -> int:
         measure(recipe, out, seconds=flags["seconds"], cluster=cluster)
         return 0
 
-    return on_all_ranks(run)
+    return on_all_ranks(run, recipe.options.engine if recipe is not None else None)
 
 
 def measure(arguments: list[str]) -> int:
@@ -138,7 +138,7 @@ def measure(arguments: list[str]) -> int:
         measure_step(recipe, flags, cluster)
         return 0
 
-    return on_all_ranks(run)
+    return on_all_ranks(run, recipe.options.engine)
 
 
 def noise(arguments: list[str]) -> int:
@@ -156,7 +156,7 @@ def noise(arguments: list[str]) -> int:
             display(*parts)
         return 0
 
-    return on_all_ranks(run)
+    return on_all_ranks(run, recipe.options.engine)
 
 
 def report(arguments: list[str]) -> int:

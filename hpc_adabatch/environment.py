@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,8 @@ class _Launcher(NamedTuple):
     """True where another launcher sets rank and n_ranks too, and the local rank alone tells them apart."""
     any_program: bool = False
     """True for a scheduler's own launcher, which starts programs without MPI too: a task alone is a plain process."""
+    beside: str | None = None
+    """Another variable that this launcher sets, where scripts set the others by themselves; None for none."""
 
 
 # The first row whose rank and number of ranks are set is the launcher. Variables that one launcher alone sets stand
@@ -27,6 +30,8 @@ class _Launcher(NamedTuple):
 # and the Spectrum MPI that jsrun starts is an Open MPI. Hydra may start its proxies by srun, one a node, and hands on
 # their Slurm variables: it stands before srun, told by a local rank that srun does not set.
 _LAUNCHERS = (
+    # https://docs.pytorch.org/docs/stable/elastic/run.html; scripts export the first three under srun, too
+    _Launcher("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", beside="TORCHELASTIC_RUN_ID"),
     # Horovod 0.28.1, horovod/runner/gloo_run.py
     _Launcher("horovodrun --gloo", "HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_RANK"),
     # https://github.com/Lightning-AI/pytorch-lightning/blob/master/src/lightning/fabric/plugins/environments/lsf.py
@@ -65,8 +70,10 @@ class Launch:
 
     @property
     def has_mpi(self) -> bool:
-        """Reports whether the ranks can reach each other by MPI; with Gloo they cannot."""
-        return self.launcher != "horovodrun --gloo"
+        """Reports whether the launcher has told each rank how to reach the others by MPI."""
+        if self.launcher == "srun":  # of its plugins, pmix and pmi2 do; --mpi=none does not
+            return any(name.startswith(("PMIX_", "PMI_", "PMI2_")) for name in os.environ)
+        return self.launcher not in ("horovodrun --gloo", "torchrun")
 
 
 def launch() -> Launch | None:
@@ -75,8 +82,8 @@ def launch() -> Launch | None:
     None stands for the only task of ``srun`` or ``flux run`` too, and so for what is typed in ``srun --pty bash``: such
     a task may have no PMI, without which MPI ends it.
     """
-    for name, rank, n_ranks, local_rank, with_local_rank, any_program in _LAUNCHERS:
-        if {rank, n_ranks, *([local_rank] if with_local_rank else [])} <= os.environ.keys():
+    for name, rank, n_ranks, local_rank, with_local_rank, any_program, beside in _LAUNCHERS:
+        if {rank, n_ranks, *([local_rank] if with_local_rank else []), beside or rank} <= os.environ.keys():
             found = Launch(name, int(os.environ[rank]), int(os.environ[n_ranks]), int(os.environ.get(local_rank, 0)))
             return None if any_program and found.n_ranks == 1 else found
     return None
@@ -124,6 +131,36 @@ def stall_limit_s() -> float | None:
 def without_fusion() -> None:
     """Sets HOROVOD_FUSION_THRESHOLD to 0 bytes for Horovod's start, unless the user or the site has set it."""
     os.environ.setdefault("HOROVOD_FUSION_THRESHOLD", "0")
+
+
+def engine() -> str:
+    """Returns ADABATCH_ENGINE: the library that sums gradients over ranks; ``auto`` where it is not set."""
+    return os.environ.get("ADABATCH_ENGINE", "") or "auto"
+
+
+def master() -> tuple[str, int] | None:
+    """Returns MASTER_ADDR and MASTER_PORT: where ranks of torch.distributed meet; None where they are not set."""
+    host, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
+    if not host or not port:
+        return None
+    fits = port.isdigit() and 0 < int(port) < 2**16
+    require(fits, "MASTER_PORT", port, "a number from 1 to 65535", "export MASTER_PORT=29500")
+    return host, int(port)
+
+
+def slurm_step() -> tuple[str, str] | None:
+    """Returns a word that only the ranks of this job step share, and its first node; None outside of Slurm."""
+    job, step = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_STEP_ID", "")
+    nodes = os.environ.get("SLURM_STEP_NODELIST", "") or os.environ.get("SLURM_JOB_NODELIST", "")
+    if not job or not nodes:
+        return None
+    return f"{job}.{step}.{os.environ.get('SLURM_RESTART_COUNT', '0')}", first_node(nodes)
+
+
+def first_node(nodes: str) -> str:
+    """Returns the first name of Slurm's short form of many: of ``n[02-07,9]-ib,m1`` it is ``n02-ib``."""
+    first = re.match(r"(?:[^,\[]|\[[^\]]*\])+", nodes)
+    return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first[0]) if first is not None else nodes
 
 
 def slurm_job() -> tuple[str | None, int]:

@@ -36,6 +36,8 @@ class Options(LoopOptions):
     """The precision of activations, by autocast; weights and statistics stay float32. float16 scales the loss."""
     channels_last: bool = False
     """True for activations in the memory layout channels last; weights stay contiguous, as Horovod requires."""
+    engine: Literal["auto", "horovod", "torch"] = "auto"
+    """The library that sums over ranks; auto takes Horovod where it is installed and knows the launcher."""
     workers: int = 0
     """The processes of each rank that read samples ahead, when these are not in memory."""
     evaluation_batch: int = 500

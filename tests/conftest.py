@@ -29,6 +29,8 @@ LAUNCHERS: dict[str, Callable[[int], list[str]]] = {
     "horovodrun --mpi": lambda n: ["horovodrun", "-np", str(n), "-H", f"localhost:{n}", "--mpi"],
     "horovodrun --gloo": lambda n: ["horovodrun", "-np", str(n), "-H", f"localhost:{n}", "--gloo"],
     "mpirun": lambda n: ["mpirun", "-np", str(n), "--oversubscribe"],
+    "mpirun, torch": lambda n: ["env", "ADABATCH_ENGINE=torch", "mpirun", "-np", str(n), "--oversubscribe"],
+    "torchrun": lambda n: ["torchrun", "--nproc-per-node", str(n), "--no-python"],
     "plain": lambda _: [],
 }
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]

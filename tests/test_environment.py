@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hpc_adabatch.environment import _LAUNCHERS, launch
+from hpc_adabatch.environment import _LAUNCHERS, first_node, launch
 
 OMPI = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "8"}
 PMI2 = {"PMI_RANK": "5", "PMI_SIZE": "6"}
 SRUN = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "6", "SLURM_LOCALID": "2"}
+TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "x"}
 PALS = {"PALS_RANKID": "5", "PALS_LOCAL_RANKID": "2", "PMI_RANK": "5", "PMI_SIZE": "6", "PMI_LOCAL_RANK": "2"}
 
 
@@ -43,7 +44,11 @@ PALS = {"PALS_RANKID": "5", "PALS_LOCAL_RANKID": "2", "PMI_RANK": "5", "PMI_SIZE
             {**PMI2, "MPI_LOCALRANKID": "2", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "0"},
             ("mpiexec", 5, 6, 2, True),
         ),
-        (SRUN, ("srun", 5, 6, 2, True)),
+        (SRUN, ("srun", 5, 6, 2, False)),  # srun --mpi=none
+        (SRUN | {"PMIX_RANK": "5"}, ("srun", 5, 6, 2, True)),
+        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, None),  # a script has set them
+        (TORCHRUN, ("torchrun", 3, 8, 1, False)),
+        (TORCHRUN | SRUN, ("torchrun", 3, 8, 1, False)),  # srun torchrun, one on a node
         (SRUN | PMI2, ("srun", 5, 6, 2, True)),  # srun --mpi=pmi2, which was called mpiexec with local rank 0
         (SRUN | PALS, ("srun", 5, 6, 2, True)),  # srun --mpi=cray_shasta
         (PALS, ("mpiexec (PALS)", 5, 6, 2, True)),
@@ -61,12 +66,26 @@ PALS = {"PALS_RANKID": "5", "PALS_LOCAL_RANKID": "2", "PMI_RANK": "5", "PMI_SIZE
 def test_the_launcher_is_told_by_its_variables(
     variables: dict[str, str], expected: tuple[str, int, int, int, bool] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for row in _LAUNCHERS:
-        for name in (row.rank, row.n_ranks, row.local_rank):
-            monkeypatch.delenv(name, raising=False)
+    for name in [name for row in _LAUNCHERS for name in (row.rank, row.n_ranks, row.local_rank)] + ["PMIX_RANK"]:
+        monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     found = launch()
     assert expected == (
         None if found is None else (found.launcher, found.rank, found.n_ranks, found.local_rank, found.has_mpi)
     )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("n1", "n1"),
+        ("n1,n2", "n1"),
+        ("n[1-2,5]", "n1"),
+        ("n[007-012]-ib,m[1,3]", "n007-ib"),
+        ("rack[2-3]node[10,12]", "rack2node10"),
+        ("a.b,c[1-2]", "a.b"),
+    ],
+)
+def test_the_first_node_of_slurms_short_form(nodes: str, first: str) -> None:
+    assert first_node(nodes) == first

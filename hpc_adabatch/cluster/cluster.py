@@ -2,6 +2,7 @@
 
 formulas, policies, loops  ->  Cluster  <-  SingleProcess   (not launched)
                                         <-  HorovodCluster  (mpirun, horovodrun, srun)
+                                        <-  TorchCluster    (torchrun, srun, mpirun)
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Cluster(ABC):
         local_size: The number of ranks on this node.
         n_nodes: The number of nodes.
         launcher: The program that started the ranks, for the journal; ``none`` for a single process.
+        engine: The library that sums over ranks, ``horovod`` or ``torch``; ``none`` for a single process.
         device: The GPU of this rank, or the CPU.
         watchdog: The watchdog of this rank, which ends it where several ranks train and nothing moves any more. Tell it
             what a script does for long between steps: ``cluster.watchdog.enter("evaluation")``.
@@ -38,10 +40,11 @@ class Cluster(ABC):
     local_size: int
     n_nodes: int
     launcher: str
+    engine: str
     device: torch.device
     watchdog: Watchdog
 
-    start: ClassVar[Callable[[], Cluster]]  # the interface knows neither of its classes: start.py puts it here
+    start: ClassVar[Callable[..., Cluster]]  # the interface knows neither of its classes: start.py puts it here
 
     @property
     def leads(self) -> bool:
@@ -102,6 +105,10 @@ class Cluster(ABC):
     @abstractmethod
     def abort(self, code: int) -> None:
         """Ends this rank at once with the exit code, and all others where the launcher allows it."""
+
+    @abstractmethod
+    def lost_a_rank(self, error: BaseException) -> bool:
+        """Reports whether an exception of this rank only says that another one is gone."""
 
     @abstractmethod
     def stop(self) -> None:

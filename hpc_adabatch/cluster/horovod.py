@@ -11,14 +11,12 @@ How Horovod 0.28.1 behaves, and what is done about it here:
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..environment import Launch, stall_limit_s, stop_file, without_fusion
@@ -26,6 +24,7 @@ from ..errors import InputError
 from . import heartbeat
 from .cluster import Cluster
 from .device import pin
+from .mpi import own_mpi, world
 from .watchdog import Watchdog
 
 
@@ -39,9 +38,11 @@ class HorovodCluster(Cluster):
         InputError: Horovod does not load; or fewer ranks joined than were started (a wrong ``srun --mpi`` does that).
     """
 
+    engine = "horovod"
+
     def __init__(self, launch: Launch) -> None:
         limit_s = stall_limit_s()
-        self._mpi = _own_mpi() if launch.has_mpi else None
+        self._mpi = own_mpi() if launch.has_mpi else None
         try:
             import horovod.torch as hvd
         except ImportError as error:
@@ -63,9 +64,7 @@ class HorovodCluster(Cluster):
                 "all of them",
                 "srun --mpi=pmix (srun --mpi=list shows what there is) or the mpirun that Horovod was built with",
             )
-        # decisions have a communicator of their own, so that none is taken for a message of Horovod's
-        world = self._mpi.COMM_WORLD if self._mpi is not None else None
-        self._road = world.Dup() if world is not None and world.Get_size() == self.size else None
+        self._road = world(self._mpi, self.size)
         self.device = pin(self.local_rank, self.gather)
         silent_s = min(heartbeat.SILENT_S, limit_s or math.inf)
         self._heartbeat = heartbeat.Heartbeat(self.rank, self.watchdog, silent_s)
@@ -88,10 +87,8 @@ class HorovodCluster(Cluster):
     def announce(self, numbers: list[float]) -> list[float]:
         if self._road is None:  # with Gloo there is no MPI
             return self.broadcast_(torch.tensor(numbers, dtype=torch.float64), "announcement").tolist()
-        message = np.array(numbers, dtype=np.float64)
         with self.watchdog.waiting():
-            self._road.Bcast(message, root=0)
-        return message.tolist()
+            return self._road.bcast(numbers)
 
     def gather(self, item: Any) -> list[Any]:
         with self.watchdog.waiting():
@@ -107,6 +104,9 @@ class HorovodCluster(Cluster):
         if self._mpi is not None:
             self._mpi.COMM_WORLD.Abort(code)
         os._exit(code)  # with Gloo, horovodrun sees the exit and ends the others
+
+    def lost_a_rank(self, error: BaseException) -> bool:
+        return type(error).__name__ == "HorovodInternalError"
 
     def stop(self) -> None:
         self.watchdog.enter("the end, where all ranks meet")
@@ -125,15 +125,3 @@ def build() -> dict[str, bool]:
     import horovod.torch as hvd
 
     return {"MPI": bool(hvd.mpi_built()), "Gloo": bool(hvd.gloo_built()), "NCCL": bool(hvd.nccl_built())}
-
-
-def _own_mpi() -> Any:
-    """Returns mpi4py's MPI, initialised before Horovod starts, so that Horovod's end leaves MPI alone."""
-    # without mpi4py, or without an MPI that it can load, Horovod starts and ends MPI itself
-    with contextlib.suppress(ImportError, RuntimeError):
-        from mpi4py import MPI
-
-        if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
-            raise InputError("MPI threads", MPI.Query_thread(), "THREAD_MULTIPLE, which Horovod's thread needs", "")
-        return MPI
-    return None

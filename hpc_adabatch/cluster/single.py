@@ -23,7 +23,7 @@ class SingleProcess(Cluster):
 
     rank = local_rank = 0
     size = local_size = n_nodes = 1
-    launcher = "none"
+    launcher = engine = "none"
 
     def __init__(self, device: torch.device = torch.device("cpu")) -> None:  # noqa: B008 (it cannot be changed)
         self.device = device
@@ -47,6 +47,9 @@ class SingleProcess(Cluster):
 
     def abort(self, code: int) -> None:
         sys.exit(code)
+
+    def lost_a_rank(self, error: BaseException) -> bool:
+        return False
 
     def stop(self) -> None:
         self.watchdog.stop()

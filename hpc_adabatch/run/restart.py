@@ -32,7 +32,7 @@ from ..training import AdaptiveTraining
 
 FREE = (
     *("epochs", "workers", "evaluation_batch", "journal_every", "journal_trust_ratios", "max_skipped"),
-    *("checkpoint_minutes", "checkpoint_steps"),
+    *("checkpoint_minutes", "checkpoint_steps", "engine"),
     *("task.root", "task.file", "task.train", "task.test", "policy.journal"),  # the same data elsewhere
     *("task.download", "task.memory_gb"),
 )

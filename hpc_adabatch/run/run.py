@@ -187,6 +187,7 @@ class Run:
             world_size=cluster.size,
             nodes=cluster.n_nodes,
             launcher=cluster.launcher,
+            engine=cluster.engine,
             device=str(cluster.device),
             threads=torch.get_num_threads(),
             max_global_batch=training.batches.max_global_batch,

@@ -10,6 +10,7 @@ import torch
 
 pytestmark = pytest.mark.launch
 RUNS = [(launcher, ranks) for launcher in ("horovodrun --mpi", "horovodrun --gloo", "mpirun") for ranks in (1, 2, 3, 4)]
+RUNS += [("mpirun, torch", 3), ("torchrun", 1), ("torchrun", 4)]
 MICRO = {1: 5, 2: 64, 3: 4, 4: 7}  # the share passes through the device in a different number of pieces each time
 
 

@@ -83,6 +83,14 @@ def disturb(
     return process.wait(timeout=60)
 
 
+def wait_for_owner(folder: Path) -> None:
+    """Waits until no rank holds the folder: torchrun may end before the ranks that it has told to."""
+    owner, deadline = folder / "owner.json", time.monotonic() + 60
+    while owner.exists() and Path(f"/proc/{json.loads(owner.read_text(encoding='utf-8'))['pid']}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def one_rank(launcher_pid: int) -> int:
     """Process id of one of the ranks that mpirun started."""
     children = subprocess.run(["pgrep", "-P", str(launcher_pid)], capture_output=True, text=True, check=True)
@@ -110,6 +118,30 @@ def test_a_disturbed_run_goes_on_exactly(
     results = [json.loads((run / "result.json").read_text(encoding="utf-8")) for run in (tmp_path / "run", undisturbed)]
     for name in ("metric", "batches", "steps", "samples_seen"):
         assert results[0][name] == results[1][name]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_torchrun_has_begun_goes_on_under_horovod_exactly(
+    number: int, adabatch: Any, start: Any, undisturbed: Path, tmp_path: Path
+) -> None:
+    """A sum of two ranks has two terms, so both engines come to the same bits."""
+    code = disturb(start, tmp_path / "run", 130, lambda pid: os.kill(one_rank(pid), number), launcher="torchrun")
+    assert code == 1  # whatever its ranks end with
+    wait_for_owner(tmp_path / "run")
+    adabatch(*RUN, "--out", tmp_path / "run", "--resume", "auto")
+    assert_same_training(tmp_path / "run", undisturbed)
+
+
+def test_torchrun_that_is_killed_leaves_no_rank_behind(start: Any, tmp_path: Path) -> None:
+    started: list[int] = []
+
+    def kill(launcher_pid: int) -> None:
+        started.extend(processes_of(launcher_pid))
+        os.kill(launcher_pid, signal.SIGKILL)
+
+    disturb(start, tmp_path / "run", 20, kill, launcher="torchrun")
+    assert len(started) >= 3
+    wait_until_gone(started)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +259,7 @@ def test_a_complete_run_may_be_prolonged(adabatch: Any, undisturbed: Path, tmp_p
     assert result["samples_seen"] == 4 * 1437
 
 
-@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo", "torchrun"])
 def test_a_fault_on_one_rank_ends_all_and_shows_its_traceback_once(
     launcher: str, launch: Any, programs: Path, tmp_path: Path
 ) -> None:
@@ -255,8 +287,13 @@ def test_a_folder_in_which_a_run_writes_is_refused_and_left_alone(adabatch: Any,
     assert (kinds.count("start"), kinds.count("resume")) == (1, 0)
 
 
-@pytest.mark.parametrize(("launcher", "code"), [("mpirun", 75), ("horovodrun --gloo", 1)])
-@pytest.mark.parametrize("how", ["leaves", "freezes"])
+@pytest.mark.parametrize(
+    ("how", "launcher", "code"),
+    [
+        *(("leaves", "mpirun", 75), ("leaves", "horovodrun --gloo", 1), ("leaves", "torchrun", 1)),
+        *(("freezes", "mpirun", 75), ("freezes", "horovodrun --gloo", 1), ("freezes", "mpirun, torch", 75)),
+    ],
+)
 def test_a_script_that_loses_a_rank_is_ended_and_told_which(
     how: str, launcher: str, code: int, launch: Any, programs: Path
 ) -> None:

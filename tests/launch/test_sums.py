@@ -11,13 +11,13 @@ import pytest
 pytestmark = pytest.mark.launch
 
 
-@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo", "mpirun, torch", "torchrun"])
 def test_every_gradient_is_the_sum_over_ranks(launcher: str, launch: Any, programs: Path) -> None:
     """Bug stories of the second half: layers out of the optimizer counted in the clip, those unfrozen drifted apart."""
     assert launch(programs / "sums.py", ranks=3, launcher=launcher).stdout.count("sums hold") == 3
 
 
-@pytest.mark.parametrize(("ranks", "launcher"), [(3, "mpirun"), (4, "horovodrun --gloo")])
+@pytest.mark.parametrize(("ranks", "launcher"), [(3, "mpirun"), (4, "horovodrun --gloo"), (4, "torchrun")])
 def test_runs_of_the_same_command_are_equal_bit_by_bit(ranks: int, launcher: str, launch: Any, programs: Path) -> None:
     """Bug story: Horovod joined the gradients that happened to be ready, and on three ranks the last bits changed."""
     outputs = [launch(programs / "repeat.py", ranks=ranks, launcher=launcher).stdout for _ in range(2)]
