@@ -54,7 +54,7 @@ class Peer:
     waits: bool = False
     """True while its main thread waits for other ranks."""
     phase: str = ""
-    """What it does, in words."""
+    """The words for what it does."""
     unheard: bytes = b""
     """The beginning of a line whose end has not come yet."""
 

@@ -18,7 +18,7 @@ class Road:
     """A communicator of all ranks.
 
     Args:
-        communicator: mpi4py's, for nothing else.
+        communicator: The one of mpi4py, which nothing else uses.
     """
 
     def __init__(self, communicator: Any) -> None:

@@ -41,7 +41,7 @@ class Watchdog:
         note: A file to leave for the batch script, because not every launcher passes the exit code on; None for none.
 
     Attributes:
-        phase: What the main thread does, in words.
+        phase: The words for what the main thread does.
         beats: The times that it has moved.
         waits: True while it waits for other ranks.
     """
@@ -117,7 +117,7 @@ class Watchdog:
         """Ends this rank at once, with a line and a note for the batch script.
 
         Args:
-            why: What was seen, in words.
+            why: The words for what was seen.
         """
         complain(
             f"adabatch: rank {self.rank}: {why}; ends with {EXIT_CODE}; to go on: --resume auto; to wait longer:"
