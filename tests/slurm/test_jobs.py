@@ -137,24 +137,26 @@ def until_it_trains(
         time.sleep(0.2)
 
 
-def finish(cluster: SlurmCluster, job: int, folder: Path) -> None:
+def finish(cluster: SlurmCluster, job: int, folder: Path, restarts: int = 1) -> None:
     """A job that Slurm has queued again ends well. It is not hurried: nodes refuse what they have just seen revoked."""
     deadline = time.monotonic() + 240
     while not (folder / "run" / "result.json").exists():  # Slurm shows the job's old end for a moment
         assert time.monotonic() < deadline, output(folder)
         time.sleep(0.5)
-    assert cluster.wait(job, "COMPLETED")["Restarts"] == "1", output(folder)
+    assert cluster.wait(job, "COMPLETED")["Restarts"] == str(restarts), output(folder)
 
 
-def left(cluster: SlurmCluster, job: int, expected: str, at_most_s: float = 60) -> None:
+def left(cluster: SlurmCluster, job: int, expected: str, at_most_s: float = 60, restarts: int = 1) -> None:
     """Waits until the job, which has run, runs no more and is what it should be."""
     began = time.monotonic()
-    while (state := cluster.job(job))["JobState"] != expected or (expected == "PENDING" and state["Restarts"] == "0"):
+    while (state := cluster.job(job))["JobState"] != expected or (
+        expected == "PENDING" and state["Restarts"] != str(restarts)
+    ):
         assert time.monotonic() - began < at_most_s, f"{state}\n{cluster.output(job)}"
         time.sleep(0.2)
 
 
-def test_a_preempted_job_saves_itself_and_goes_on_exactly(
+def test_a_job_that_is_preempted_and_then_requeued_by_hand_goes_on_exactly(
     small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
     job = submit(small_cluster, tmp_path, *LONG)
@@ -163,16 +165,10 @@ def test_a_preempted_job_saves_itself_and_goes_on_exactly(
     left(small_cluster, job, "PENDING")
     assert records(tmp_path / "run")[-1]["kind"] == "end"  # it was told in time
     small_cluster.wait(urgent, "COMPLETED", 60)
-    finish(small_cluster, job, tmp_path)
-    assert_same(tmp_path / "run", undisturbed)
-
-
-def test_a_job_requeued_by_hand_goes_on_exactly(small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path) -> None:
-    job = submit(small_cluster, tmp_path, *LONG)
-    until_it_trains(small_cluster, job, tmp_path, 200)
+    until_it_trains(small_cluster, job, tmp_path, records(tmp_path / "run")[-1]["step"] + 100)
     small_cluster.run("scontrol", "requeue", job)
-    left(small_cluster, job, "PENDING")
-    finish(small_cluster, job, tmp_path)
+    left(small_cluster, job, "PENDING", restarts=2)
+    finish(small_cluster, job, tmp_path, restarts=2)
     assert_same(tmp_path / "run", undisturbed)
 
 
@@ -199,24 +195,6 @@ def test_a_job_at_the_end_of_its_time_is_queued_again_and_goes_on_exactly(
     assert_same(tmp_path / "run", undisturbed)
 
 
-def test_a_cancelled_job_saves_itself_and_is_not_queued_again(
-    small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
-) -> None:
-    """scancel ends the ranks with SIGTERM, which they answer with 75: the code of a job that wants to go on."""
-    job = submit(small_cluster, tmp_path, *LONG)
-    until_it_trains(small_cluster, job, tmp_path, 100)
-    small_cluster.run("scancel", job)
-    left(small_cluster, job, "CANCELLED")
-    time.sleep(3)  # a requeue would have come by now
-    state = small_cluster.job(job)
-    assert (state["JobState"], state["Restarts"]) == ("CANCELLED", "0"), output(tmp_path)
-    assert "queued again" not in output(tmp_path)
-    assert records(tmp_path / "run")[-1]["kind"] == "end"  # the ranks were told in time
-    again = submit(small_cluster, tmp_path, *LONG)
-    assert small_cluster.wait(again, ENDED, 240)["JobState"] == "COMPLETED", output(tmp_path)
-    assert_same(tmp_path / "run", undisturbed)
-
-
 def test_a_job_that_loses_a_node_is_queued_again_and_goes_on_exactly(
     small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -230,19 +208,30 @@ def test_a_job_that_loses_a_node_is_queued_again_and_goes_on_exactly(
     assert_same(tmp_path / "run", undisturbed)
 
 
-def test_a_job_that_loses_a_rank_ends_and_the_same_command_goes_on_exactly(
+def test_a_job_that_is_cancelled_and_one_that_loses_a_rank_end_and_the_same_command_goes_on_exactly(
     small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
+    """Bug story: scancel ends ranks with SIGTERM, which they answer with 75, and the script queued the job again."""
     job = submit(small_cluster, tmp_path, *LONG)
-    until_it_trains(small_cluster, job, tmp_path, 200)
-    pid = small_cluster.rank_pid(job, 1)
+    until_it_trains(small_cluster, job, tmp_path, 100)
+    small_cluster.run("scancel", job)
+    left(small_cluster, job, "CANCELLED")
+    assert records(tmp_path / "run")[-1]["kind"] == "end"  # the ranks were told in time
+
+    again = submit(small_cluster, tmp_path, *LONG)
+    until_it_trains(small_cluster, again, tmp_path, records(tmp_path / "run")[-1]["step"] + 100)
+    pid = small_cluster.rank_pid(again, 1)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    left(small_cluster, job, "FAILED")
+    left(small_cluster, again, "FAILED")
     assert not (tmp_path / "run" / "result.json").exists()
-    again = submit(small_cluster, tmp_path, *LONG)
-    assert small_cluster.wait(again, ENDED, 240)["JobState"] == "COMPLETED", output(tmp_path)
+
+    last = submit(small_cluster, tmp_path, *LONG)
+    assert small_cluster.wait(last, ENDED, 240)["JobState"] == "COMPLETED", output(tmp_path)
     assert_same(tmp_path / "run", undisturbed)
+    state = small_cluster.job(job)  # a requeue would have come long ago
+    assert (state["JobState"], state["Restarts"]) == ("CANCELLED", "0"), output(tmp_path)
+    assert "Slurm has cancelled it" in output(tmp_path)
 
 
 def test_every_line_of_the_gpu_templates_is_accepted(make_cluster: Callable[..., SlurmCluster], tmp_path: Path) -> None:

@@ -119,6 +119,12 @@ def test_a_job_that_was_stopped_is_queued_again_a_few_times_only(tmp_path: Path,
     assert done.returncode == 75
     assert "stopped 6 times" in done.stderr
     assert len(asked(tmp_path)) == 1  # measure has no checkpoint, and the others would end in the same way
+    for state in ("COMPLETING", "CANCELLED"):  # the ranks answer the SIGTERM of scancel with 75, too
+        told = TOLD.format(state=state)
+        done = job("r.yaml", cwd=tmp_path, FAKE_CODE="75", FAKE_JOBS=told, **no_waiting)
+        assert done.returncode == 75
+        assert "Slurm has cancelled it, or takes it back by itself" in done.stdout
+        assert len(asked(tmp_path)) == 1
 
 
 TOLD = (
@@ -161,10 +167,6 @@ def test_a_job_that_may_not_be_queued_again_submits_its_successor_once(
     handed_on = ["train", "r.yaml", "--x", "two words", "--out", "runs/r-81234"]
     assert flags[at + 1 :] == [*handed_on, "restarts 4", "the script of job 81234"]
 
-    for state in ("PENDING", "COMPLETING", "CANCELLED"):  # taken back by Slurm itself, or ended by somebody
-        (tmp_path / "asked").unlink()
-        job("r.yaml", cwd=tmp_path, FAKE_JOBS=TOLD.format(state=state), **how)
-        assert len(asked(tmp_path)) == 1
     done = job("r.yaml", cwd=tmp_path, **how)  # a Slurm that says nothing of the job
     assert "to go on: submit the same command again with --out runs/r-81234" in done.stderr
 
