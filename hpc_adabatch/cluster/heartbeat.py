@@ -58,6 +58,11 @@ class Peer:
     unheard: bytes = b""
     """The beginning of a line whose end has not come yet."""
 
+    def __post_init__(self) -> None:
+        self.connection.setblocking(False)
+        # else a farewell could wait for the answer to the line before it, and be dropped when the connection is closed
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def __str__(self) -> str:
         return f"rank {self.rank} on {self.host}" + (f", in {self.phase}," if self.phase else "")
 
@@ -138,6 +143,7 @@ class Heartbeat:
             self._thread.join()
         for peer in self._peers:
             peer.tell(FAREWELL)
+            peer.hear()  # what is unread when a connection is closed resets it
         self._close()
 
     def _connect(self, address: str, host: str, port: int) -> bool:
@@ -146,7 +152,6 @@ class Heartbeat:
             connection.sendall(f"{self._rank}\n".encode())
         except OSError:
             return False
-        connection.setblocking(False)
         self._peers = [Peer(0, host, connection)]
         return True
 
@@ -156,7 +161,6 @@ class Heartbeat:
             word = b""
             while not word.endswith(b"\n"):
                 word += connection.recv(1)
-            connection.setblocking(False)
             self._peers.append(Peer(int(word), hosts[int(word)], connection))
 
     def _close(self) -> None:

@@ -52,7 +52,7 @@ def test_ranks_never_disagree_whatever_the_rule(launch: Any, programs: Path, tmp
     found = dict(
         re.findall(
             r"([\w ]+): 120 steps agree, (\d+) batch",
-            launch(programs / "agreement.py", tmp_path, ranks=3, timeout_s=240).stdout,
+            launch(programs / "agreement.py", tmp_path, ranks=4, timeout_s=240).stdout,
         )
     )
     assert {rule for rule in found if " " not in rule} == set(CHOICES["policy"][0])
