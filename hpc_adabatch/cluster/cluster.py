@@ -1,8 +1,8 @@
 """The ranks of a run, as everything else sees them.
 
-formulas, policies, loops  ->  Cluster  <-  SingleProcess   (not launched)
-                                        <-  HorovodCluster  (mpirun, horovodrun, srun)
-                                        <-  TorchCluster    (torchrun, srun, mpirun)
+formulas, policies, loops  ->  Cluster  <-  SingleProcess    (not launched)
+                                        <-  LaunchedCluster  <-  HorovodCluster  (mpirun, horovodrun, srun)
+                                                             <-  TorchCluster    (torchrun, srun, mpirun)
 """
 
 from __future__ import annotations
@@ -112,4 +112,4 @@ class Cluster(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Waits for all ranks, then shuts Horovod down, and ends the watch."""
+        """Waits for all ranks, then leaves them, and ends the watch."""

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +76,9 @@ class Peer:
                 while piece := self.connection.recv(65536):
                     self.unheard, came = self.unheard + piece, True
                 self.closed = True
-            except ConnectionError:
+            except BlockingIOError:
+                raise
+            except OSError:  # reset; or no road to its node any more
                 self.closed = True
         *lines, self.unheard = self.unheard.split(b"\n")
         for line in lines:
@@ -87,7 +91,7 @@ class Peer:
 
     def tell(self, line: bytes) -> None:
         """Sends a line; one that does not fit into a full buffer is lost, and another one follows."""
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+        with contextlib.suppress(OSError):  # hear() tells what is wrong
             self.connection.send(line + b"\n")
 
 
@@ -117,19 +121,19 @@ class Heartbeat:
             listener = None
             if self._rank == 0:
                 with contextlib.suppress(OSError):
-                    listener = stack.enter_context(socket.create_server(("", 0)))
-                    listener.listen(4096)
-                    listener.settimeout(CONNECT_S)
-            places = gather((socket.gethostname(), listener.getsockname()[1] if listener is not None else None))
-            host, port = places[0]
+                    listener = stack.enter_context(socket.create_server(("", 0), backlog=4096))
+            word = secrets.token_hex(16)  # rank 0's tells its ranks from whoever else connects
+            places = gather((socket.gethostname(), word, listener.getsockname()[1] if listener is not None else None))
+            host, word, port = places[0]
             reached = port is not None
             if self._rank > 0 and reached:
-                reached = self._connect("127.0.0.1" if places[self._rank][0] == host else host, host, port)
+                reached = self._connect("127.0.0.1" if places[self._rank][0] == host else host, places[0])
+            reached = all(gather(reached))  # else rank 0 would wait for those whose nodes do not know its name
+            if reached and listener is not None:
+                reached = self._accept(listener, word, [name for name, *_ in places])
             if not all(gather(reached)):
                 self._close()
                 return False
-            if listener is not None:
-                self._accept(listener, [name for name, _ in places])
         self._thread = threading.Thread(target=self._listen, name="heartbeat", daemon=True)
         self._thread.start()
         atexit.register(self.stop)  # of a script that leaves without a word
@@ -146,22 +150,31 @@ class Heartbeat:
             peer.hear()  # what is unread when a connection is closed resets it
         self._close()
 
-    def _connect(self, address: str, host: str, port: int) -> bool:
+    def _connect(self, address: str, place: tuple[str, str, int]) -> bool:
+        host, word, port = place
         try:
             connection = socket.create_connection((address, port), timeout=CONNECT_S)
-            connection.sendall(f"{self._rank}\n".encode())
+            connection.sendall(f"{word} {self._rank}\n".encode())
         except OSError:
             return False
         self._peers = [Peer(0, host, connection)]
         return True
 
-    def _accept(self, listener: socket.socket, hosts: list[str]) -> None:
-        while len(self._peers) < len(hosts) - 1:
-            connection, _ = listener.accept()
-            word = b""
-            while not word.endswith(b"\n"):
-                word += connection.recv(1)
-            self._peers.append(Peer(int(word), hosts[int(word)], connection))
+    def _accept(self, listener: socket.socket, word: str, hosts: list[str]) -> bool:
+        """Waits for the other ranks. Returns whether all have come."""
+        until_s = time.monotonic() + 2 * CONNECT_S
+        while len(self._peers) < len(hosts) - 1 and (left_s := until_s - time.monotonic()) > 0:
+            listener.settimeout(left_s)
+            with contextlib.suppress(OSError, ValueError):  # somebody else, who says nothing or something else
+                connection, _ = listener.accept()
+                connection.settimeout(CONNECT_S)
+                with connection.makefile("rb") as lines:
+                    told, _, number = lines.readline(100).decode("ascii").partition(" ")
+                if told == word:
+                    self._peers.append(Peer(int(number), hosts[int(number)], connection))
+                else:
+                    connection.close()
+        return len(self._peers) == len(hosts) - 1
 
     def _close(self) -> None:
         for peer in self._peers:

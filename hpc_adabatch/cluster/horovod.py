@@ -11,24 +11,17 @@ How Horovod 0.28.1 behaves, and what is done about it here:
 
 from __future__ import annotations
 
-import math
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from ..environment import Launch, stall_limit_s, stop_file, without_fusion
+from ..environment import Launch, without_fusion
 from ..errors import InputError
-from . import heartbeat
-from .cluster import Cluster
-from .device import pin
-from .mpi import own_mpi, world
-from .watchdog import Watchdog
+from .launched import LaunchedCluster
 
 
-class HorovodCluster(Cluster):
+class HorovodCluster(LaunchedCluster):
     """The cluster of a process that horovodrun, mpirun, srun or another launcher started.
 
     Args:
@@ -41,8 +34,7 @@ class HorovodCluster(Cluster):
     engine = "horovod"
 
     def __init__(self, launch: Launch) -> None:
-        limit_s = stall_limit_s()
-        self._mpi = own_mpi() if launch.has_mpi else None
+        super().__init__(launch)
         try:
             import horovod.torch as hvd
         except ImportError as error:
@@ -51,25 +43,17 @@ class HorovodCluster(Cluster):
         without_fusion()
         hvd.init()
         self._hvd = hvd
-        self.rank, self.size = hvd.rank(), hvd.size()
-        self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
-        self.n_nodes = hvd.cross_size()
-        self.launcher = launch.launcher
-        alone = self.size == 1 and limit_s is None  # no other rank can be lost
-        self.watchdog = Watchdog(self.rank, math.inf if alone else limit_s, note=stop_file())
-        if self.size != launch.n_ranks:
+        if hvd.size() != launch.n_ranks:
             raise InputError(
                 "ranks",
-                f"{self.size} joined of {launch.n_ranks} that {launch.launcher} started",
+                f"{hvd.size()} joined of {launch.n_ranks} that {launch.launcher} started",
                 "all of them",
                 "srun --mpi=pmix (srun --mpi=list shows what there is) or the mpirun that Horovod was built with",
             )
-        self._road = world(self._mpi, self.size)
-        self.device = pin(self.local_rank, self.gather)
-        silent_s = min(heartbeat.SILENT_S, limit_s or math.inf)
-        self._heartbeat = heartbeat.Heartbeat(self.rank, self.watchdog, silent_s)
-        if self.size > 1 and limit_s != math.inf:
-            self._heartbeat.start(self.gather)
+        self.rank = hvd.rank()
+        self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
+        self.n_nodes = hvd.cross_size()
+        self._begin()
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
         handle = self._hvd.allreduce_async_(tensor, name=name, op=self._hvd.Sum)
@@ -84,12 +68,6 @@ class HorovodCluster(Cluster):
         with self.watchdog.waiting():
             return self._hvd.broadcast_(tensor, root_rank=0, name=name)
 
-    def announce(self, numbers: list[float]) -> list[float]:
-        if self._road is None:  # with Gloo there is no MPI
-            return self.broadcast_(torch.tensor(numbers, dtype=torch.float64), "announcement").tolist()
-        with self.watchdog.waiting():
-            return self._road.bcast(numbers)
-
     def gather(self, item: Any) -> list[Any]:
         with self.watchdog.waiting():
             return self._hvd.allgather_object(item, name="gather")
@@ -98,22 +76,11 @@ class HorovodCluster(Cluster):
         with self.watchdog.waiting():
             self._hvd.barrier()
 
-    def abort(self, code: int) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if self._mpi is not None:
-            self._mpi.COMM_WORLD.Abort(code)
-        os._exit(code)  # with Gloo, horovodrun sees the exit and ends the others
-
     def lost_a_rank(self, error: BaseException) -> bool:
         return type(error).__name__ == "HorovodInternalError"
 
-    def stop(self) -> None:
-        self.watchdog.enter("the end, where all ranks meet")
-        self.barrier()
-        self._heartbeat.stop()
+    def _leave(self) -> None:
         self._hvd.shutdown()
-        self.watchdog.stop()
 
 
 def build() -> dict[str, bool]:

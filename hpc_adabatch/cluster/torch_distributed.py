@@ -12,31 +12,28 @@ How torch 2.13 with Gloo behaves, and what is done about it here:
 
 from __future__ import annotations
 
-import math
 import os
 import socket
-import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import torch
 
-from ..environment import Launch, stall_limit_s, stop_file
+from ..environment import Launch
 from ..errors import complain
-from . import heartbeat
-from .cluster import Cluster
-from .device import pin
+from .launched import LaunchedCluster
 from .meeting import meet
-from .mpi import own_mpi, world
-from .watchdog import EXIT_CODE, PREPARING_S, Watchdog
+from .watchdog import EXIT_CODE
 
 LOOK_EVERY_S = 1.0
+LIMIT = timedelta(days=30)  # of a collective: the watchdog's is shorter, and its line says where
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "connection was closed")
 
 
-class TorchCluster(Cluster):
+class TorchCluster(LaunchedCluster):
     """The cluster of a process that torchrun, srun, mpirun or another launcher started, on torch's own collectives.
 
     Args:
@@ -51,30 +48,22 @@ class TorchCluster(Cluster):
     def __init__(self, launch: Launch) -> None:
         import torch.distributed as dist
 
+        super().__init__(launch)
         self._dist = dist
-        limit_s = stall_limit_s()
-        self._mpi = own_mpi() if launch.has_mpi else None
-        self._road = world(self._mpi, launch.n_ranks)
-        self.rank, self.size, self.launcher = launch.rank, launch.n_ranks, launch.launcher
-        alone = self.size == 1 and limit_s is None  # no other rank can be lost
-        self.watchdog = Watchdog(self.rank, math.inf if alone else limit_s, note=stop_file())
         gpus = torch.cuda.is_available() and dist.is_nccl_available()
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if gpus else "gloo",
             store=meet(launch, self._road),
             rank=self.rank,
             world_size=self.size,
-            timeout=timedelta(seconds=2 * max(PREPARING_S, limit_s or 0.0)) if limit_s != math.inf else None,
+            timeout=LIMIT,
         )
-        self._objects = dist.new_group(backend="gloo") if gpus else None  # else objects would travel through GPUs
+        # of their own: else objects would travel through GPUs
+        self._objects = dist.new_group(backend="gloo", timeout=LIMIT) if gpus else None
         hosts = self.gather(socket.gethostname())
         self.local_rank, self.local_size = hosts[: self.rank].count(hosts[self.rank]), hosts.count(hosts[self.rank])
         self.n_nodes = len(set(hosts))
-        self.device = pin(self.local_rank, self.gather)
-        silent_s = min(heartbeat.SILENT_S, limit_s or math.inf)
-        self._heartbeat = heartbeat.Heartbeat(self.rank, self.watchdog, silent_s)
-        if self.size > 1 and limit_s != math.inf:
-            self._heartbeat.start(self.gather)
+        self._begin()
         if launch.launcher == "torchrun":
             threading.Thread(target=self._end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
 
@@ -96,14 +85,6 @@ class TorchCluster(Cluster):
         with torch.no_grad():
             return tensor if dense.data_ptr() == tensor.data_ptr() else tensor.copy_(dense)
 
-    def announce(self, numbers: list[float]) -> list[float]:
-        message = torch.tensor(numbers, dtype=torch.float64)
-        with self.watchdog.waiting():
-            if self._road is not None:
-                return self._road.bcast(numbers)
-            self._dist.broadcast(message, src=0, group=self._objects)
-        return message.tolist()
-
     def gather(self, item: Any) -> list[Any]:
         items: list[Any] = [None] * self.size
         with self.watchdog.waiting():
@@ -114,25 +95,14 @@ class TorchCluster(Cluster):
         with self.watchdog.waiting():
             self._dist.barrier(group=self._objects)
 
-    def abort(self, code: int) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if self._mpi is not None and self._road is not None:
-            self._mpi.COMM_WORLD.Abort(code)
-        os._exit(code)  # the launcher sees the exit and ends the others, or they see the connection closed
-
-    def stop(self) -> None:
-        self.watchdog.enter("the end, where all ranks meet")
-        self.barrier()
-        self._heartbeat.stop()
+    def _leave(self) -> None:
         self._dist.destroy_process_group()
-        self.watchdog.stop()
 
     def lost_a_rank(self, error: BaseException) -> bool:
         return isinstance(error, RuntimeError) and any(words in str(error) for words in LOST)
 
     def _end_with_parent(self, parent: int) -> None:
-        while not threading.Event().wait(LOOK_EVERY_S):
-            if os.getppid() != parent:
-                complain(f"adabatch: rank {self.rank}: {self.launcher} is gone; ends with {EXIT_CODE}")
-                os._exit(EXIT_CODE)
+        while os.getppid() == parent:
+            time.sleep(LOOK_EVERY_S)
+        complain(f"adabatch: rank {self.rank}: {self.launcher} is gone; ends with {EXIT_CODE}")
+        os._exit(EXIT_CODE)

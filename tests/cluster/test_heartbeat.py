@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -65,6 +67,7 @@ class Ranks:
 @pytest.fixture
 def ranks(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(heartbeat, "GRACE_S", 0.1)
+    monkeypatch.setattr(heartbeat, "CONNECT_S", 1.0)
     made = Ranks(3)
     yield made
     made.stop()
@@ -152,3 +155,44 @@ def test_there_are_no_heartbeats_where_rank_0_cannot_be_reached(ranks: Ranks, mo
     assert ranks.heard == [False] * 3
     time.sleep(2 * LIMIT_S)
     assert ranks.ended == {}
+
+
+def test_whoever_else_connects_is_left_out(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug story: one that closed its connection without a word kept rank 0 reading for ever."""
+    listens = socket.create_server
+    strangers = []
+
+    def create_server(*given: Any, **named: Any) -> socket.socket:
+        made = listens(*given, **named)
+        for words in (b"", b"GET / HTTP/1.1\n", b"\xff 1\n"):
+            strangers.append(socket.create_connection(("127.0.0.1", made.getsockname()[1])))
+            strangers[-1].sendall(words)
+            strangers[-1].shutdown(socket.SHUT_WR)
+        return made
+
+    monkeypatch.setattr(socket, "create_server", create_server)
+    ranks.start()
+    for stranger in strangers:
+        stranger.close()
+    assert ranks.heard == [True] * 3
+    time.sleep(2 * LIMIT_S)
+    assert ranks.ended == {}
+
+
+def test_a_network_that_is_gone_is_no_fault_of_the_thread() -> None:
+    """Bug story: an error other than a reset, as of a host without a route, would have ended the thread."""
+
+    class Unreachable:
+        def setblocking(self, _: bool) -> None: ...
+
+        def setsockopt(self, *_: int) -> None: ...
+
+        def recv(self, _: int) -> bytes:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+        send = recv
+
+    peer = heartbeat.Peer(1, "host", Unreachable())  # type: ignore[arg-type]
+    peer.tell(b"0 0 step 1")
+    assert not peer.hear()
+    assert peer.closed

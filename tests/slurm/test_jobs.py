@@ -91,6 +91,19 @@ def test_the_cpu_template_trains_as_by_hand(
     same_run(tmp_path / "run", short_by_hand[nodes], exact=nodes == 2)
 
 
+def test_srun_without_any_mpi_trains_the_same_by_torch(
+    cluster: SlurmCluster, short_by_hand: dict[int, Path], tmp_path: Path
+) -> None:
+    """The ranks meet at a port of the step's first node; auto has chosen the engine."""
+    train = f"{sys.executable} -m hpc_adabatch train {RECIPE} {' '.join(SHORT)} --out {tmp_path / 'run'}"
+    line = f"OMP_NUM_THREADS=1 srun --mpi=none --kill-on-bad-exit=1 {train}"
+    job = cluster.sbatch("--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--wrap", line, cwd=tmp_path)
+    assert cluster.wait(job, ENDED, 150)["JobState"] == "COMPLETED", cluster.output(job)
+    start = records(tmp_path / "run")[0]
+    assert (start["world_size"], start["nodes"], start["launcher"], start["engine"]) == (2, 2, "srun", "torch")
+    same_run(tmp_path / "run", short_by_hand[2], exact=True)
+
+
 def test_the_cpu_template_trains_through_horovodrun_over_ssh(
     namespaced_cluster: SlurmCluster, short_by_hand: dict[int, Path], tmp_path: Path
 ) -> None:
