@@ -32,6 +32,7 @@ class LaunchedCluster(Cluster):
         self._heartbeat = heartbeat.Heartbeat(
             self.rank, self.watchdog, min(heartbeat.SILENT_S, self._limit_s or math.inf)
         )
+        self.watchdog.enter("joining the other ranks", prepares=True)  # one that is frozen before is never heard
         self._mpi = own_mpi() if launch.has_mpi else None
         self._road = world(self._mpi, self.size)
 
@@ -40,6 +41,7 @@ class LaunchedCluster(Cluster):
         self.device = pin(self.local_rank, self.gather)
         if self.size > 1 and self._limit_s != math.inf:
             self._heartbeat.start(self.gather)
+        self.watchdog.rest()
 
     def announce(self, numbers: list[float]) -> list[float]:
         if self._road is None:

@@ -7,7 +7,7 @@ A rank that waits in a sum cannot end itself. Launchers differ in whether they e
 does not), none notices a frozen rank, and Horovod's own stall check never fires under Gloo. The thread goes on running,
 because Horovod waits without the interpreter's lock.
 
-    before the first step   an hour at least: listing and reading data takes long, and other ranks wait for it
+    before the first step   an hour at least: all ranks are to start and to read their data, and wait for each other
     from then on            ADABATCH_STALL_S; without it 20 times the longest pause so far, 10 minutes at least
 
 Pauses are counted in the thread's own looks, not by a clock: a job that was suspended as a whole has not stood still.
@@ -52,6 +52,7 @@ class Watchdog:
         self._slowest_s = 0.0
         self.phase, self.beats, self.waits = "", 0, False
         self._prepares = True
+        self._rests = False
         self._over = threading.Event()
         self._main = 0
         self._thread: threading.Thread | None = None
@@ -69,12 +70,16 @@ class Watchdog:
             phase: Words for the message, such as ``step 12``.
             prepares: True for what comes before the first step.
         """
-        self.phase, self._prepares = phase, prepares
+        self.phase, self._prepares, self._rests = phase, prepares, False
         self.beat()
         if self._thread is None and self._given_s != math.inf and not self._over.is_set():
             self._main = threading.get_ident()
             self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
             self._thread.start()
+
+    def rest(self) -> None:
+        """Watches nothing until the next phase: what the main thread does meanwhile is the caller's own."""
+        self._rests = True
 
     def beat(self) -> None:
         """Notes that the main thread moved."""
@@ -100,7 +105,7 @@ class Watchdog:
         quiet_s, seen, prepared = 0.0, self.beats, self._prepares
         look_s = (self._given_s or LEAST_S) / LOOKS
         while not self._over.wait(look_s):
-            if self.beats == seen:
+            if self.beats == seen and not self._rests:
                 quiet_s += look_s
                 if quiet_s > self.limit_s:
                     self._end(quiet_s)

@@ -14,6 +14,8 @@ import pytest
 from hpc_adabatch.cluster import SingleProcess, Watchdog
 from hpc_adabatch.cluster.watchdog import LEAST_S, LOOKS, PREPARING_S, TIMES
 
+pytestmark = pytest.mark.long
+
 FROZEN = """
 import sys, time
 from pathlib import Path
@@ -97,6 +99,15 @@ def test_ranks_that_still_read_the_data_have_an_hour_and_teach_nothing(limit_s: 
     assert bitten_s is None
     assert dog.limit_s == (limit_s or LEAST_S)
     assert watched(limit_s, read, *[None] * (looks + 2))[1] is not None
+
+
+def test_nothing_is_watched_between_joining_and_the_first_phase() -> None:
+    """A script may read its data there, for as long as it likes, and other ranks need not be in anything with it."""
+    looks = [None] * int(PREPARING_S / (5.0 / LOOKS) + 2)
+    dog, bitten_s = watched(5.0, Watchdog.rest, *looks)
+    assert (bitten_s, dog._slowest_s) == (None, 0.0)
+    step = [lambda dog: dog.enter("step 1")]
+    assert watched(5.0, Watchdog.rest, *looks, *step, *[None] * (LOOKS + 2))[1] is not None
 
 
 def watchdogs() -> int:
