@@ -105,6 +105,8 @@ class Gradient:
         self._cluster, self._clip_norm, self._compression = cluster, clip_norm, compression
         self._model = model
         self.optimizer: Any = optimizer
+        self._own: list[nn.Parameter] = []
+        self._strays: list[nn.Parameter] = []  # of the network, which the optimizer does not have
         self._trained: list[nn.Parameter] = []
         self._sum = GradientSum([], cluster)
         self._losses = torch.zeros((), dtype=torch.float64, device=cluster.device)
@@ -113,7 +115,9 @@ class Gradient:
     def begin_step(self) -> None:
         """Takes the loss scale and the parameters that hold for the whole step: layers may be frozen between steps."""
         self._scale, self._unscaled = float(self.scaler.get_scale()), False
-        trained = trained_by(self.optimizer, self._model)
+        if len(self._own) != sum(len(group["params"]) for group in self.optimizer.param_groups):
+            self._own, self._strays = shared_out(self.optimizer, self._model)
+        trained = [parameter for parameter in self._own if parameter.requires_grad]
         if [*map(id, trained)] != [*map(id, self._trained)]:
             self._sum.close()
             self._trained, self._sum = trained, GradientSum(trained, self._cluster, self._compression)
@@ -203,7 +207,8 @@ class Gradient:
 
     def _zero_grad(self) -> None:
         self.optimizer.zero_grad()
-        self._model.zero_grad()  # the parameters that nothing trains gather gradients too
+        for parameter in self._strays:  # they gather gradients too
+            parameter.grad = None
 
     def _back_off(self) -> None:
         """Makes the loss scale that which torch's own skipped step leaves, whatever it was that was not finite."""
@@ -230,11 +235,12 @@ class Gradient:
         self._aside = []
 
 
-def trained_by(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[nn.Parameter]:
-    """Returns the parameters of the optimizer that want a gradient, those of the model first and in its order."""
+def shared_out(optimizer: torch.optim.Optimizer, model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Returns the optimizer's parameters, those of the model first and in its order, and what else the model has."""
     own = {parameter: None for group in optimizer.param_groups for parameter in group["params"]}
-    ordered = {parameter: None for parameter in model.parameters() if parameter in own} | own
-    return [parameter for parameter in ordered if parameter.requires_grad]
+    of_model = list(model.parameters())
+    ordered = {parameter: None for parameter in of_model if parameter in own} | own
+    return list(ordered), [parameter for parameter in of_model if parameter not in own]
 
 
 def small_and_finite(parameters: list[nn.Parameter], largest: int = GUARDED) -> bool:
