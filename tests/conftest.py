@@ -48,17 +48,20 @@ def environment() -> dict[str, str]:
     }
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts tests that wait first where several processes run them.
+    """Marks the pure tests, and puts tests that wait first where several processes run them.
 
     Slurm (waits)    |test_cluster|test_links  |test_study       |
     launches         |test_jobs           |test_bad_input|...    |   each process takes the next that is free
-    all others       |...test_exact_mean|...      |. . . . . . . |   one by one: all processes end together
+    long, then pure  |...test_exact_mean|...      |. . . . . . . |   one by one: all processes end together
     """
+    layers = ("slurm", "launch", "long", "pure")
+    for item in items:
+        if not any(map(item.get_closest_marker, layers)):
+            item.add_marker("pure")
     if hasattr(config, "workerinput"):
-        items.sort(
-            key=lambda item: next((i for i, m in enumerate(("slurm", "launch")) if item.get_closest_marker(m)), 2)
-        )
+        items.sort(key=lambda item: next(i for i, layer in enumerate(layers) if item.get_closest_marker(layer)))
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist

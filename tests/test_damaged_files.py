@@ -10,6 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from fuzz import NAMES, do
 
+pytestmark = pytest.mark.long
+
 CASES = 6
 
 

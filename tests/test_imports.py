@@ -11,6 +11,8 @@ import pytest
 
 import hpc_adabatch as hab
 
+pytestmark = pytest.mark.long
+
 HEAVY = ("torch", "scipy", "numpy", "horovod", "matplotlib", "sklearn", "torchvision", "rich", "jsonargparse")
 
 

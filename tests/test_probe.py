@@ -20,6 +20,8 @@ from hpc_adabatch.probe.report import check_writable
 from hpc_adabatch.probe.steps import micro_batches
 from hpc_adabatch.probe.timing import LEAST_ROUNDS, Timer, Times
 
+pytestmark = pytest.mark.long
+
 RECIPE = str(Path(__file__).resolve().parent.parent / "recipes" / "quickstart.yaml")
 latencies, bandwidths = st.floats(1e-6, 1e-2), st.floats(1e7, 1e11)  # s, bytes/s
 

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = [ROOT / "launch" / name for name in ("install", "quickstart", "test")]
 SCRIPTS += [ROOT / ".ci" / "run", ROOT / "benchmarks" / "gpu.sh"]

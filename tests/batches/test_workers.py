@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 RANK = """
 import os, sys, time
 from multiprocessing import active_children

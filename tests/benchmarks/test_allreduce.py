@@ -26,6 +26,8 @@ from allreduce import (  # noqa: E402
     tree,
 )
 
+pytestmark = pytest.mark.long
+
 SIZES = (*range(1, 18), 31, 32, 33, 64, 100, 128, 256, 512, 1000, 1024, 2048, 4095, 4096)
 LINK = Link(latency_s=1e-3, bandwidth_bytes_per_s=1e6)
 late = st.lists(st.floats(0, 1), min_size=2, max_size=9)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 LINKS = Path(__file__).resolve().parents[2] / "benchmarks" / "links" / "__main__.py"
 
 

@@ -19,6 +19,8 @@ from study import Row, Study, behind, within  # noqa: E402
 
 from hpc_adabatch.command_line import parse_recipe  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 NAMES = [
     *("adabatch", "lars", "lars-plain", "legw-rows", "legw-rows-plain", "legw-text"),
     *("big-batch", "big-batch-plain", "big-batch-digits"),

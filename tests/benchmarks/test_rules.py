@@ -20,6 +20,8 @@ from outcome import Point, outcome, reached, spread, summary, to_target, turns  
 from rules import FACTORS, RECIPES, TUNED, missing, rows, tuned  # noqa: E402
 from table import Row, table_lines  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 
 def result(batches: list[tuple[float, int]], accuracy: float = 0.9, steps: int = 100) -> dict[str, Any]:
     return {

@@ -6,6 +6,8 @@ import sys
 import pytest
 import torch
 
+pytestmark = pytest.mark.long
+
 PROGRAM = """
 import torch
 import hpc_adabatch as hab

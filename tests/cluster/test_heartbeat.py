@@ -15,6 +15,8 @@ from hpc_adabatch.cluster import heartbeat
 from hpc_adabatch.cluster.heartbeat import Heartbeat
 from hpc_adabatch.cluster.watchdog import Watchdog
 
+pytestmark = pytest.mark.long
+
 LIMIT_S = 0.6
 
 

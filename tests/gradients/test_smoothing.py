@@ -74,6 +74,7 @@ def test_nothing_is_clipped_before_it_is_read() -> None:
     assert found.low < 1000 < found.high
 
 
+@pytest.mark.long
 def test_nineteen_of_twenty_intervals_hold_the_true_noise_scale() -> None:
     random, hits, runs = np.random.default_rng(1), 0, 600
     for _ in range(runs):

@@ -20,6 +20,8 @@ from hpc_adabatch.run.preview import preview
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 
+pytestmark = pytest.mark.long
+
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 JOURNALS = Path(__file__).resolve().parents[1] / "journals"
 SHORT = [

@@ -17,6 +17,8 @@ from hpc_adabatch.run import checkpoint, restart
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 
+pytestmark = pytest.mark.long
+
 QUICKSTART = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 SMALL = [
     "--task=ridge",

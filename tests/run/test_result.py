@@ -17,6 +17,8 @@ from hpc_adabatch.run.result import report, write_result
 from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 
+pytestmark = pytest.mark.long
+
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 
 

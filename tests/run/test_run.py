@@ -18,6 +18,8 @@ from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 from hpc_adabatch.training.signals import StopFlag
 
+pytestmark = pytest.mark.long
+
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 
 

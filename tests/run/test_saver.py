@@ -19,6 +19,8 @@ from hpc_adabatch.run.run import Run
 from hpc_adabatch.run.saver import copied
 from hpc_adabatch.training.journal import read
 
+pytestmark = pytest.mark.long
+
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 FLAGS = ["--epochs=2", "--model=narrow_cnn", "--journal_every=1", "--policy=schedule", "--policy.text=0:16 700sa:32"]
 

@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from fake_slurm import FakeSlurm
 from planned import RECIPE, ROOT, fake_slurm, finish, study_command, template
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:

@@ -22,6 +22,8 @@ from hpc_adabatch.study.folder import StudyFolder
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from planned import RECIPE, ROOT, planned
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:

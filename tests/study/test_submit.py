@@ -29,6 +29,8 @@ sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from fake_slurm import FakeSlurm
 from planned import cells, fake_slurm, finish, impatient, planned, study_command, variables
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:

@@ -22,6 +22,8 @@ from hpc_adabatch.study.state import State
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from planned import cells, planned
 
+pytestmark = pytest.mark.long
+
 
 class Crash(BaseException):
     """The process is gone."""

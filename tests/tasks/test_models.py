@@ -16,6 +16,8 @@ from hpc_adabatch.tasks.augment import NoAugmentation, Prepare
 from hpc_adabatch.tasks.models import OURS, build_model
 from hpc_adabatch.tasks.task import TaskData
 
+pytestmark = pytest.mark.long
+
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 
 

@@ -17,6 +17,8 @@ from hpc_adabatch.errors import InputError
 from hpc_adabatch.study.report.files import _put_in_place, write_report
 from hpc_adabatch.study.results import CellResult, from_csv
 
+pytestmark = pytest.mark.long
+
 ABOUT = {"name": "v100", "recipe": "recipes/quickstart.yaml"}
 PICTURES = {"speedup.png", "efficiency.png", "breakdown.png", "target.png", "over_time.png"}
 

@@ -13,6 +13,8 @@ import pytest
 from hpc_adabatch.study.report.files import write_report
 from hpc_adabatch.study.results import CellResult
 
+pytestmark = pytest.mark.long
+
 EVIL = "</td><script>alert(1)</script> \"quotes' & <b>"
 VOID = {"meta", "img", "source"}
 

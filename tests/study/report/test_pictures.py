@@ -22,6 +22,8 @@ from hpc_adabatch.study.report.lines import Line, join, rate, speed_up
 from hpc_adabatch.study.report.tables import parts_of_step
 from hpc_adabatch.study.results import CellResult
 
+pytestmark = pytest.mark.long
+
 Drawn = Callable[[list[Line]], Figure]
 OF_LINES: list[Drawn] = [pictures.speedup, pictures.efficiency, pictures.breakdown, pictures.target]
 ODD = ["$x_{", "_hidden", "<svg>&\"'", "tab\tand\x1b[31m bell\x07", "ñ", "long-" * 12]

@@ -24,6 +24,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they imp
 from prediction_intervals import try_studies  # noqa: E402
 from synthetic import Machine, any_machine, layout_of  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 MACHINE = Machine(samples=5e-5, serial=0.004, start=0.003, latency=0.0004, bytes=0.02, tree=0.002)
 MODES = ("strong", "weak")
 
