@@ -161,6 +161,17 @@ class SlurmCluster(Slurm):
         script.write_text(text, encoding="utf-8")
         self._running[name] = NodeProcesses(script, self.folder / "log" / f"{name}.out", self.environment, network)
 
+    @contextlib.contextmanager
+    def without_slurmd(self, name: str) -> Iterator[None]:
+        """Inside, the node's slurmd is dead, and all else on the node lives."""
+        held = self.folder / f"{name}.held"
+        held.touch()
+        self._running[name].kill("slurmd")
+        try:
+            yield
+        finally:
+            held.unlink()
+
     def rank_pid(self, job_id: int, rank: int, timeout_s: float = 30) -> int:
         """The process, by its number on the machine, that is a rank of the job, once it is there: for os.kill.
 

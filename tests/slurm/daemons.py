@@ -37,8 +37,10 @@ if [ -d {folder}/ssh ]; then
     $(command -v sshd) -D -e 2>>{folder}/log/sshd.{name}.log &
 fi
 rm -rf {folder}/spool/{name} # what it knew of its jobs: a node without a disk
-slurmd -D -N {name} -f {folder}/slurm.conf &
-sleep infinity & # the node outlives its slurmd
+while :; do # the node outlives its slurmd
+    slurmd -D -N {name} -f {folder}/slurm.conf || true
+    while [ -e {folder}/{name}.held ]; do sleep 0.2; done
+done &
 trap : TERM
 while :; do wait; done # and adopts orphans
 """
@@ -93,6 +95,12 @@ class NodeProcesses:
         first = self.first()
         space = process_namespace(first) if first else None
         return sorted(pid for pid in every_pid() if process_namespace(pid) == space) if space else []
+
+    def kill(self, name: str) -> None:
+        """Ends every process of the node whose program has a name that begins so, and nothing else."""
+        for pid in self.pids():
+            if program(pid).startswith(name):  # Debian's are called slurmd-wlm
+                os.kill(pid, signal.SIGKILL)
 
     def power_off(self) -> None:
         """Returns when nothing of the node is left."""

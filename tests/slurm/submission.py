@@ -71,7 +71,7 @@ class Slurm:
             assert now - elsewhere < 3, story
             if now - begun > timeout_s:
                 raise TimeoutError(f"{story}\n{self.logs()}")
-            time.sleep(0.1)
+            time.sleep(0.3)
         return job
 
     def until_it_says(self, job_id: int, word: str, timeout_s: float = 60) -> None:
@@ -79,7 +79,7 @@ class Slurm:
         deadline = time.monotonic() + timeout_s
         while word not in self.output(job_id):
             assert time.monotonic() < deadline, f"{self.job(job_id)}\n{self.output(job_id)}"
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     def hurry(self, job_id: int) -> None:
         """A requeued job, once its processes are gone, waits no longer for its BeginTime.
