@@ -10,6 +10,7 @@ seconds it is the part of training that one checkpoint a minute takes.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -110,7 +111,8 @@ def main() -> None:
                 "",
                 "    mpirun -np 2 --oversubscribe python benchmarks/checkpoint_cost.py",
                 "",
-                f"{machine(cluster.size)}; {versions()}; {flags.rounds} rounds of two blocks of {flags.seconds:g} s.",
+                f"{machine(cluster.size, os.cpu_count())}; {versions()}; "
+                f"{flags.rounds} rounds of two blocks of {flags.seconds:g} s.",
                 "",
                 "| network | weights | a step, s | a checkpoint, s | quartiles | of training, at one a minute |",
                 "|---|---|---|---|---|---|",

@@ -30,6 +30,8 @@ LAUNCHERS = {
     "mpirun": ["mpirun", "-np", "2", "--oversubscribe"],
     "horovodrun --mpi": ["horovodrun", "-np", "2", "-H", "localhost:2", "--mpi"],
     "horovodrun --gloo": ["horovodrun", "-np", "2", "-H", "localhost:2", "--gloo"],
+    "torchrun": ["torchrun", "--nproc-per-node", "2", "--no-python"],
+    "mpirun, torch": ["env", "ADABATCH_ENGINE=torch", "mpirun", "-np", "2", "--oversubscribe"],
 }
 FAILURES = {
     "raises an error": "raises",
