@@ -13,22 +13,25 @@ from .loader import Loader, open_loader
 from .plan import BatchPlan
 from .sampler import RankSampler
 
-Transform = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (inputs, keys) -> inputs, on the device
+Transform = Callable[[Any, torch.Tensor], Any]  # (inputs, keys) -> inputs, on the device
 
 
 class AdaptiveBatches:
     """A training set cut into global batches whose size may change at every optimizer step.
 
     Args:
-        dataset: A map-style dataset whose samples are tuples (input, ...); a TensorDataset is indexed without workers.
+        dataset: A map-style dataset; a TensorDataset is indexed without workers. Its samples may be tensors, numbers,
+            text, and tuples and dicts of them: a micro-batch has their form, with a tensor (samples, ...) in the place
+            of each tensor and number, and a list in that of each text.
         global_batch: Samples per optimizer step over all ranks, at the start.
         max_global_batch: Largest global batch, in samples; the whole training set when not given.
         min_global_batch: Smallest global batch, in samples; ``global_batch`` when not given.
         max_micro_batch: Most samples that one rank passes through its device at once; ``global_batch`` when not given.
         seed: Seed of the order of the samples and of their augmentation.
         workers: Number of processes of each rank that read samples ahead.
-        transform: A function (inputs, keys) -> inputs that prepares a micro-batch on the device. The keys, one for each
-            sample, shape (samples,), int64, are equal for equal seed, epoch and sample on any number of ranks.
+        transform: A function (inputs, keys) -> inputs that prepares a micro-batch on the device. Inputs are the first
+            field of samples that are tuples, else the whole micro-batch. The keys, one for each sample, shape
+            (samples,), int64, are equal for equal seed, epoch and sample on any number of ranks.
 
     Attributes:
         plan: The cursor over the epochs' permutations, which cuts the global batches.

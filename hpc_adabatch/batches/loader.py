@@ -19,9 +19,12 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from .sampler import RankSampler
+from .samples import cut, join, length
 from .workers import Chunks
 
-Columns = tuple[torch.Tensor, ...]  # one tensor a field of the sample, each (samples, ...)
+Columns = (
+    Any  # as samples.py has them: a tensor (samples, ...) or a list for each value of a sample, in a sample's form
+)
 
 
 class Loader(ABC):
@@ -41,7 +44,7 @@ class Loader(ABC):
         self._taken = 0
 
     def take(self, n_samples: int) -> tuple[Columns, torch.Tensor]:
-        """Returns the next samples, one tensor a field, and their dataset indices, shape (n_samples,).
+        """Returns the columns of the next samples, and their dataset indices, shape (n_samples,).
 
         Raises:
             IndexError: Fewer samples are left in this epoch.
@@ -65,7 +68,7 @@ class MemoryLoader(Loader):
         sampler: The order of the samples.
     """
 
-    def __init__(self, tensors: Columns, sampler: RankSampler) -> None:
+    def __init__(self, tensors: tuple[torch.Tensor, ...], sampler: RankSampler) -> None:
         super().__init__(sampler)
         self._tensors = tensors
 
@@ -95,13 +98,13 @@ class WorkerLoader(Loader):
         self._arrivals = iter(self._chunks)
 
     def _read(self, indices: torch.Tensor) -> Columns:
-        missing = len(indices) - sum(len(columns[0]) for columns in self._arrived)
+        missing = len(indices) - sum(map(length, self._arrived))
         while missing > 0:
-            self._arrived.append(tuple(next(self._arrivals)))
-            missing -= len(self._arrived[-1][0])
-        columns = tuple(torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*self._arrived, strict=True))
-        self._arrived = [tuple(column[len(indices) :] for column in columns)] if missing < 0 else []
-        return tuple(column[: len(indices)] for column in columns)
+            self._arrived.append(next(self._arrivals))
+            missing -= length(self._arrived[-1])
+        columns = join(self._arrived)
+        self._arrived = [cut(columns, len(indices), None)] if missing < 0 else []
+        return cut(columns, None, len(indices))
 
 
 def open_loader(dataset: Dataset[Any], sampler: RankSampler, *, chunk: int, workers: int) -> Loader:

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from .samples import collate
+
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 LOOK_EVERY_S = 1.0
 
@@ -40,13 +42,14 @@ class Chunks:
             batch_size=chunk,
             sampler=sampler,
             num_workers=workers,
+            collate_fn=collate,
             persistent_workers=workers > 0 and sampler is not None,
             worker_init_fn=_hear_the_rank_alone,
             generator=torch.Generator(),  # else each pass draws from the generator that dropout draws from
         )
 
     def __iter__(self) -> Iterator[Any]:
-        """Begins a pass; the chunks arrive in order, each collated into tensors."""
+        """Begins a pass; the chunks arrive in order, each as columns (samples.py)."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # a new process inherits what is blocked
         try:
             return iter(self._loader)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from ..batches import AdaptiveBatches
 from ..batches.keys import sample_keys
+from ..batches.samples import each_column
 from ..cluster import Cluster
 
-Micro = tuple[torch.Tensor, ...]
+Micro = Any  # the columns of a micro-batch, in the form of the dataset's samples (batches/samples.py)
 
 
 class Feed:
@@ -42,7 +44,7 @@ class Feed:
         return len(self._kept)
 
     def take(self, n_samples: int) -> Micro:
-        """Returns the next samples of this rank: the dataset's fields as tensors of shape (n_samples, ...)."""
+        """Returns the next samples of this rank, in the form of the dataset's: tensors of shape (n_samples, ...)."""
         self._watchdog.beat()
         columns, indices = self._loader.take(n_samples)
         if self._keeps:
@@ -55,9 +57,14 @@ class Feed:
             yield len(indices), self._ready(columns, indices)
 
     def _ready(self, columns: Micro, indices: torch.Tensor) -> Micro:
-        inputs, *others = (column.to(self._device, non_blocking=True) for column in columns)
-        if self._batches.transform is not None:
-            epoch = self._batches.plan.epoch
-            keys = sample_keys(self._batches.seed, epoch, indices).to(self._device, non_blocking=True)
-            inputs = self._batches.transform(inputs, keys)
-        return (inputs, *others)
+        def move(column: Any) -> Any:
+            return column.to(self._device, non_blocking=True) if isinstance(column, torch.Tensor) else column
+
+        micro = each_column(move, columns)
+        if self._batches.transform is None:
+            return micro
+        epoch = self._batches.plan.epoch
+        keys = sample_keys(self._batches.seed, epoch, indices).to(self._device, non_blocking=True)
+        if isinstance(micro, tuple):
+            return (self._batches.transform(micro[0], keys), *micro[1:])
+        return self._batches.transform(micro, keys)

@@ -44,7 +44,7 @@ class Step:
         self._handed_out = False
 
     def __iter__(self) -> Iterator[Micro]:
-        """Yields this rank's micro-batches on its device: the dataset's fields as tensors of shape (samples, ...).
+        """Yields this rank's micro-batches on its device, in the form of the dataset's samples (AdaptiveBatches).
 
         Raises:
             RuntimeError: A micro-batch was left without ``backward``, or the step was iterated over before.
