@@ -198,6 +198,8 @@ class Run:
             f"{recipe.chosen['optimizer']}; {cluster.size} rank(s) on {cluster.n_nodes} node(s), "
             f"{cluster.device.type}, {torch.get_num_threads()} thread(s) each; in {self.folder.path}"
         )
+        if self.data.told:
+            self.progress.line(self.data.told)
         if recipe.schedule.scale_invariant:
             self.progress.line(recipe.length(training.batches))
 

@@ -1,4 +1,4 @@
-"""A folder of images as torchvision's ImageFolder: ``ROOT/train/CLASS/FILE``, ``ROOT/test/CLASS/FILE`` (or ``val``).
+"""A folder of images as torchvision's ImageFolder: ``ROOT/train/CLASS/FILE``, ``ROOT/val/CLASS/FILE`` (else ``test``).
 
 Rank 0 lists the folder and tells the others, because a cluster's file system answers questions about names slowly, and
 all ranks would ask the same. Images that are kept in memory are each decoded by one rank, which hands them on.
@@ -45,7 +45,7 @@ class FolderTask(Classification):
     """
 
     root: str = "data/images"
-    """Folder that holds train/ and test/ (or val/)."""
+    """Folder that holds train/ and val/ (or test/, which is left alone where there is val/)."""
     memory_gb: float = 4.0
     """Most memory for decoded images, in GB a rank; images of larger folders are decoded each time they are read."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -89,8 +89,14 @@ class FolderTask(Classification):
         pixels = decode_all(listing.files, size, torch.get_num_threads(), cluster)
         return TensorDataset(pixels, torch.from_numpy(listing.targets))
 
+    @property
+    def _told(self) -> str:
+        """Returns the line by which a run says on which of two parts it is tested."""
+        both = all((Path(self.root) / name).is_dir() for name in ("val", "test"))
+        return f"{self.root} has val/ and test/: val/ is what the run is tested on" if both else ""
+
     def _listings(self) -> tuple[Listing, Listing]:
-        train, test = self._list("train"), self._list("test", "val")
+        train, test = self._list("train"), self._list("val", "test")
         require(
             train.classes == test.classes,
             "task.root",
@@ -148,6 +154,7 @@ class ImageFolder(FolderTask):
             prepare=prepare,
             sample_shape=(3, size, size),
             n_classes=len(train.classes),
+            told=self._told if cluster.leads else "",
         )
 
 

@@ -1,4 +1,13 @@
-"""Image files, decoded at the size that is stored."""
+"""Image files, decoded at the size that is stored.
+
+    mode of the file                        what becomes of it
+    grey, RGB, CMYK, palettes, 1 bit        RGB
+    with transparency (LA, RGBA, P)         RGB as if there were none
+    grey of 16 bits (I;16, I)               its 65,536 levels become 256: Pillow alone makes white of all above 255
+    floating point (F), more than 16 bits   refused: nothing says which value is white
+
+Of several pages the first is read, and a camera's note of its orientation is left aside, as torchvision does.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +26,7 @@ from torch.utils.data import Dataset
 from ..cluster import Cluster
 from ..errors import InputError
 
+WHITE = 65_535  # of 16 bits
 CHUNK = 256  # images that one thread decodes at a time
 ROUND_BYTES = 2**28  # that all ranks together tell one another at a time
 
@@ -25,11 +35,13 @@ def decode(path: Path, size: int) -> np.ndarray:
     """Returns an image as RGB, its shorter side scaled to ``size``, its middle cut out. Shape (size, size, 3), uint8.
 
     Raises:
-        InputError: Pillow cannot read the file as an image.
+        InputError: Pillow cannot read the file as an image, or its values have no range.
     """
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB")
+            image = (_eight_bits(file, path) if file.mode[0] in "IF" else file).convert("RGB")
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         given = f"{path} ({type(error).__name__})"
         raise InputError("task.root", given, "images that can be read", f"rm {path}") from error
@@ -40,6 +52,16 @@ def decode(path: Path, size: int) -> np.ndarray:
         resized = image.resize((width, height), Image.Resampling.BILINEAR)
         image = resized.crop((left, top, left + size, top + size))
     return np.asarray(image)
+
+
+def _eight_bits(file: Image.Image, path: Path) -> Image.Image:
+    """Returns a grey image of 16 bits with 8."""
+    levels = np.asarray(file)
+    if file.mode == "F" or levels.min() < 0 or levels.max() > WHITE:
+        kind = "floating point" if file.mode == "F" else "more than 16 bits"
+        allowed = "8 or 16 bits a channel, whose black and white are known"
+        raise InputError("task.root", f"{path} ({kind})", allowed, f"mogrify -auto-level -depth 8 {path}")
+    return Image.fromarray(((levels.astype(np.int64) * 255 + WHITE // 2) // WHITE).astype(np.uint8))
 
 
 class ImagePaths(Sequence[Path]):

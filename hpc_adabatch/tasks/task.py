@@ -30,6 +30,8 @@ class TaskData:
     """Shape of one input of the model, without the dimension of the samples."""
     n_classes: int
     """Number of classes among the targets."""
+    told: str = ""
+    """Line by which rank 0 says what a user should know of the data; empty for nothing."""
 
     def example(self, n_samples: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns inputs and targets, both (n_samples, ...): the first training sample again and again, prepared."""

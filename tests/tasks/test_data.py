@@ -47,6 +47,62 @@ def test_digits_are_split_once_and_for_all() -> None:
     assert (prepared.std() - 1).abs() < 0.01
 
 
+def test_a_run_is_tested_on_val_where_there_is_test_too_and_says_so(tmp_path: Path) -> None:
+    """ImageNet as it is unpacked has train/, val/ and a flat test/; settings were chosen on the test set."""
+    root = folder(tmp_path)
+    assert ImageFolder(root=str(root)).load().told == ""
+    (root / "test").mkdir()
+    data = ImageFolder(root=str(root)).load()
+    assert len(data.test) == 6  # type: ignore[arg-type]
+    assert data.told == f"{root} has val/ and test/: val/ is what the run is tested on"
+    (root / "val").rename(root / "elsewhere")
+    (root / "test").rmdir()
+    (root / "elsewhere").rename(root / "test")
+    assert len(ImageFolder(root=str(root)).load().test) == 6  # type: ignore[arg-type]
+
+
+GREY = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040  # of 16 bits, 0 to 65,520
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.tif", "big-endian.tif", "32 bits.tif", "eight.png", "alpha.png", "palette.png"]
+)
+def test_grey_of_any_depth_is_the_grey_that_it_is(name: str, tmp_path: Path) -> None:
+    """Pillow alone makes white of all that is above 255 of 65,535."""
+    path, eight = tmp_path / name, np.round(GREY / 257).astype(np.uint8)
+    if name == "32 bits.tif":
+        image = Image.fromarray(GREY.astype(np.int32))
+    elif name in ("eight.png", "alpha.png", "palette.png"):
+        image = Image.fromarray(eight)
+        image = {"e": image, "a": image.convert("LA"), "p": image.convert("P")}[name[0]]
+    else:
+        image = Image.fromarray(GREY.astype(">u2" if name.startswith("big") else "<u2"))
+    image.save(path)
+    found = decode(path, 8)
+    assert found.shape == (8, 8, 3)
+    assert np.abs(found.astype(int) - eight[:, :, None]).max() <= (3 if name == "palette.png" else 0)
+
+
+@pytest.mark.parametrize("values", [np.linspace(0, 1, 64, dtype=np.float32), np.arange(64, dtype=np.int32) * 10**6])
+def test_an_image_whose_white_is_unknown_is_refused_in_one_line(values: np.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(values.reshape(8, 8)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"^task\.root: given .*a\.tif \((floating|more).*; allowed: 8 or 16 bits"):
+        decode(tmp_path / "a.tif", 8)
+
+
+def test_of_pages_the_first_is_read_and_orientation_is_left_aside_as_by_torchvision(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((8, 8), level, dtype=np.uint8)) for level in (10, 200)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    assert decode(tmp_path / "a.tif", 8).max() == 10
+    lying = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    lying.save(tmp_path / "b.png", exif=exif)
+    assert np.array_equal(
+        decode(tmp_path / "b.png", 8), np.asarray(datasets.folder.pil_loader(str(tmp_path / "b.png")))
+    )
+
+
 def test_an_image_folder_is_the_same_in_memory_and_read_one_by_one(tmp_path: Path) -> None:
     root = folder(tmp_path)
     memory = ImageFolder(root=str(root)).load()
