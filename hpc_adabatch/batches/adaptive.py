@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sized
 from typing import Any, cast
 
@@ -85,6 +86,7 @@ class AdaptiveBatches:
         require(whole(micro) >= 1, "max_micro_batch", micro, "1 or more", "--max_micro_batch 64")
         require(whole(workers) >= 0, "workers", workers, "0 or more", "--workers 2")
         require(transform is None or callable(transform), "transform", transform, "a function (inputs, keys) -> inputs")
+        self._owner: weakref.ref[object] | None = None
         self.dataset = dataset
         self.global_batch = global_batch
         self.min_global_batch = minimum
@@ -93,6 +95,17 @@ class AdaptiveBatches:
         self.seed = seed
         self.workers = workers
         self.transform = transform
+
+    def belong(self, training: object) -> None:
+        """Gives the batches, whose cursor moves on with every step, to one training.
+
+        Raises:
+            InputError: They belong to another one, which lives.
+        """
+        owner = self._owner() if self._owner is not None else None
+        taken = owner is not None and owner is not training and self.plan.samples_seen > 0
+        require(not taken, "batches", "those of another training", "AdaptiveBatches of its own", "AdaptiveBatches(...)")
+        self._owner = weakref.ref(training)
 
     def check_ranks(self, n_ranks: int) -> None:
         """Raises InputError if there are more ranks than samples."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ..errors import require
 from .rule import LearningRate
 from .warmup import Climb
 
@@ -107,26 +108,47 @@ class Rates:
     Args:
         optimizer: The optimizer; ``lr`` and ``weight_decay`` of its groups at this moment are taken as the base values.
         course: The run's place on its schedule.
+        searched: True where something else sets the learning rate, batch by batch.
 
     Attributes:
         factor: The policy's factor of the learning rate.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, course: Course) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, course: Course, *, searched: bool = False) -> None:
         self.factor = 1.0
+        self._searched = searched
         self._optimizer, self._course = optimizer, course
         self._rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._decays = [group.get("weight_decay", 0.0) for group in optimizer.param_groups]
+        self._held: list[float] | None = list(self._rates)
 
     def apply(self, global_batch: int) -> None:
-        """Sets the groups for a step of this global batch; weight decay is left alone unless it follows the batch."""
+        """Sets the groups for a step of this global batch; weight decay is left alone unless it follows the batch.
+
+        Raises:
+            InputError: Something else has set a learning rate since, or has added a group.
+        """
         groups, multiplier = self._optimizer.param_groups, self._multiplier(global_batch)
-        for group, base in zip(groups, self._rates, strict=True):
-            group["lr"] = base * multiplier
+        given, allowed = f"{len(groups)} groups", f"the {len(self._rates)} that it had when training was made"
+        require(
+            len(groups) == len(self._rates), "optimizer", given, allowed, "AdaptiveTraining(...) after add_param_group"
+        )
+        if self._held is not None and not self._searched:
+            given = f"{groups[0]['lr']:g}, set by a scheduler or by hand"
+            alike = [group["lr"] for group in groups] == self._held
+            example = 'learning_rate=LearningRate(decay="cosine", epochs=90)'
+            require(alike, "lr", given, "what the schedule of AdaptiveTraining sets at every step", example)
+        self._held = [base * multiplier for base in self._rates]
+        for group, rate in zip(groups, self._held, strict=True):
+            group["lr"] = rate
         if self._course.rule.weight_decay == "per_epoch":
             more_decay = self._course.weight_decay_multiplier(global_batch)
             for group, base in zip(groups, self._decays, strict=True):
                 group["weight_decay"] = base * more_decay
+
+    def forget(self) -> None:
+        """Takes the rates that a state has brought with it as they are."""
+        self._held = None
 
     def holding(self, global_batch: int) -> dict[str, float]:
         """Returns what the first group holds at a step of this global batch, and the factor, as journal fields."""

@@ -29,10 +29,11 @@ from ..batches import AdaptiveBatches, GlobalBatch
 from ..batches.micro_batch import passes_and_micro_batch
 from ..batches.plan import rated
 from ..cluster import Cluster
-from ..errors import DivergedError
+from ..errors import DivergedError, complain, require
 from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
+from .arguments import check_kinds, check_optimizer_of
 from .checkpoints import CheckpointClock
 from .coordinator import Coordinator, Decision
 from .feed import Feed
@@ -75,9 +76,10 @@ class AdaptiveTraining:
         options: Clipping, compression, and how often to measure and to record.
 
     Raises:
-        InputError: The options do not fit the optimizer; two of policy, schedule and search set the learning rate; or
-            the gradient's noise cannot be measured, because one rank takes one pass that may not be split, or because
-            the rule's window is shorter than a batch.
+        InputError: An argument is of another kind, or belongs to another model or training; the options do not fit the
+            optimizer; two of policy, schedule and search set the learning rate; or the gradient's noise cannot be
+            measured, because one rank takes one pass that may not be split, or because the rule's window is shorter
+            than a batch.
 
     Attributes:
         model: The network.
@@ -110,11 +112,16 @@ class AdaptiveTraining:
         stop_flag: StopFlag | None = None,
         options: LoopOptions | None = None,
     ) -> None:
+        with cluster.together():  # before any other message: a rank that refuses leaves none waiting
+            check_kinds(model, optimizer, batches, policy, learning_rate, journal, step_size)
+            check_optimizer_of(model, optimizer)
+            batches.belong(self)
         self.model, self.batches, self.plan = model, batches, batches.plan
         self.global_batch = self._start_batch = batches.global_batch
         self.steps = self.skipped = self._skipped_in_a_row = 0
         self.stopped: str | None = None
         self._begun = False  # a step was begun and not updated
+        self._resumed_at = 0  # the epoch that a state which was loaded goes on with: those before are done
         self._end: float | None = None  # epochs on the clock after which training ends; None for any number of passes
         self._cluster = cluster
         self._policy, self._learning_rate = policy or Fixed(), learning_rate or LearningRate()
@@ -124,7 +131,7 @@ class AdaptiveTraining:
         minutes, steps = self._options.checkpoint_minutes, self._options.checkpoint_steps
         self.checkpoints = CheckpointClock(minutes, steps, leads=cluster.leads)
         cluster.watchdog.enter("the start of training", prepares=True)
-        with cluster.together():  # before any other message: a rank that refuses leaves none waiting
+        with cluster.together():
             self._options.check_optimizer(
                 type(optimizer).__name__,
                 searches=step_size is not None,
@@ -151,7 +158,7 @@ class AdaptiveTraining:
         self.scaler, self.optimizer = self._gradient.scaler, self._gradient.optimizer
         couples = self._policy.couples_rate
         self._course = Course(self._learning_rate, self.plan.n_samples, self._start_batch, couples=couples)
-        self._rates = Rates(self.optimizer, self._course)
+        self._rates = Rates(self.optimizer, self._course, searched=step_size is not None)
         self.line_search: LineSearch | NoSearch = NoSearch()
         if step_size is not None:
             sizes = {"start_batch": self._start_batch, "samples_per_epoch": self.plan.n_samples}
@@ -192,17 +199,25 @@ class AdaptiveTraining:
         An epoch that a resumed run has finished yields none; nor does any epoch after a stop, or after the end that
         ``epochs`` was given.
 
+        Args:
+            epoch: The number of the epoch, from 0 on.
+
         Raises:
-            RuntimeError: A step was not updated, or an epoch was left out.
+            InputError: The number is negative.
+            RuntimeError: A step was not updated, or an epoch was left out or asked for again.
         """
-        if epoch < self.plan.epoch or self.stopped or self._ended:
+        require(epoch >= 0, "epoch", epoch, "0 or more: epochs count from 0", "training.epoch(0)")
+        if epoch < self._resumed_at or self.stopped or self._ended:
             return
+        if epoch < self.next_epoch:
+            raise RuntimeError(f"epoch {epoch} was trained already; the next one is {self.next_epoch}")
         if self._begun:  # its gradients are half summed, and on other ranks perhaps not at all
             raise RuntimeError("the last step was left without update()")
         if epoch == self.plan.epoch + 1 and self.plan.epoch_finished:
             self.plan.next_epoch()
         if epoch != self.plan.epoch:
-            raise RuntimeError(f"epoch {epoch} asked for, epoch {self.plan.epoch} is not finished")
+            unfinished = f"epoch {self.plan.epoch} is not finished (epochs count from 0)"
+            raise RuntimeError(f"epoch {epoch} asked for, {unfinished}")
         if not self.plan.epoch_finished:
             self._passes.enter_epoch()
         while not (self.plan.epoch_finished or self.stopped or self._ended):
@@ -213,7 +228,8 @@ class AdaptiveTraining:
             batch = self.plan.cut(self.global_batch)
             self._rates.apply(rated(len(batch), self.global_batch))
             step = Step(batch, self._phases, self._passes.backward)
-            yield step
+            with self._gradient.guarded():
+                yield step
             if not step.updated:
                 raise RuntimeError("step.update() was not called")
 
@@ -327,6 +343,9 @@ class AdaptiveTraining:
             self.skipped += 1
             self._skipped_in_a_row += 1
             self.record("skipped", reason="a loss or a gradient is not finite on some rank")
+            if self.skipped == 1 and self._cluster.leads and not self.scaler.is_enabled():
+                number = f"adabatch: step {self.steps} was skipped"
+                complain(f"{number}: a loss or a gradient is not finite on some rank; further ones are in the journal")
         if self.plan.epoch_finished:
             self._losses.end_epoch()
         if self.measuring.end_step(samples, finite=finite):
@@ -467,3 +486,5 @@ class AdaptiveTraining:
         self.scaler.load_state_dict(state["scaler"])
         self.line_search.load_state_dict(state["search"])
         self.checkpoints.start(self.steps)
+        self._rates.forget()
+        self._resumed_at = self.next_epoch

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..cluster import Cluster
+from ..errors import require
 from ..gradients import Measurement
 from ..policies import Policy, Progress
 
@@ -129,10 +130,23 @@ class Coordinator:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the phase, and what the rule remembers."""
-        return {"phase": self._phase, "measurements": self._measurements, "policy": self.policy.state_dict()}
+        rule = type(self.policy).__name__
+        return {
+            "phase": self._phase,
+            "measurements": self._measurements,
+            "rule": rule,
+            "policy": self.policy.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up what ``state_dict`` returned."""
+        """Takes up what ``state_dict`` returned.
+
+        Raises:
+            InputError: It is the state of another rule.
+        """
+        own = type(self.policy).__name__
+        was = state.get("rule", own)  # states of before it was written down
+        require(was == own, "policy", own, f"{was}, whose state this is", f"policy={was}()")
         self._phase, self._measurements = state["phase"], state["measurements"]
         self.policy.load_state_dict(state["policy"])
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +112,9 @@ class Gradient:
         self._trained: list[nn.Parameter] = []
         self._sum = GradientSum([], cluster)
         self._losses = torch.zeros((), dtype=torch.float64, device=cluster.device)
+        self._witness: tuple[nn.Parameter, torch.Tensor, int] | None = None  # as the last pass has left it
+        self._is_guarded = self._steps = False
+        optimizer.register_step_pre_hook(self._refuse)
         self._aside: list[torch.Tensor] = []  # mean gradient of a batch that is being lengthened
 
     def begin_step(self) -> None:
@@ -138,8 +143,37 @@ class Gradient:
             samples: The samples of the pass.
             weight: The factor of its gradient, from ``weight``.
         """
+        self._look()
         self._sum.backward(loss * weight)
+        self._witness = next(((p, p.grad, p.grad._version) for p in self._trained if p.grad is not None), None)
         self.add_loss(loss, samples)
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Refuses, within the block, every step of the optimizer but that of ``apply``."""
+        self._is_guarded = True
+        try:
+            yield
+        finally:
+            self._is_guarded = False
+
+    def _refuse(self, *_: object) -> None:
+        if self._is_guarded and not self._steps:
+            raise RuntimeError("optimizer.step() is called by step.update(), once a step: leave it out")
+
+    def _look(self) -> None:
+        """Sees that nobody has changed the gradients since the last pass.
+
+        Raises:
+            RuntimeError: Somebody has.
+        """
+        if self._witness is not None:
+            parameter, gradient, version = self._witness
+            if parameter.grad is not gradient or gradient._version != version:
+                raise RuntimeError(
+                    "the gradients were changed between the passes of a step: zero_grad() belongs to step.update(),"
+                    " clipping to options=LoopOptions(clip_norm=...), which clips the mean over the batch"
+                )
 
     def add_loss(self, loss: torch.Tensor, samples: int) -> None:
         """Adds the mean loss of a pass to the sum over samples."""
@@ -156,6 +190,9 @@ class Gradient:
             samples: B, the samples of the batch.
             added: The samples of the passes since ``set_aside``, where the batch was lengthened; else 0.
         """
+        if self._cluster.size == 1:  # else the last pass has handed them over
+            self._look()
+        self._witness = None
         losses = self._take_losses()
         message = torch.cat([losses.view(1), losses.new_tensor(flags), *measured])
         self._sum.send()
@@ -195,17 +232,25 @@ class Gradient:
         """Takes the optimizer's step along ``p.grad`` where it is finite; then forgets the gradients.
 
         LARS sees the averaged, unscaled, clipped gradient, once a step.
+
+        Raises:
+            RuntimeError: The gradients were zeroed since they were summed.
         """
+        if self._trained and self._trained[0].grad is None:
+            raise RuntimeError("zero_grad() was called before step.update(), which calls it itself: leave it out")
         if finite:
             if self._clip_norm is not None:
                 nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
+            self._steps = True
             self.scaler.step(self.optimizer)
+            self._steps = False
             self.scaler.update()
         else:
             self._back_off()
         self._zero_grad()
 
     def _zero_grad(self) -> None:
+        self._witness = None
         self.optimizer.zero_grad()
         for parameter in self._strays:  # they gather gradients too
             parameter.grad = None

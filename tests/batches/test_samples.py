@@ -14,6 +14,7 @@ import hpc_adabatch as hab
 from hpc_adabatch.batches import BatchPlan
 from hpc_adabatch.batches.loader import open_loader
 from hpc_adabatch.batches.sampler import RankSampler
+from hpc_adabatch.cluster import SingleProcess
 
 N = 23
 
@@ -109,7 +110,7 @@ def test_every_form_trains_the_same_network(form: str, augmented: bool) -> None:
         model = torch.nn.Linear(3, 1)
         batches = hab.AdaptiveBatches(dataset, 5, max_micro_batch=2, transform=transform if augmented else None)
         training = hab.AdaptiveTraining(
-            model, torch.optim.SGD(model.parameters(), lr=0.1), batches, cluster=hab.Cluster.start()
+            model, torch.optim.SGD(model.parameters(), lr=0.1), batches, cluster=SingleProcess()
         )
         for step in training.epoch(0):
             for sample in step:

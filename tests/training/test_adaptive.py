@@ -419,8 +419,9 @@ def test_a_group_that_is_frozen_is_no_group_of_the_noise() -> None:
     run(loop, 1)
     assert loop.measuring.measurements == 1
     model.requires_grad_(False)
+    again = hab.AdaptiveBatches(dataset(), 8, max_micro_batch=4)
     with pytest.raises(hab.InputError, match="no parameter that is trained"):
-        hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess(), policy=hab.NormTest())
+        hab.AdaptiveTraining(model, optimizer, again, cluster=SingleProcess(), policy=hab.NormTest())
 
 
 def test_the_update_comes_after_the_loop_over_the_micro_batches() -> None:
