@@ -81,8 +81,8 @@ class SlurmCluster(Slurm):
 
     Args:
         n_nodes: node1, node2, ... of n_cpus each.
-        gpus: further nodes {type: GPUs on each}, `n_gpu_nodes` of every type, called v100n1 and so on, with 128
-            processors; their GPUs are on paper only.
+        gpus: further nodes {type: GPUs on each}, `n_gpu_nodes` of every type, called v100n1 and so on, with 288
+            processors; their GPUs are on paper only: jobs are told their numbers.
         memory_per_cpu_mb: what a job gets per processor unless it asks (--mem).
         grace_s: at least so long between the --signal of a preempted job and its SIGTERM (main's GraceTime).
         namespaces: each node in a network namespace with an sshd, reached by ssh from the others.
@@ -112,7 +112,7 @@ class SlurmCluster(Slurm):
         self.bridge: Bridge | None = None
         kinds = [(f"node{number + 1}", n_cpus, "", 0) for number in range(n_nodes)]
         for gpu, n_gpus in (gpus or {}).items():
-            kinds += [(f"{gpu}n{number + 1}", 128, gpu, n_gpus) for number in range(n_gpu_nodes)]
+            kinds += [(f"{gpu}n{number + 1}", 288, gpu, n_gpus) for number in range(n_gpu_nodes)]
         try:
             self.bridge = Bridge(len(kinds)) if namespaces else None
             self._configure(kinds, memory_per_cpu_mb, grace_s, extra)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ import memory_limits
 CREDENTIAL_S = 10  # how long a requeued job waits before it starts again (Slurm's default is 120)
 KILL_WAIT_S = 5
 MOST_GPUS = 16  # on one node
+NULL = os.makedev(1, 3)
 OPENMPI = Path("/etc/openmpi/openmpi-mca-params.conf")
 SLURM = """\
 ClusterName=adabatch
@@ -152,9 +154,10 @@ def write(
         "openmpi.conf": f"{site}\n{own}",
         "hosts": "".join(f"{number} {name}\n" for number, name in hosts),
     }
-    files |= {f"gpu{number}": "" for number in range(1, MOST_GPUS + 1)}  # slurmd drops a GPU that has no file at all
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
+    for number in range(1, MOST_GPUS + 1):  # Slurm tells jobs the numbers of devices alone: each is another /dev/null
+        os.mknod(folder / f"gpu{number}", stat.S_IFCHR | 0o666, NULL)
 
 
 def write_ssh(folder: Path, path: str) -> None:
