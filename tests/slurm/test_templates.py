@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 TEMPLATES = sorted(path.stem for path in (ROOT / "slurm").glob("*.sbatch"))
+NETWORKS = {"cpu": "sockets"}  # that such machines have; else InfiniBand
 JOB = {  # what Slurm tells a job
     "SLURM_JOB_ID": "81234",
     "SLURM_NTASKS": "8",
@@ -43,7 +44,8 @@ def run(script: Path, *arguments: str, cwd: Path, **variables: str) -> subproces
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_what_a_template_comes_to(name: str, tmp_path: Path) -> None:
     template = ROOT / "slurm" / f"{name}.sbatch"
-    done = run(template, "recipes/quickstart.yaml", "--task.root", "two words", cwd=tmp_path, **JOB)
+    variables = JOB | {"ADABATCH_NETWORK": NETWORKS.get(name, "infiniband"), "USER": "me"}
+    done = run(template, "recipes/quickstart.yaml", "--task.root", "two words", cwd=tmp_path, **variables)
     assert done.returncode == 0, done.stderr
     asked = [line for line in template.read_text(encoding="utf-8").splitlines() if line.startswith("#SBATCH")]
     called = [line for line in done.stdout.splitlines() if not line.startswith("job 81234")]
@@ -54,13 +56,24 @@ def test_what_a_template_comes_to(name: str, tmp_path: Path) -> None:
     assert found == golden.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", [*(ROOT / "slurm").glob("*.sbatch"), ROOT / "launch" / "run", ROOT / "launch" / "job"])
+SCRIPTS = [*(ROOT / "slurm").glob("*.sbatch"), *(path for path in ROOT.glob("launch/**/*") if path.is_file())]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_are_valid_and_sbatch_lines_stand_before_commands(path: Path) -> None:
     subprocess.run(["bash", "-n", str(path)], check=True)
     commands = 0
     for line in path.read_text(encoding="utf-8").splitlines():
         commands += bool(line) and not line.startswith("#")
         assert not (line.startswith("#SBATCH") and commands), f"sbatch does not see {line}"
+
+
+def test_the_templates_of_p100_v100_and_a100_differ_in_numbers_and_precision_alone() -> None:
+    commands = {
+        tuple(line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
+        for path in (ROOT / "slurm" / f"{name}.sbatch" for name in ("p100", "v100", "a100"))
+    }
+    assert len({tuple(line for line in lines if "ADABATCH_FLAGS" not in line) for lines in commands}) == 1
 
 
 def job(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
