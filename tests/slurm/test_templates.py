@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 TEMPLATES = sorted(path.stem for path in (ROOT / "slurm").glob("*.sbatch"))
-NETWORKS = {"cpu": "sockets"}  # that such machines have; else InfiniBand
+NETWORKS = {"gh200": "slingshot", "mi250": "slingshot", "cpu": "sockets"}  # that such machines have; else InfiniBand
 JOB = {  # what Slurm tells a job
     "SLURM_JOB_ID": "81234",
     "SLURM_NTASKS": "8",
