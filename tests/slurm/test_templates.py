@@ -349,7 +349,7 @@ def test_the_stop_file_of_a_job_is_where_its_nodes_see_it(tmp_path: Path) -> Non
         (
             ["x"],
             {"ADABATCH_LAUNCHER": "aprun"},
-            "ADABATCH_LAUNCHER: given aprun; allowed: srun, horovodrun, mpirun, local",
+            "ADABATCH_LAUNCHER: given aprun; allowed: srun, mpiexec, horovodrun, mpirun, local",
         ),
     ],
 )
