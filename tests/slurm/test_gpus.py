@@ -73,3 +73,10 @@ def test_each_rank_sees_all_gpus_of_its_job_and_no_others(asked: str, gpus: Slur
     gpus.run("scancel", other)
     seen = sorted(line for line in gpus.output(job).splitlines() if " sees " in line)
     assert seen == ["v100n1 sees 1,2"] * 2 + ["v100n2 sees 0,1"] * 2
+
+
+def test_what_other_flags_would_show(gpus: SlurmCluster) -> None:
+    line = ("srun", "--mpi=none", "--nodelist=v100n1", "--ntasks=2", "--mem=100", "--gres=gpu:2")
+    show = ("bash", "-c", "echo [$CUDA_VISIBLE_DEVICES]")
+    for flag, seen in (("--gpu-bind=none", ["[]", "[]"]), ("--gpus-per-task=1", ["[0]", "[1]"])):
+        assert sorted(gpus.run(*line, flag, *show).stdout.split()) == seen
