@@ -80,3 +80,22 @@ def test_what_other_flags_would_show(gpus: SlurmCluster) -> None:
     show = ("bash", "-c", "echo [$CUDA_VISIBLE_DEVICES]")
     for flag, seen in (("--gpu-bind=none", ["[]", "[]"]), ("--gpus-per-task=1", ["[0]", "[1]"])):
         assert sorted(gpus.run(*line, flag, *show).stdout.split()) == seen
+
+
+@pytest.mark.parametrize("template", ["v100", "gh200"])
+def test_a_successor_asks_for_the_same_gpus(template: str, gpus: SlurmCluster, tmp_path: Path) -> None:
+    """Bug story: --gres beside the --gpus-per-node of the script asked for twice as many."""
+    adabatch = tmp_path / "adabatch"
+    again = "mkdir run && touch run/result.json"
+    adabatch.write_text(f"#!/bin/sh\n[ -e told ] || {{ touch told; exit 75; }}\n{again}\n", encoding="utf-8")
+    adabatch.chmod(0o755)
+    exported = f"--export=ALL,ADABATCH_HOME={ROOT},PATH={tmp_path}:{gpus.environment['PATH']}"
+    size = ("--nodes=1", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=200", "--no-requeue")
+    line = (exported, *size, ROOT / "slurm" / f"{template}.sbatch", "r.yaml", "--out=run")
+    number = gpus.sbatch(*line, cwd=tmp_path)
+    first = gpus.wait(number)
+    assert "goes on as job" in gpus.output(number), gpus.output(number)
+    (said,) = [line for line in gpus.output(number).splitlines() if "goes on as job" in line]
+    second = gpus.wait(int(said.split()[-1]))
+    assert second["JobState"] == "COMPLETED"
+    assert first["TresPerNode"] == second["TresPerNode"]

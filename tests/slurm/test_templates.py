@@ -143,8 +143,9 @@ def test_a_job_that_was_stopped_is_queued_again_a_few_times_only(tmp_path: Path,
 TOLD = (
     "JobId=81234 ArrayJobId=81230 ArrayTaskId=4 JobName=a b JobState={state} Reason=None Restarts=1 "
     "TimeLimit=1-00:00:00 Partition=gpu NumNodes=2 NumTasks=8 ReqB:S:C:T=0:0:*:* NtasksPerN:B:S:C=4:0:*:* CoreSpec=* "
-    "MinMemoryNode=0 Features=v100-32g OverSubscribe=NO TresPerNode=gres:gpu:v100:4 Account=abc QOS=(null) "
-    "StdErr=/my runs/81234/50%-81234.out StdIn=/dev/null StdOut=/my runs/81234/50%-81234.out Power="
+    "MinMemoryNode=0 Features=v100-32g OverSubscribe=NO Account=abc QOS=(null) "
+    "StdErr=/my runs/81234/50%-81234.out StdIn=/dev/null StdOut=/my runs/81234/50%-81234.out Power= "
+    "TresPerNode=gres:gpu:v100:4 "
 )
 OTHERS = "JobId=81230 ArrayJobId=81230 ArrayTaskId=9 JobName=a b JobState=RUNNING Restarts=0"
 
