@@ -9,8 +9,8 @@ buckets are cut once, in the order in which a backward pass reaches the paramete
 and travel alone (Horovod's own fusion joins whatever happens to be ready): runs of the same command are equal bit by
 bit on any number of ranks, and so are resumed ones.
 
-A parameter that no pass of a rank has reached counts as zero there; a rank without a pass sends zeros. Weights of less
-than 32 bits are summed in float32.
+A parameter that no pass of a rank has reached counts as zero there, and is told apart (``absent``); a rank without a
+pass sends zeros. Weights of less than 32 bits are summed in float32.
 """
 
 from __future__ import annotations
@@ -45,11 +45,13 @@ class Bucket:
         self._parts = [_like(parameter, part) for parameter, part in zip(parameters, parts, strict=True)]
         self._half = half
         self.waits_for = 0  # gradients of the last pass
+        self.absent: list[nn.Parameter] = []
         self._arrived: Callable[[], torch.Tensor] | None = None
 
     def start(self, cluster: Cluster, name: str) -> None:
         """Starts the sum over ranks of what the passes have left in ``p.grad``."""
         given, parts = [], []
+        self.absent = [parameter for parameter in self.parameters if parameter.grad is None]
         for parameter, part in zip(self.parameters, self._parts, strict=True):
             if parameter.grad is None:
                 part.zero_()
@@ -87,6 +89,9 @@ class GradientSum:
         parameters: The parameters to train, in the order of the model; equally many on every rank.
         cluster: The ranks.
         compression: The form in which gradients travel between ranks, ``none`` or ``fp16``.
+
+    Attributes:
+        absent: The parameters that no pass of this rank has reached, from ``send`` on.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], cluster: Cluster, compression: str = "none") -> None:
@@ -96,6 +101,7 @@ class GradientSum:
         self._buckets: list[Bucket] = []
         self._place: dict[nn.Parameter, Bucket] = {}
         self._passes = self._started = 0
+        self.absent: list[nn.Parameter] = []
         self._in_last_pass = False
         if cluster.size > 1:
             for kind, parameters_of_it in cut(self._parameters):
@@ -122,14 +128,15 @@ class GradientSum:
         """Starts the sum of the buckets that the last pass did not fill on this rank."""
         while self._started < len(self._buckets):
             self._start()
+        if self._buckets:
+            self.absent = [parameter for bucket in self._buckets for parameter in bucket.absent]
+        else:  # one rank alone
+            self.absent = [parameter for parameter in self._parameters if parameter.grad is None]
 
     def wait(self) -> None:
-        """Waits until every ``p.grad`` is the sum over ranks."""
+        """Waits until every ``p.grad`` is the sum over ranks; of one rank alone, those that are absent stay None."""
         for bucket in self._buckets:
             bucket.wait()
-        for parameter in self._parameters:  # one rank alone: as the zeros that several would have summed
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
 
     def close(self) -> None:
         """Takes the hooks off the parameters."""

@@ -7,6 +7,8 @@ Pass i of rank r holds b of the B samples of the global batch, and its loss is t
 for uneven shares, short last batches and ranks without samples alike. The weights b / B are set here; buckets.py sums:
 
     backward x passes -> sum over ranks -> loss scale off -> is it finite? -> clip -> optimizer -> zero
+
+A parameter that no pass of any rank has reached has no gradient, as in torch: it neither moves nor decays.
 """
 
 from __future__ import annotations
@@ -115,7 +117,8 @@ class Gradient:
         self._witness: tuple[nn.Parameter, torch.Tensor, int] | None = None  # as the last pass has left it
         self._is_guarded = self._steps = False
         optimizer.register_step_pre_hook(self._refuse)
-        self._aside: list[torch.Tensor] = []  # mean gradient of a batch that is being lengthened
+        self._aside: dict[nn.Parameter, torch.Tensor] = {}  # mean gradient of a batch that is being lengthened
+        self._unused: list[nn.Parameter] = []  # those that no pass of any rank has reached
 
     def begin_step(self) -> None:
         """Takes the loss scale and the parameters that hold for the whole step: layers may be frozen between steps."""
@@ -194,12 +197,15 @@ class Gradient:
             self._look()
         self._witness = None
         losses = self._take_losses()
-        message = torch.cat([losses.view(1), losses.new_tensor(flags), *measured])
         self._sum.send()
+        absent = self._sum.absent
+        message = torch.cat([losses.view(1), losses.new_tensor([len(absent), *flags]), *measured])
         # one message beside the gradients; two names, for it has two lengths
         waiting = self._cluster.allreduce_async_(message, "step.measured" if measured else "step")
         self._sum.wait()
-        loss, *beside = waiting().tolist()
+        loss, absent_anywhere, *beside = waiting().tolist()
+        self._unused = self._reached_by_none(absent) if absent_anywhere else []
+        self._leave_out()
         self._unscale()
         if added:
             self._join(old=(samples - added) / samples, new=added / samples)
@@ -209,7 +215,7 @@ class Gradient:
 
     def set_aside(self) -> None:
         """Keeps the mean so far, before samples are added to the batch; the next sum is over those alone."""
-        self._aside = [p.grad.clone() for p in self._trained if p.grad is not None]
+        self._aside = {p: p.grad.clone() for p in self._trained if p.grad is not None}
         self._zero_grad()
 
     def begin_again(self, passes: int) -> None:
@@ -221,6 +227,7 @@ class Gradient:
         """Makes ``p.grad`` the mean over the same batch at other weights, on every rank."""
         self._sum.send()
         self._sum.wait()
+        self._leave_out()
         self._unscale()
         self._take_losses()
 
@@ -236,7 +243,7 @@ class Gradient:
         Raises:
             RuntimeError: The gradients were zeroed since they were summed.
         """
-        if self._trained and self._trained[0].grad is None:
+        if len(self._unused) < len(self._trained) and all(p.grad is None for p in self._trained):
             raise RuntimeError("zero_grad() was called before step.update(), which calls it itself: leave it out")
         if finite:
             if self._clip_norm is not None:
@@ -275,9 +282,25 @@ class Gradient:
 
     def _join(self, *, old: float, new: float) -> None:
         """Makes ``p.grad`` the mean over the samples set aside and those added, by their parts of the batch."""
-        for p, aside in zip((p for p in self._trained if p.grad is not None), self._aside, strict=True):
-            p.grad.mul_(new).add_(aside, alpha=old)  # type: ignore[union-attr]
-        self._aside = []
+        for p in self._trained:
+            aside = self._aside.get(p)
+            if p.grad is not None:
+                p.grad.mul_(new)
+            if aside is not None:
+                p.grad = aside.mul_(old) if p.grad is None else p.grad.add_(aside, alpha=old)
+        self._unused = [p for p in self._unused if p not in self._aside]
+        self._aside = {}
+
+    def _reached_by_none(self, absent: list[nn.Parameter]) -> list[nn.Parameter]:
+        """Returns the parameters that are absent on all ranks, each of which calls this with its own."""
+        missing = {id(parameter) for parameter in absent}
+        reached = torch.tensor([float(id(p) not in missing) for p in self._trained], device=self._cluster.device)
+        ranks = self._cluster.allreduce_(reached, "step.reached").tolist()
+        return [p for p, count in zip(self._trained, ranks, strict=True) if count == 0]
+
+    def _leave_out(self) -> None:
+        for parameter in self._unused:
+            parameter.grad = None
 
 
 def shared_out(optimizer: torch.optim.Optimizer, model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -232,18 +232,26 @@ def test_wrong_use_is_refused() -> None:
         next(loop.epoch(2))
 
 
-def test_a_parameter_that_no_pass_reaches_counts_as_gradient_zero() -> None:
-    """As with Horovod, so that one process and many ranks decay it alike."""
+@pytest.mark.parametrize("policy", [hab.Fixed(), hab.BigBatch(theta=0.5)])
+def test_a_parameter_that_no_pass_reaches_stays_as_in_torch(policy: hab.Policy) -> None:
+    """Bug story: its gradient counted as 0, not as none, so it decayed, and its momentum went on."""
     torch.manual_seed(0)
     model = torch.nn.ModuleDict({"used": torch.nn.Linear(3, 1).double(), "unused": torch.nn.Linear(3, 1).double()})
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, weight_decay=0.1)
-    loop = hab.AdaptiveTraining(model, optimizer, hab.AdaptiveBatches(dataset(), 50), cluster=SingleProcess())
-    before = model["unused"].weight.detach().clone()
-    for step in loop.epoch(0):
-        for inputs, targets in step:
-            step.backward(mse_loss(model["used"](inputs), targets))
-        step.update()
-    torch.testing.assert_close(model["unused"].weight, before * 0.95)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1, momentum=0.9)
+    batches = hab.AdaptiveBatches(dataset(), 10, max_global_batch=40, max_micro_batch=5)
+    loop = hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess(), policy=policy)
+    before = {name: layer.weight.detach().clone() for name, layer in model.items()}
+    for epoch, name in enumerate(("used", "unused", "used")):
+        other = "used" if name == "unused" else "unused"
+        held = {key: layer.weight.detach().clone() for key, layer in model.items()}
+        for step in loop.epoch(epoch):
+            for inputs, targets in step:
+                step.backward(mse_loss(model[name](inputs), targets))
+            assert model[other].weight.grad is None
+            step.update()
+        assert torch.equal(model[other].weight, held[other])
+        assert not torch.equal(model[name].weight, held[name])
+    assert not torch.equal(model["unused"].weight, before["unused"])
 
 
 def test_journal_lines_are_json_even_when_training_diverges(tmp_path: Path) -> None:

@@ -94,5 +94,24 @@ for epoch in range(3):
 for number, (old, parameter) in enumerate(zip(start, net.parameters(), strict=True)):
     assert all(torch.equal(parameter.detach(), other) for other in cluster.gather(parameter.detach())), number
     assert torch.equal(old, parameter) == (number < 2), number
+
+# a layer that rank 1 alone reaches has its gradient everywhere; one that nobody reaches has none, and does not decay
+torch.manual_seed(0)
+three = nn.ModuleList(nn.Linear(3, 1) for _ in range(3))
+training = hab.AdaptiveTraining(
+    three,
+    torch.optim.SGD(three.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1),
+    hab.AdaptiveBatches(torch.utils.data.TensorDataset(inputs), 9),
+    cluster=cluster,
+)
+never = three[2].weight.clone()
+for step in training.epoch(0):
+    for (x,) in step:
+        output = three[0](x) + (three[1](x) if cluster.rank == 1 else 0)
+        step.backward(output.pow(2).mean())
+    assert [layer.weight.grad is None for layer in three] == [False, cluster.size == 1, True]
+    step.update()
+assert torch.equal(three[2].weight, never)
+assert all(torch.equal(three[1].weight.detach(), other) for other in cluster.gather(three[1].weight.detach()))
 cluster.stop()
 print(f"rank {cluster.rank}: sums hold")
