@@ -196,6 +196,7 @@ def test_result_and_table(records: list[Record], rule: str, tmp_path: Path) -> N
     assert found.batches == [*((round(epoch, 6), batch) for epoch, batch in batches), (3.0, steps[-1].decided)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", ["big_batch", "fixed"], indirect=True)  # the first draws as they all do
 def test_the_picture(records: list[Record], tmp_path: Path) -> None:
     write_picture(tmp_path / "training.png", records)
@@ -231,6 +232,7 @@ def test_a_journal_cut_within_its_last_line_is_read_up_to_it(records: list[Recor
     assert read(tmp_path / "journal.jsonl") == records[:-1]
 
 
+@pytest.mark.long
 def test_a_run_of_today_writes_the_same_lines(tmp_path: Path) -> None:
     """Else: python tests/journals/make.py."""
     sys.path.insert(0, str(JOURNALS))

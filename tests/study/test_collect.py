@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from fake_slurm import FakeSlurm
 from planned import cells, fake_slurm, finish, impatient, planned
 
+pytestmark = pytest.mark.long
+
 TRAINED: dict[str, Any] = {  # as docs/run-folder.md has it
     "kind": None,
     "task": "digits",

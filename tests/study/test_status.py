@@ -22,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from fake_slurm import FakeSlurm
 from planned import cells, fake_slurm, finish, impatient, planned
 
+pytestmark = pytest.mark.long
+
 TIME_LIMIT = "slurmstepd: error: *** JOB 81001 ON node1 CANCELLED AT 2026-11-21T15:08:27 DUE TO TIME LIMIT ***\n"
 
 

@@ -22,6 +22,8 @@ from hpc_adabatch.tasks import ImageNet
 from hpc_adabatch.tasks.images import ImageFiles, decode
 from hpc_adabatch.tasks.vision import torchvision
 
+pytestmark = pytest.mark.long
+
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "imagenet-resnet50-adabatch.yaml")
 SIZES = [(50, 37), (41, 64), (33, 33), (97, 40), (40, 120)]  # width, height
 MODES = [("RGB", "jpg"), ("L", "png"), ("RGBA", "png"), ("CMYK", "jpg"), ("P", "png"), ("L", "jpg")]

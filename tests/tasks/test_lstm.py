@@ -200,6 +200,7 @@ def test_a_processor_that_lacks_the_instructions_is_one_line_and_other_errors_st
             model(inputs)
 
 
+@pytest.mark.long
 def test_rows_of_real_digits_are_learned(tmp_path: Path) -> None:
     """One class in ten by chance."""
     flags = ["--model=lstm_1x32", "--epochs=6", "--task.augment=false", "--policy=fixed"]

@@ -283,6 +283,7 @@ def test_the_noise_of_a_batch_is_that_of_its_windows(tmp_path: Path) -> None:
     assert loop.measuring.last.variance == pytest.approx(singles.var(dim=0).sum().item(), rel=1e-9)
 
 
+@pytest.mark.long
 def test_a_run_learns_a_periodic_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Which word follows 'two', 'three' or 'four' depends on the way: the last word alone leaves more than 1.5."""
     line = "one two three four five four three two one"

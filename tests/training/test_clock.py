@@ -124,6 +124,7 @@ def test_a_range_counts_passes_whatever_the_clock() -> None:
     assert loop.clock == pytest.approx(3 * GAIN * REFERENCE / BATCH)
 
 
+@pytest.mark.long
 def test_the_epochs_go_on_from_any_step_exactly_also_to_an_end_within_a_pass() -> None:
     whole = training()
     steps = run(whole, whole.epochs(2.7))
