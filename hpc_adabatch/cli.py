@@ -36,7 +36,7 @@ class Verb:
     usages: tuple[str, ...] = ("",)
     """The words that may follow the verb; one text for each way to use it."""
     plain: bool = False
-    """True for a verb without flags: the sentence is all of its help."""
+    """True for a verb whose usage and sentence are all of its help."""
 
 
 def completion(arguments: list[str]) -> int:
@@ -92,7 +92,8 @@ VERBS = {
     ),
     "doctor": Verb(
         commands.doctor,
-        "Prints what is installed, what is wrong, and the command that fixes it; start it as you would start training.",
+        "Prints what the ranks find, what is wrong, and the words that mend it; start it as you would start training.",
+        ("[RECIPE] [--out DIR] [--FIELD VALUE ...]",),
         plain=True,
     ),
     "completion": Verb(

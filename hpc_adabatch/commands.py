@@ -6,7 +6,6 @@ that ``adabatch --help`` and the first line about a wrong word come at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -186,12 +185,17 @@ def study(arguments: list[str]) -> int:
     return main(arguments)
 
 
-def doctor(arguments: Sequence[str]) -> int:
-    """Prints what is installed and what is wrong; returns 0 when nothing is."""
-    require(not arguments, "doctor", " ".join(arguments), "no arguments", "adabatch doctor")
-    from .doctor import examine
+def doctor(arguments: list[str]) -> int:
+    """Prints what the ranks find and what is wrong; returns 0 when nothing is."""
+    from .command_line import parse_flags, parse_recipe
+    from .doctor.examine import DoctorFlags, examine
 
-    return examine()
+    recipe = None
+    if arguments and not arguments[0].startswith("-"):
+        recipe, flags, _ = parse_recipe("doctor", arguments, DoctorFlags)
+    else:
+        flags = parse_flags("doctor", arguments, DoctorFlags)
+    return examine(recipe, Path(flags["out"]))
 
 
 def _flags(kind: type[Flags], known: Namespace) -> Flags:

@@ -163,6 +163,18 @@ def first_node(nodes: str) -> str:
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first[0]) if first is not None else nodes
 
 
+def pmi() -> str | None:
+    """Returns the kind of PMI through which this process was started, in words; None without one."""
+    kinds = {"PMIX_RANK": "PMIx", "PALS_RANKID": "Cray PMI (PALS)", "PMI_RANK": "PMI-1 or PMI-2"}
+    return next((words for name, words in kinds.items() if name in os.environ), None)
+
+
+def job_end_s() -> float | None:
+    """Returns SLURM_JOB_END_TIME: the end of the Slurm job, in seconds since 1970; None where Slurm does not set it."""
+    text = os.environ.get("SLURM_JOB_END_TIME", "")
+    return float(text) if text.isdigit() else None
+
+
 def slurm_job() -> tuple[str | None, int]:
     """Returns the Slurm job that this process is part of, and how often Slurm has started it again; None for no job."""
     restarts = os.environ.get("SLURM_RESTART_COUNT", "")

@@ -33,9 +33,8 @@ def start(engine: str | None = None) -> Cluster:
     Raises:
         InputError: The engine does not load, or fewer ranks joined than were started.
     """
-    found, wanted = launch(), engine if engine not in (None, "auto") else engine_wanted()
-    require(wanted in ENGINES, "engine", wanted, ", ".join(ENGINES), "--engine torch")
-    cluster = SingleProcess(pin()) if found is None else _join(found, wanted)
+    found, chosen = launch(), engine_of(launch(), engine)
+    cluster = SingleProcess(pin()) if found is None else _join(found, chosen)
     ranks = ranks_wanted()
     require(
         ranks is None or ranks == cluster.size,
@@ -47,16 +46,37 @@ def start(engine: str | None = None) -> Cluster:
     return cluster
 
 
-def _join(found: Launch, wanted: str) -> Cluster:
-    knows = found.has_mpi or found.launcher == "horovodrun --gloo"
-    if wanted == "horovod" or (wanted == "auto" and knows and find_spec("horovod") is not None):
+def engine_of(found: Launch | None, engine: str | None = None) -> str:
+    """Returns the library that sums over the ranks of a launch: horovod or torch.
+
+    Args:
+        found: The launch; None for one by mpirun that is still to come.
+        engine: The engine asked for, as in ``start``.
+
+    Raises:
+        InputError: There is no such engine.
+    """
+    wanted = engine if engine not in (None, "auto") else engine_wanted()
+    require(wanted in ENGINES, "engine", wanted, ", ".join(ENGINES), "--engine torch")
+    if wanted != "auto":
+        return wanted
+    return "horovod" if _horovod_knows(found) and find_spec("horovod") is not None else "torch"
+
+
+def _horovod_knows(found: Launch | None) -> bool:
+    return found is None or found.has_mpi or found.launcher == "horovodrun --gloo"
+
+
+def _join(found: Launch, engine: str) -> Cluster:
+    if engine == "horovod":
         allowed = f"a launcher that it knows, not {found.launcher}"
-        require(knows, "engine", "horovod", allowed, "--engine torch, or mpirun, horovodrun, srun --mpi=pmix")
+        hint = "--engine torch, or mpirun, horovodrun, srun --mpi=pmix"
+        require(_horovod_knows(found), "engine", engine, allowed, hint)
         from .horovod import HorovodCluster
 
         return HorovodCluster(found)
     allowed = "horovod, which this launcher starts"
-    require(found.launcher != "horovodrun --gloo", "engine", "torch", allowed, "torchrun, mpirun or srun")
+    require(found.launcher != "horovodrun --gloo", "engine", engine, allowed, "torchrun, mpirun or srun")
     from .torch_distributed import TorchCluster
 
     return TorchCluster(found)

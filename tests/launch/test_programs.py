@@ -64,11 +64,27 @@ def test_the_journal_is_as_documented(adabatch: Any, tmp_path: Path) -> None:
     assert [line["time_s"] for line in lines] == sorted(line["time_s"] for line in lines)
 
 
-def test_doctor_speaks_once_for_all_ranks(adabatch: Any) -> None:
-    done = adabatch("doctor", ranks=2, code=None)
-    assert re.search(r"^ok +ranks +2 on 1 node", done.stdout, re.MULTILINE), done.stdout + done.stderr
-    assert re.search(r"^ok +Horovod built with +MPI, Gloo", done.stdout, re.MULTILINE)
+def test_doctor_speaks_once_for_all_ranks(adabatch: Any, tmp_path: Path) -> None:
+    done = adabatch("doctor", "recipes/quickstart.yaml", "--out", tmp_path / "run", ranks=2, code=None)
+    rows = (
+        "ranks +2 on 1 node",
+        "Horovod built with +MPI, Gloo",
+        "engine +Horovod",
+        "PMI +PMIx",
+        "MPI +.* reaches 2 of 2",
+    )
+    rows = (
+        *rows,
+        "network +without a GPU",
+        "output is seen +yes",
+        "data +the task needs no files",
+        "time left +no job",
+    )
+    for row in rows:
+        assert re.search(rf"^ok +{row}", done.stdout, re.MULTILINE), (row, done.stdout + done.stderr)
+    assert len(re.findall(r"^ok +binding +ranks? [01-]+: .*, NUMA .*, no GPU$", done.stdout, re.MULTILINE)) in (1, 2)
     assert done.stdout.count("launched by") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(adabatch: Any) -> None:
@@ -76,6 +92,22 @@ def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(adabatch: Any) ->
     done = adabatch("doctor", ranks=ranks, code=1)
     assert re.search(rf"^wrong +cores +{ranks} rank\(s\) wait for each other", done.stdout, re.MULTILINE), done.stdout
     assert "type: horovodrun -np" in done.stdout
+
+
+def test_doctor_does_not_miss_horovod_where_torch_sums(launch: Any, programs: Path) -> None:
+    """It said "wrong: Horovod loads", and ended with 1."""
+    done = launch(programs / "no_horovod.py", "doctor", launcher="mpirun, torch", code=None, fresh=True)
+    assert re.search(r"^ok +engine +torch.distributed$", done.stdout, re.MULTILINE), done.stdout + done.stderr
+    assert "Horovod" not in done.stdout
+
+
+def test_doctor_tells_why_ranks_cannot_join_and_what_else_there_is(launch: Any, programs: Path) -> None:
+    """One line about Horovod was all, of the command that is asked what is wrong."""
+    done = launch(programs / "no_horovod.py", "doctor", code=None, fresh=True)
+    assert re.search(r"^wrong +ranks join +no: horovod: given does not load", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^wrong +Horovod loads", done.stdout, re.MULTILINE)
+    assert done.stdout.count("launched by") == 1
+    assert done.returncode != 0
 
 
 @pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,6 +89,29 @@ def test_the_cpu_template_trains_as_by_hand(
     start = records(tmp_path / "run")[0]
     assert (start["world_size"], start["launcher"]) == (nodes, launcher)
     same_run(tmp_path / "run", short_by_hand[nodes], exact=nodes == 2)
+
+
+def test_doctor_tells_of_the_job_and_of_a_folder_that_each_node_has_for_itself(
+    cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    exported = f"--export=ALL,ADABATCH_HOME={ROOT}"
+    where = (f"--chdir={tmp_path}", exported, "--nodes=2", "--time=0:20:0")
+    job = cluster.sbatch(*where, TEMPLATE, "doctor", RECIPE, f"--out={cluster.folder / 'local'}")
+    assert cluster.wait(job, ENDED, 150)["ExitCode"] == "1:0", output(tmp_path)
+    said = output(tmp_path)
+    for row in (
+        "ok +launched by +srun$",
+        "ok +engine +Horovod$",
+        "ok +PMI +PMIx$",
+        "ok +MPI +Open MPI .*, reaches 2 of 2",
+        "ok +ranks +2 on 2 nodes, 1 on each: node[1-4], node[1-4]$",
+        "ok +binding +ranks? [01-]+: .*, NUMA",
+        "ok +data +the task needs no files$",
+        "wrong +output is seen +no: .*1 of 2 ranks",
+        rf"ok +time left +0 h 1\d min of job {job}, start 1$",
+        "ok +signal +USR2 to the batch script 120 s before the end$",
+    ):
+        assert re.search(f"^{row}", said, re.MULTILINE), (row, said)
 
 
 def test_srun_without_any_mpi_trains_the_same_by_torch(

@@ -99,6 +99,13 @@ class Slurm:
         except SlurmError:
             return None
 
+    def script(self, job_id: str) -> str | None:
+        """Returns the batch script of a job of one's own; None where there is none, as of salloc."""
+        try:
+            return self._run(["scontrol", "write", "batch_script", job_id, "-"])
+        except SlurmError:
+            return None
+
     def cancel(self, job_ids: Sequence[str]) -> None:
         """Calls scancel for these jobs.
 
