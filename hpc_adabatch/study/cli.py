@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, require
-from .flags import CancelFlags, FolderFlags, GridFlags, PredictFlags, StatusFlags, SubmitFlags, parse
+from .flags import CancelFlags, FolderFlags, GridFlags, PredictFlags, ReportFlags, StatusFlags, SubmitFlags, parse
 
 if TYPE_CHECKING:
     from .place import Place
@@ -30,7 +30,7 @@ A study is a grid of cells (node counts, modes, repeats); each cell is one job.
                                                   Submits the cells that have no job yet; as often as you like.
   status NAME [--json] [--watch 60]               Shows the state of each cell.
   collect NAME                                    Writes results.csv, and prints it as a table.
-  report NAME                                     Writes report/: tables, pictures, a page.
+  report NAME [--proposal [--efficiency 0.75]]    Writes report/: tables, pictures, a page; evidence for a centre.
   predict NAME --nodes 64 [--far]                 Predicts the steps on more nodes.
   cancel NAME [--cells 'mode=weak']               Cancels the jobs that wait or run.
 
@@ -161,16 +161,29 @@ def collect(arguments: list[str]) -> int:
 
 def report(arguments: list[str]) -> int:
     """Writes the report."""
-    name, given = parse("report", arguments, FolderFlags)
-    place = _place(name, given["folder"])
+    name, given = parse("report", arguments, ReportFlags)
+    flags = ReportFlags(**given)
+    require(0 < flags.efficiency <= 1, "efficiency", flags.efficiency, "more than 0, at most 1", "--efficiency 0.75")
+    place = _place(name, flags.folder)
     from ..training.journal import read
     from .report.files import write_report
+    from .report.proposal import Proposal
 
     def journal(result: CellResult) -> list[dict[str, Any]] | None:
         path = place.folder.cell(result.cell) / "journal.jsonl"
         return read(path) if path.exists() else None
 
-    print(write_report(place.folder.path, place.study.about(place.title), _results(place), journal))
+    study = place.study
+    proposal = Proposal(
+        threshold=flags.efficiency,
+        script=place.folder.script.read_text(encoding="utf-8", errors="replace") if study.template else "",
+        launcher=study.launcher,
+        flags=study.sbatch,
+        one_machine=place.one_machine,
+        differing=tuple(study.zipped),
+    )
+    chosen = proposal if flags.proposal else None
+    print(write_report(place.folder.path, study.about(place.title), _results(place), journal, chosen))
     return 0
 
 

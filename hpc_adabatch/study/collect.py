@@ -2,6 +2,7 @@
 
 numbers       the cell's result.json; a cell that failed keeps its line, with the reason
 node-hours    the scheduler's accounts; else what it said at the job's end; else the run's own clock
+GPUs          the scheduler's accounts; else what nvidia-smi wrote down beside the result
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from ..errors import reading, require
 from ..records import misfit
 from .folder import StudyFolder
+from .gpu_use import gpu_use_of
 from .job import Job
 from .results import CellResult, to_csv
 from .state import State
@@ -49,6 +51,9 @@ def _result(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]
         numbers = (
             {} if content is None else _measured(content) if content.get("kind") == "measure" else _trained(content)
         )
+    account = accounts.get(status.job_id or "")
+    percent, watts = gpu_use_of(folder.cell(cell.name), status.job_id)
+    joules = [job.energy_j for number in status.job_ids if (job := accounts.get(number)) and job.energy_j is not None]
     result = CellResult(
         cell=cell.name,
         mode=cell.mode,
@@ -62,6 +67,9 @@ def _result(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]
         attempts=len(status.job_ids) or sum(not attempt.refused for attempt in status.attempts),
         wait_s=_wait_s(status, accounts),
         node_hours=_node_hours(folder, status, accounts),
+        energy_j=sum(joules) if joules else None,
+        gpu_percent=account.gpu_percent if account is not None and account.gpu_percent is not None else percent,
+        gpu_watts=watts,
         **({"global_batch": cell.global_batch} | numbers),
     )
     wrong = misfit(result)

@@ -66,6 +66,16 @@ class PredictFlags(FolderFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportFlags(FolderFlags):
+    """The flags of report."""
+
+    proposal: bool = False
+    """True for a page of evidence beside the report, as computing centres ask for it with a proposal."""
+    efficiency: float = 0.75
+    """The least efficiency that the centre asks for, from 0 to 1; with --proposal."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CancelFlags(FolderFlags):
     """The flags of cancel."""
 

@@ -41,6 +41,10 @@ class Job:
     """The time of the end; None while the job has not ended."""
     used_s: float | None = None
     """Seconds that all starts of the job ran; None where they are not told."""
+    energy_j: float | None = None
+    """Joules that all starts of the job used on its nodes; None where the site does not measure them."""
+    gpu_percent: float | None = None
+    """Percent of the time that a GPU was busy in the job's longest step; None where the site does not measure it."""
 
 
 def last_cue(log: str) -> tuple[State, str] | None:

@@ -42,6 +42,8 @@ _EXIT_CODES = {
 class ThisMachine(Place):
     """This machine, where cells wait for each other."""
 
+    one_machine = True
+
     @staticmethod
     def terms(flags: GridFlags, words: tuple[str, ...], directory: Path) -> Terms:
         others = [word for word in words if not word.startswith(("--time=", "-t"))]

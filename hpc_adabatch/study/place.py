@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from ..errors import require
 from .cells import Cell
@@ -54,7 +55,12 @@ class Place(ABC):
     Args:
         study: The plan.
         folder: The study's files.
+
+    Attributes:
+        one_machine: True where the ranks of all nodes share one machine.
     """
+
+    one_machine: ClassVar[bool] = False
 
     def __init__(self, study: Study, folder: StudyFolder) -> None:
         self.study, self.folder = study, folder

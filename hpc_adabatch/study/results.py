@@ -42,6 +42,12 @@ class CellResult:
     """Seconds that the last attempt waited in the queue."""
     node_hours: float | None = None
     """Node-hours that all attempts used."""
+    energy_j: float | None = None
+    """Joules that the nodes of all attempts used, by Slurm's accounting."""
+    gpu_percent: float | None = None
+    """Percent of the time that a GPU was busy, mean over GPUs, by Slurm; else of the first node, by nvidia-smi."""
+    gpu_watts: float | None = None
+    """The power of a GPU in watts, mean over those of the first node and over time, by nvidia-smi."""
     global_batch: int | None = None
     """Samples of a step over all ranks; at the start, where the batch grows."""
     step_s: float | None = None

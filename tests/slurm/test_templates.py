@@ -106,6 +106,29 @@ def test_a_launcher_that_says_well_done_without_a_result_is_not_believed(tmp_pat
     assert job("doctor", cwd=tmp_path, **path).returncode == 0
 
 
+def test_how_busy_the_gpus_were_is_left_beside_the_result(tmp_path: Path) -> None:
+    """At the end alone, or a study would take a job that stands still for one that works; of the job's own GPUs."""
+    fakes = tmp_path / "fakes"
+    shutil.copytree(HERE / "fakes", fakes, symlinks=True)
+    watched = 'case $* in *--loop=*) echo "98, 310.5 of $*"; echo $$ >watcher; exec sleep 600 ;; esac'
+    (fakes / "nvidia-smi").write_text(f"#!/bin/sh\n{watched}\n", encoding="utf-8")
+    (fakes / "nvidia-smi").chmod(0o755)
+    head = "#!/usr/bin/env bash\n"
+    text = (HERE / "fakes" / "srun").read_text(encoding="utf-8")
+    slow = text.replace(head, f"{head}until [ -s watcher ]; do sleep 0.1; done\n", 1)
+    (fakes / "srun").unlink()
+    (fakes / "srun").write_text(slow, encoding="utf-8")
+    (fakes / "srun").chmod(0o755)
+    (tmp_path / "x").mkdir()  # as a study makes it
+    more = {"PATH": f"{fakes}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "2,3"}
+    assert job("measure", "r.yaml", "--out", "x", cwd=tmp_path, **more).returncode == 0
+    found = (tmp_path / "x" / "nvidia-smi-81234.csv").read_text(encoding="utf-8")
+    assert found.startswith(
+        "98, 310.5 of --id=2,3 --query-gpu=utilization.gpu,power.draw --format=csv,noheader,nounits"
+    )
+    assert not Path("/proc", (tmp_path / "watcher").read_text(encoding="utf-8").strip(), "exe").exists()
+
+
 @pytest.fixture
 def no_waiting(tmp_path: Path) -> dict[str, str]:
     """Fakes with which nothing sleeps: Slurm would end the script meanwhile."""

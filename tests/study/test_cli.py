@@ -210,6 +210,33 @@ def test_a_study_on_this_machine(
     assert results["adaptive_n002_small-cnn_r1"].metric == "accuracy"
     assert results["adaptive_n002_small-cnn_r1"].node_hours is not None
     assert (results["adaptive_n002_nonsense_r1"].state, results["adaptive_n002_nonsense_r1"].value) == ("FAILED", None)
+    assert cli.main(["report", "here", "--proposal", *where]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "here" / "report" / "proposal.html")
+    page = (tmp_path / "here" / "report" / "proposal.md").read_text()
+    assert "All ranks shared one machine: this shows how the study is made, and is no evidence" in page
+    assert "Too little for a proposal: numbers on 2 nodes only" in page
+    assert "Ranks were started by mpirun on one machine, without a batch script." in page
+
+
+def test_a_study_on_slurm_with_its_evidence(
+    tmp_path: Path, fake: FakeSlurm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["plan", "scaling", "--nodes", "1,2,4", "--repeats", "1", "--template", "own.sbatch", "--", RECIPE]
+    assert cli.main(line) == 0
+    assert cli.main(["submit", "scaling"]) == 0
+    folder = StudyFolder(tmp_path / "studies", "scaling")
+    for number, (cell, samples_per_s) in enumerate(zip(folder.load().cells, (100.0, 190.0, 280.0), strict=True), 81001):
+        finish(folder, cell.name, samples_per_s=samples_per_s, step_s={"median_s": 16 / samples_per_s})
+        fake.change(number, state="COMPLETED", elapsed=60, energy=720_000 * cell.nodes, busy=92)
+    assert cli.main(["report", "scaling", "--proposal", "--efficiency", "0.9"]) == 0
+    text = (tmp_path / "studies" / "scaling" / "report" / "proposal.md").read_text()
+    assert "The study supports a request of up to 2 nodes (2 ranks). Efficiency on 2 nodes is 95.0 %" in text
+    assert "It is below 90 % on 4 nodes (70.0 %)." in text
+    assert "| 4 | 92.0 | not measured | 0.800 |" in text
+    assert (tmp_path / "own.sbatch").read_text() in text
+    capsys.readouterr()
+    assert cli.main(["report", "scaling", "--proposal", "--efficiency", "75"]) == 2
+    assert "efficiency: given 75.0; allowed: more than 0, at most 1; type --efficiency 0.75" in capsys.readouterr().err
 
 
 def wait_for(path: Path, text: str, limit_s: float = 90.0) -> None:

@@ -80,6 +80,24 @@ def test_numbers_of_a_measurement_and_of_a_training(tmp_path: Path, fake: FakeSl
     assert from_csv(folder.results.read_text()) == list(found.values())
 
 
+def test_energy_and_gpus_are_what_the_accounts_say_else_what_nvidia_smi_wrote(tmp_path: Path, fake: FakeSlurm) -> None:
+    study, folder = planned(tmp_path, cells((1, 2, 4), 1))
+    slurm = impatient(tmp_path)
+    submit(study, folder, slurm, study.cells, say=lambda _: None)
+    for number, cell in enumerate(study.cells, 81001):
+        finish(folder, cell.name)
+        (folder.cell(cell.name) / f"nvidia-smi-{number}.csv").write_text("60, 200.0\n80, 300.0\n", encoding="utf-8")
+    run(fake, 81001, 3, state="COMPLETED", energy=3600, busy=95, restarts=1)
+    run(fake, 81002, 3, state="COMPLETED", energy=0)
+    fake.change(81003, state="COMPLETED", known=["squeue"])
+    found = collected(study, folder, slurm).values()
+    assert [(one.energy_j, one.gpu_percent, one.gpu_watts) for one in found] == [
+        (7200.0, 95.0, 250.0),
+        (None, 70.0, 250.0),
+        (None, 70.0, 250.0),
+    ]
+
+
 def test_failed_cells_stay_with_their_reason_and_all_attempts_count(tmp_path: Path, fake: FakeSlurm) -> None:
     study, folder = planned(tmp_path, cells((2,), 2))
     slurm = impatient(tmp_path)

@@ -67,6 +67,28 @@ def test_sacct_adds_up_what_all_starts_of_a_job_used() -> None:
     assert (second.state, second.ended_s, second.state.over) == ("RUNNING", None, False)
 
 
+def test_sacct_tells_the_energy_of_all_starts_and_how_busy_the_gpus_were_in_the_longest_step() -> None:
+    """As Slurm 23.11 with gres/gpuutil in AccountingStorageTRES; ENERGY is one of its numbers for no value."""
+    times = "2024-11-21T14:00:00|2024-11-21T14:01:00|2024-11-21T14:11:00"
+    no_energy = 18446744073709551614
+    text = (
+        f"7|adabatch:a|PREEMPTED|{times}|600|0:0|3600000|\n"
+        f"7.batch|batch|CANCELLED|{times}|600|0:15|10|cpu=00:00:01,energy=10,gres/gpumem=0,gres/gpuutil=0\n"
+        f"7|adabatch:a|COMPLETED|{times}|300|0:0|1800000|\n"
+        f"7.0|true|COMPLETED|{times}|2|0:0|0|cpu=00:00:00,gres/gpuutil=0,mem=0\n"
+        f"7.1|adabatch|COMPLETED|{times}|290|0:0|1790000|cpu=00:52:45,gres/gpumem=21794M,gres/gpuutil=93,mem=9\n"
+        f"8|b|COMPLETED|{times}|60|0:0|{no_energy}|\n"
+        f"8.0|b|COMPLETED|{times}|60|0:0||cpu=00:00:01\n"
+        f"9|c|COMPLETED|{times}|60|0:0|0|\n"
+    )
+    found = accounting(text)
+    assert [(job.job_id, job.used_s, job.energy_j, job.gpu_percent) for job in found] == [
+        ("7", 900.0, 5.4e6, 93.0),
+        ("8", 60.0, None, None),
+        ("9", 60.0, None, None),
+    ]
+
+
 def test_scontrols_line_is_read_up_to_what_a_user_may_write_himself() -> None:
     text = (
         "JobId=7 JobName=adabatch:a UserId=root(0) Priority=4294901757 JobState=TIMEOUT Reason=TimeLimit "

@@ -4,5 +4,6 @@ lines, history             jobs joined by mode and variant; batch and metric ove
 findings                   the summary in words
 tables, pictures, canvas   what is shown
 sections                   what comes in which order
+proposal                   the evidence for a centre, and up to which node count it holds
 page, files                HTML; all of it, written
 """

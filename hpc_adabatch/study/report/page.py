@@ -37,6 +37,7 @@ td.w, th.w { text-align: left }
 td.long { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 18rem; max-width: 40rem }
 tr.not-ok td { background: var(--soft) }
 tr.not-ok td:nth-child(2) { font-weight: 600 }
+pre { overflow-x: auto; background: var(--soft); border: 1px solid var(--line); padding: .6rem; font-size: .8rem }
 img { display: block; max-width: max(100%, 42rem); height: auto }
 """
 
@@ -80,6 +81,7 @@ def _section(section: Section, rendered: Mapping[str, Rendered]) -> str:
             f"<p>{escape(section.words)}</p>" if section.words else "",
             _picture(section.picture, rendered[section.picture.name]) if section.picture else "",
             *map(_table, section.tables),
+            f"<pre>{escape(section.code)}</pre>" if section.code else "",
             "</section>",
         ]
     )

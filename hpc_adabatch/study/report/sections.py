@@ -54,6 +54,8 @@ class Section:
     """The picture; None where there is none."""
     tables: tuple[Table, ...] = ()
     """The tables below the picture."""
+    code: str = ""
+    """The lines of a file, shown as they are, below the tables; may be empty."""
 
 
 def sections(results: Sequence[CellResult], lines: Sequence[Line], histories: Sequence[History]) -> list[Section]:

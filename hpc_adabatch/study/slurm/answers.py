@@ -28,6 +28,8 @@ COLUMNS = {
     "Name": 260,
 }
 FIELDS = ("JobID", "JobName", "State", "Submit", "Start", "End", "ElapsedRaw", "ExitCode")  # of sacct
+USED = ("ConsumedEnergyRaw", "TRESUsageInAve")  # of sacct too; sites that do not measure them leave them empty
+_NO_ENERGY_J = 2**62  # from here on it is one of Slurm's numbers for "no value"
 _STATES = {
     "PENDING": "PENDING CONFIGURING REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT",
     "RUNNING": "RUNNING COMPLETING RESIZING SIGNALING STAGE_OUT STOPPED SUSPENDED",
@@ -87,15 +89,25 @@ def queue(text: str) -> list[Job]:
 
 
 def accounting(text: str) -> list[Job]:
-    """Returns the jobs of ``sacct --parsable2 --duplicates``, each once, with what all its starts used."""
+    """Returns the jobs of ``sacct --parsable2 --duplicates``, each once, with what all its starts used.
+
+    Steps, where the text has them, tell how busy the GPUs were; of several the longest counts.
+    """
     jobs: dict[str, Job] = {}
+    steps: dict[str, tuple[float, float]] = {}
     for line in text.splitlines():
         parts = line.split("|")
-        fields = dict(zip(FIELDS, parts, strict=False))
-        if len(parts) < len(FIELDS) or not fields["JobID"].isdigit():
+        fields = dict(zip((*FIELDS, *USED), parts, strict=False))
+        if len(parts) < len(FIELDS):
+            continue
+        used_s = float(fields["ElapsedRaw"]) if fields["ElapsedRaw"].isdigit() else 0.0
+        if step := re.fullmatch(r"(\d+)\.\d+", fields["JobID"]):
+            if busy := re.search(r"gres/gpuutil=(\d+(?:\.\d+)?)", fields.get("TRESUsageInAve", "")):
+                steps[step[1]] = max(steps.get(step[1], (0.0, 0.0)), (used_s, float(busy[1])))
+            continue
+        if not fields["JobID"].isdigit():
             continue
         before = jobs.get(fields["JobID"])
-        used_s = float(fields["ElapsedRaw"]) if fields["ElapsedRaw"].isdigit() else 0.0
         job = Job(
             job_id=fields["JobID"],
             name=fields["JobName"],
@@ -106,9 +118,19 @@ def accounting(text: str) -> list[Job]:
             began_s=seconds(fields["Start"]),
             ended_s=seconds(fields["End"]),
             used_s=used_s + (before.used_s or 0.0 if before is not None else 0.0),
+            energy_j=_sum(_energy_j(fields.get("ConsumedEnergyRaw", "")), before.energy_j if before else None),
         )
         jobs[job.job_id] = job
-    return list(jobs.values())
+    return [replace(job, gpu_percent=steps[job.job_id][1]) if job.job_id in steps else job for job in jobs.values()]
+
+
+def _energy_j(text: str) -> float | None:
+    joules = int(text) if text.isdigit() else 0
+    return float(joules) if 0 < joules < _NO_ENERGY_J else None
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return one if other is None else other if one is None else one + other
 
 
 def control(text: str) -> Job | None:

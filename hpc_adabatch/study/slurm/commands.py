@@ -18,7 +18,7 @@ from ...environment import variables
 from ..job import Job
 from ..place import PlaceError
 from . import answers
-from .answers import COLUMNS, FIELDS
+from .answers import COLUMNS, FIELDS, USED
 
 PATIENCE_S = 120.0  # for a command; a busy slurmctld answers within its MessageTimeout, 10 to 100 s
 _OVERRIDES = ("SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
@@ -85,7 +85,7 @@ class Slurm:
 
         None stands for a site that keeps no accounts, or whose accounts do not answer.
         """
-        line = ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", f"--format={','.join(FIELDS)}"]
+        line = ["sacct", "--noheader", "--parsable2", "--duplicates", f"--format={','.join((*FIELDS, *USED))}"]
         line += [f"--jobs={','.join(job_ids)}"] if job_ids else [f"--name={','.join(names)}", f"--starttime={since}"]
         try:
             return answers.accounting(self._run(line))

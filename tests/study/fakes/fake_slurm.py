@@ -166,7 +166,10 @@ def sacct() -> None:
             for restart in range(job["restarts"] + 1):
                 last = restart == job["restarts"]
                 fields = (job["id"], job["name"], state if last else "PREEMPTED", job["submit"], job["start"])
-                print("|".join((*fields, job["end"].replace("N/A", "Unknown"), str(job["elapsed"]), "0:0")))
+                rest = (job["end"].replace("N/A", "Unknown"), str(job["elapsed"]), "0:0")
+                print("|".join((*fields, *rest, str(job.get("energy", "")), "")))
+                if "busy" in job and "--allocations" not in sys.argv:
+                    print("|".join((f"{job['id']}.0", *fields[1:], *rest, "", f"cpu=1,gres/gpuutil={job['busy']}")))
 
 
 def scontrol() -> None:
