@@ -242,12 +242,54 @@ def init_fields(kind: type) -> set[str]:
     return {f.name for f in dataclasses.fields(kind) if f.init} if dataclasses.is_dataclass(kind) else set()
 
 
+def largest_over_ranks(tree: ast.AST) -> list[int]:
+    """Lines that take the largest or smallest of what ranks gathered, or ask a library for it.
+
+    Python's ``max`` keeps what is not a number or loses it, as its place in the list has it; numpy's always keeps it.
+    """
+    orders, reductions = {"MAX", "MIN", "MAXLOC", "MINLOC", "Max", "Min"}, {"Allreduce", "Iallreduce", "Reduce", "Scan"}
+    gathered = {
+        name.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ".gather(" in ast.unparse(node.value)
+        for target in node.targets
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in orders | reductions:
+            found.append(node.lineno)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("max", "min"):
+            words = " ".join(map(ast.unparse, node.args))
+            if ".gather(" in words or gathered & set(re.findall(r"\w+", words)):
+                found.append(node.lineno)
+    return found
+
+
 def test_ranks_agree_by_sums_and_by_rank_0_alone() -> None:
     """The largest of numbers of which one is none depends on that one's rank: MPI_MAX and Horovod's Max may lose it."""
-    orders, reductions = {"MAX", "MIN", "MAXLOC", "MINLOC", "Max", "Min"}, {"Allreduce", "Iallreduce", "Reduce", "Scan"}
-    found = []
+    found = {}
     for path in sorted((ROOT / "hpc_adabatch").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and node.attr in orders | reductions:
-                found.append(f"{path.name}:{node.lineno} {node.attr}")
-    assert found == []
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        if lines := [line for node in functions for line in largest_over_ranks(node)]:
+            found[path.name] = lines
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("comm.allreduce(loss, op=MPI.MAX)", True),
+        ("hvd.allreduce(loss, op=hvd.Max)", True),
+        ("dist.all_reduce(loss, op=dist.ReduceOp.MIN)", True),
+        ("worst = max(cluster.gather(loss))", True),
+        ("losses, _ = cluster.gather(loss), 1\nworst = max(losses)", True),
+        ("losses = cluster.gather(loss)\nworst = np.max(losses)", False),
+        ("hvd.allreduce(bad, op=hvd.Sum)", False),
+        ("most = max(local, 1)", False),
+    ],
+)
+def test_what_counts_as_the_largest_over_ranks(line: str, wrong: bool) -> None:
+    assert bool(largest_over_ranks(ast.parse(line))) is wrong

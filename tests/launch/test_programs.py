@@ -110,9 +110,9 @@ def test_doctor_tells_why_ranks_cannot_join_and_what_else_there_is(launch: Any, 
     assert done.returncode != 0
 
 
-@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
+@pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo", "mpirun, torch"])
 def test_what_is_not_a_number_on_one_rank_is_none_on_all(launch: Any, programs: Path, launcher: str) -> None:
-    """MPI_MAX and Horovod's Max lose NaN depending on its rank; mpi4py sums bfloat16 tensors to nonsense."""
+    """MPI_MAX, hvd's Max and Gloo's MAX lose NaN depending on its rank; mpi4py sums bfloat16 tensors to nonsense."""
     done = launch(programs / "not_numbers.py", ranks=3, launcher=launcher)
     assert done.stdout.count("agreed") == 3
 

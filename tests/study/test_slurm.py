@@ -7,6 +7,7 @@ its manual pages, and cover what a small cluster does not print (accounts, faile
 from __future__ import annotations
 
 import os
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from hpc_adabatch.study.slurm.commands import Slurm, SlurmError, clean_environme
 from hpc_adabatch.study.state import State
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
-from planned import fake_slurm
+from planned import ROOT, fake_slurm
 
 
 def row(**fields: object) -> str:
@@ -156,6 +157,32 @@ def test_a_step_out_of_memory_in_a_job_that_just_failed() -> None:
     assert with_log(job, ["adabatch: error: no"]).state == "FAILED"
     assert with_log(job, ["adabatch: error: no"]).told == "FAILED (NonZeroExitCode): adabatch: error: no"
     assert with_log(Job(job_id="7", state=State.TIMEOUT, told="TIMEOUT"), [OOM]).state == "TIMEOUT"
+
+
+ODD = {  # what Slurm 22.05 answers so that nobody may build on it: a call, and what is asked in its place
+    r"show hostnames": "scontrol show hostnames 'n[1-2]-ib'",  # prints nothing, and ends with 0: srun prints the names
+    r"SLURM_TASKS_PER_NODE": "$SLURM_TASKS_PER_NODE",  # 2(x3) of 5 tasks, two a node: as srun places them
+    r"squeue\b.*--json": "squeue --json --user=me",  # all users' jobs, those that ended too: --Format and --user
+    r"sbatch\b.*--wait\b": "sbatch --wait job",  # 0 of a job that was cancelled while it waited: its state
+    r"afterok": "sbatch --dependency=afterok:1",  # dropped where job 1 is not known; else never met: afterany
+}
+
+
+@pytest.mark.parametrize("pattern", ODD)
+def test_nothing_is_asked_that_slurm_answers_oddly(pattern: str) -> None:
+    assert re.search(pattern, ODD[pattern])
+    places = ("launch/*", "slurm/*", "hpc_adabatch/study/**/*.py", "hpc_adabatch/environment.py")
+    for path in (path for place in places for path in ROOT.glob(place) if path.is_file()):
+        code = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
+        assert [line for line in code if re.search(pattern, line.partition(" # ")[0])] == [], path.name
+
+
+def test_squeue_is_asked_for_ones_own_jobs_in_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = fake_slurm(tmp_path, monkeypatch)
+    Slurm(tmp_path).queue()
+    (call,) = fake.calls("squeue")
+    assert f"--user={os.getuid()}" in call["arguments"]
+    assert "--json" not in call["arguments"]
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------
