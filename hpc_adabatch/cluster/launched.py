@@ -39,9 +39,9 @@ class LaunchedCluster(Cluster):
     def _begin(self) -> None:
         """Gives this rank its device, and lets the ranks hear from each other; called when they have joined."""
         self.device = pin(self.local_rank, self.gather)
+        self.watchdog.rest()
         if self.size > 1 and self._limit_s != math.inf:
             self._heartbeat.start(self.gather)
-        self.watchdog.rest()
 
     def announce(self, numbers: list[float]) -> list[float]:
         if self._road is None:

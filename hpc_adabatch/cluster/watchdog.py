@@ -79,7 +79,7 @@ class Watchdog:
 
     def rest(self) -> None:
         """Watches nothing until the next phase: what the main thread does meanwhile is the caller's own."""
-        self._rests = True
+        self.phase, self._rests = "", True
 
     def beat(self) -> None:
         """Notes that the main thread moved."""
