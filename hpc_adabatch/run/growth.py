@@ -20,6 +20,11 @@ def growth(records: list[Record]) -> list[tuple[float, int]]:
     return [(record["cursor"] / records[0]["samples_per_epoch"], record["global_batch"]) for record in phases(records)]
 
 
+def engine(records: list[Record]) -> str | None:
+    """Returns the library that summed over ranks in the last part of a run; None for journals of before it was told."""
+    return next((record["engine"] for record in reversed(records) if record.get("engine")), None)
+
+
 def world_size(records: list[Record]) -> int:
     """Returns the number of ranks of the last part of a run, which may have been resumed on others."""
     return [record["world_size"] for record in records if record["kind"] in ("start", "resume")][-1]

@@ -19,7 +19,7 @@ from ..records import check_format
 from ..terminal import table
 from ..training.journal import Record, read
 from .folder import RunFolder
-from .growth import growth, phases, world_size
+from .growth import engine, growth, phases, world_size
 from .target import Target, first_reached
 
 
@@ -53,6 +53,7 @@ def write_result(
         "optimizer": start["optimizer"],
         "world_size": world_size(records),
         "nodes": start["nodes"],
+        "engine": engine(records),
         "epochs": epochs,
         "clock": clock,
         "steps": end["step"],
@@ -86,7 +87,8 @@ def _parts(paths: RunFolder) -> Iterator[RenderableType]:
     check_format(result, "RUN", paths.result)
     yield _table(read(paths.journal))
     metric = result["metric"]
-    where = f"{result['world_size']} rank(s), {result['wall_s']:.1f} s"
+    by = f" by {result['engine']}" if result.get("engine") not in (None, "none") else ""
+    where = f"{result['world_size']} rank(s){by}, {result['wall_s']:.1f} s"
     value = "not finite" if metric["value"] is None else f"{metric['value']:.4f}"
     yield f"test {metric['name']}  {value} after {result['epochs']:.6g} epochs on {where}"
     steps, fixed = result["steps"], result["steps_of_fixed_batch"]

@@ -193,9 +193,10 @@ class Run:
             max_global_batch=training.batches.max_global_batch,
             **training.holding(),
         )
+        by = f" by {cluster.engine}" if cluster.engine != "none" else ""
         self.progress.line(
             f"{recipe.name}: {recipe.chosen['task']}, {recipe.model_name}, {recipe.chosen['policy']} with "
-            f"{recipe.chosen['optimizer']}; {cluster.size} rank(s) on {cluster.n_nodes} node(s), "
+            f"{recipe.chosen['optimizer']}; {cluster.size} rank(s){by} on {cluster.n_nodes} node(s), "
             f"{cluster.device.type}, {torch.get_num_threads()} thread(s) each; in {self.folder.path}"
         )
         if self.data.told:
@@ -265,7 +266,8 @@ class Run:
             self.training.checkpoints.failures = restart.failures(self.journal.read())
         self._write_config()
         changed = restart.differences(state["recipe"], self.resolved)
-        self.training.record("resume", world_size=self.cluster.size, changed=changed, **self.training.holding())
+        ranks = {"world_size": self.cluster.size, "engine": self.cluster.engine}
+        self.training.record("resume", **ranks, changed=changed, **self.training.holding())
         self.progress.line(f"resumed {self.folder.path} after update {self.training.steps}")
         for line in restart.tell_changes(state["recipe"], self.resolved, self.training):
             self.progress.line(line)

@@ -19,6 +19,7 @@ from hpc_adabatch.training.journal import read
 
 pytestmark = pytest.mark.long
 
+JOURNAL = Path(__file__).resolve().parents[1] / "journals" / "fixed.jsonl"
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 
 
@@ -62,6 +63,29 @@ def test_a_metric_that_is_not_finite_is_null_and_shown_as_what_it_is(tmp_path: P
     write_result(result, records, wall_s=1.0, samples_per_s=1.0)
     assert json.loads(result.read_text(encoding="utf-8"))["metric"] == {"name": "accuracy", "value": None}
     assert "test accuracy  not finite after 1 epochs" in shown(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("engines", "expected", "shown_as"),
+    [
+        (["horovod"], "horovod", "on 1 rank(s) by horovod, 1.0 s"),
+        (["horovod", "torch"], "torch", "on 1 rank(s) by torch, 1.0 s"),  # the part that ended it
+        (["none"], "none", "on 1 rank(s), 1.0 s"),
+        ([None], None, "on 1 rank(s), 1.0 s"),  # a journal of before it was told
+    ],
+)
+def test_the_engine_of_the_last_part_stands_in_the_result(
+    engines: list[str | None], expected: str | None, shown_as: str, tmp_path: Path
+) -> None:
+    first, *rest = read(JOURNAL)
+    told = [{"engine": name} if name else {} for name in engines]
+    resumed = [first | {"kind": "resume"} | more for more in told[1:]]
+    records = [{k: v for k, v in first.items() if k != "engine"} | told[0], *rest[:-1], *resumed, rest[-1]]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (tmp_path / "journal.jsonl").write_text(lines, encoding="utf-8")
+    write_result(tmp_path / "result.json", records, wall_s=1.0, samples_per_s=1.0)
+    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["engine"] == expected
+    assert shown_as in shown(tmp_path)
 
 
 def test_a_folder_without_a_complete_run_is_refused(tmp_path: Path) -> None:
