@@ -37,7 +37,7 @@ class Options(LoopOptions):
     channels_last: bool = False
     """True for activations in the memory layout channels last; weights stay contiguous, as Horovod requires."""
     engine: Literal["auto", "horovod", "torch"] = "auto"
-    """The library that sums over ranks; auto takes Horovod where it is installed and knows the launcher."""
+    """The library that sums over ranks; auto takes Horovod where it loads on every rank and knows the launcher."""
     workers: int = 0
     """The processes of each rank that read samples ahead, when these are not in memory."""
     evaluation_batch: int = 500

@@ -12,13 +12,16 @@ How Horovod 0.28.1 behaves, and what is done about it here:
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from ..environment import Launch, without_fusion
-from ..errors import InputError
+from ..errors import InputError, require
 from .launched import LaunchedCluster
+
+ABSENT = "is not installed"
 
 
 class HorovodCluster(LaunchedCluster):
@@ -35,11 +38,10 @@ class HorovodCluster(LaunchedCluster):
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
-        try:
-            import horovod.torch as hvd
-        except ImportError as error:
-            given = f"does not load ({str(error).splitlines()[0]})"
-            raise InputError("horovod", given, "one built for this torch and MPI", "./launch/install") from error
+        hvd, why = load()
+        require(
+            hvd is not None, "horovod", why, "one built for this torch and MPI", "./launch/install or --engine torch"
+        )
         without_fusion()
         hvd.init()
         self._hvd = hvd
@@ -83,12 +85,24 @@ class HorovodCluster(LaunchedCluster):
         self._hvd.shutdown()
 
 
+def load() -> tuple[Any, str]:
+    """Returns Horovod, imported but not started; or None, and in words why it does not load."""
+    if find_spec("horovod") is None:
+        return None, ABSENT
+    try:
+        import horovod.torch as hvd
+    except Exception as error:  # built for another torch, MPI or Python, it may raise anything
+        return None, f"does not load ({(str(error) or type(error).__name__).splitlines()[0]})"
+    return hvd, ""
+
+
 def build() -> dict[str, bool]:
     """Returns which of MPI, Gloo and NCCL Horovod was built with.
 
     Raises:
         ImportError: Horovod does not load.
     """
-    import horovod.torch as hvd
-
+    hvd, why = load()
+    if hvd is None:
+        raise ImportError(why)
     return {"MPI": bool(hvd.mpi_built()), "Gloo": bool(hvd.gloo_built()), "NCCL": bool(hvd.nccl_built())}

@@ -50,6 +50,14 @@ def own_mpi() -> Any:
     return None
 
 
+def on_all(true: bool, n_ranks: int) -> bool:
+    """Returns whether it is true on every rank; where MPI does not know them all, whether it is on this one."""
+    mpi = own_mpi()
+    if mpi is None or mpi.COMM_WORLD.Get_size() != n_ranks:
+        return true
+    return mpi.COMM_WORLD.allreduce(int(true)) == n_ranks
+
+
 def world(mpi: Any, n_ranks: int) -> Road | None:
     """Returns a road to all ranks; None where MPI does not know them all."""
     if mpi is None or mpi.COMM_WORLD.Get_size() != n_ranks:

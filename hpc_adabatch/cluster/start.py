@@ -1,20 +1,20 @@
 """Joining the other ranks: Horovod or torch.distributed when a launcher started this process, one process when not.
 
 engine       who sums                       auto takes it
-horovod      Horovod over NCCL, MPI, Gloo   where it is installed, and the launcher is one that it knows
-torch        torch.distributed over the     else: under torchrun, under srun --mpi=none, without Horovod
-             same, without a build
+horovod      Horovod over NCCL, MPI, Gloo   where it loads on every rank, and the launcher is one that it knows
+torch        torch.distributed over the     else: under torchrun, under srun --mpi=none, without Horovod; a line says
+             same, without a build          where there is one that does not load
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from ..environment import Launch, launch, ranks_wanted
 from ..environment import engine as engine_wanted
-from ..errors import require
+from ..errors import complain, require
+from . import horovod
 from .cluster import Cluster
 from .device import pin
+from .mpi import on_all
 from .single import SingleProcess
 
 ENGINES = ("auto", "horovod", "torch")
@@ -33,8 +33,8 @@ def start(engine: str | None = None) -> Cluster:
     Raises:
         InputError: The engine does not load, or fewer ranks joined than were started.
     """
-    found, chosen = launch(), engine_of(launch(), engine)
-    cluster = SingleProcess(pin()) if found is None else _join(found, chosen)
+    found, wanted = launch(), _wanted(engine)
+    cluster = SingleProcess(pin()) if found is None else _join(found, wanted)
     ranks = ranks_wanted()
     require(
         ranks is None or ranks == cluster.size,
@@ -47,7 +47,7 @@ def start(engine: str | None = None) -> Cluster:
 
 
 def engine_of(found: Launch | None, engine: str | None = None) -> str:
-    """Returns the library that sums over the ranks of a launch: horovod or torch.
+    """Returns the library that sums over the ranks of a launch, as far as this process can tell: horovod or torch.
 
     Args:
         found: The launch; None for one by mpirun that is still to come.
@@ -56,30 +56,45 @@ def engine_of(found: Launch | None, engine: str | None = None) -> str:
     Raises:
         InputError: There is no such engine.
     """
-    wanted = engine if engine not in (None, "auto") else engine_wanted()
-    require(wanted in ENGINES, "engine", wanted, ", ".join(ENGINES), "--engine torch")
+    wanted = _wanted(engine)
     if wanted != "auto":
         return wanted
-    return "horovod" if _horovod_knows(found) and find_spec("horovod") is not None else "torch"
+    knows = found is None or found.has_mpi or found.launcher == "horovodrun --gloo"
+    return "horovod" if knows and horovod.load()[0] is not None else "torch"
 
 
-def _horovod_knows(found: Launch | None) -> bool:
-    return found is None or found.has_mpi or found.launcher == "horovodrun --gloo"
+def _wanted(engine: str | None) -> str:
+    wanted = engine if engine not in (None, "auto") else engine_wanted()
+    require(wanted in ENGINES, "engine", wanted, ", ".join(ENGINES), "--engine torch")
+    return wanted
 
 
-def _join(found: Launch, engine: str) -> Cluster:
-    if engine == "horovod":
-        allowed = f"a launcher that it knows, not {found.launcher}"
-        hint = "--engine torch, or mpirun, horovodrun, srun --mpi=pmix"
-        require(_horovod_knows(found), "engine", engine, allowed, hint)
-        from .horovod import HorovodCluster
-
-        return HorovodCluster(found)
-    allowed = "horovod, which this launcher starts"
-    require(found.launcher != "horovodrun --gloo", "engine", engine, allowed, "torchrun, mpirun or srun")
+def _join(found: Launch, wanted: str) -> Cluster:
+    own = found.launcher == "horovodrun --gloo"  # Horovod's own: tells nobody else where the ranks are
+    allowed = f"a launcher that it knows, not {found.launcher}"
+    example = "--engine torch, or mpirun, horovodrun, srun --mpi=pmix"
+    require(wanted != "horovod" or own or found.has_mpi, "engine", "horovod", allowed, example)
+    require(
+        wanted != "torch" or not own, "engine", "torch", "horovod, which this launcher starts", "torchrun or mpirun"
+    )
+    chooses = wanted == "auto" and found.has_mpi
+    loaded, why = horovod.load() if chooses else (None, "")
+    if wanted == "horovod" or own or (chooses and on_all(loaded is not None, found.n_ranks)):
+        return horovod.HorovodCluster(found)
     from .torch_distributed import TorchCluster
 
-    return TorchCluster(found)
+    cluster = TorchCluster(found)
+    if chooses:
+        _tell(cluster, cluster.gather(why))
+    return cluster
+
+
+def _tell(cluster: Cluster, whys: list[str]) -> None:
+    """Says why the ranks do without Horovod, where at least one of them has it."""
+    if cluster.leads and set(whys) != {horovod.ABSENT}:
+        rank = next(rank for rank, why in enumerate(whys) if why)
+        given = f"horovod {whys[rank]} on rank {rank}"
+        complain(f"adabatch: warning: {given}: torch.distributed sums instead; to build it anew: ./launch/install")
 
 
 Cluster.start = staticmethod(start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -178,7 +179,19 @@ def test_every_launcher_shows_the_line(launcher: str, adabatch: Any, tmp_path: P
 
 
 def test_a_horovod_that_does_not_load_is_said_in_one_line(launch: Any, programs: Path, tmp_path: Path) -> None:
-    done = launch(programs / "no_horovod.py", "train", RECIPE, "--out", tmp_path, code=2, fresh=True)
+    wanted = ["train", RECIPE, "--engine", "horovod", "--out", tmp_path]
+    done = launch(programs / "no_horovod.py", "all", *wanted, code=2)
     assert done.stderr.count("adabatch: error: horovod: given does not load") == 1
-    assert "type ./launch/install" in done.stderr
+    assert "type ./launch/install or --engine torch" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_where_horovod_does_not_load_on_one_rank_torch_sums_on_all_and_a_line_says_so(
+    launch: Any, programs: Path, tmp_path: Path
+) -> None:
+    done = launch(programs / "no_horovod.py", 1, "train", RECIPE, "--epochs", 1, "--out", tmp_path / "run")
+    assert done.stderr.count("adabatch: warning: horovod does not load (") == 1
+    assert "on rank 1: torch.distributed sums instead; to build it anew: ./launch/install" in done.stderr
+    assert "2 rank(s) by torch on 1 node(s)" in done.stdout
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert result["engine"] == "torch"
