@@ -49,16 +49,26 @@ def on_all_ranks(work: Callable[[Cluster], int], engine: str | None = None) -> i
             leave_code(code)
         cluster.abort(code)
         raise
+    if cluster.leads and code != 0:
+        leave_code(code)  # before any other rank ends: torchrun then ends this one, too
     cluster.stop()
     return code
 
 
 def leave_code(code: int) -> None:
-    """Leaves the exit code for launch/run, where it was called by that, and no rank has left one."""
+    """Leaves the exit code for launch/run, where it was called by that, and no rank has left one.
+
+    0 takes back what these ranks have left before torchrun started them again.
+    """
     file = code_file()
-    if file is not None and code != 0:
-        with suppress(OSError), file.open("x", encoding="ascii") as written:
-            written.write(str(code))
+    if file is None:
+        return
+    with suppress(OSError):
+        if code == 0:
+            file.unlink()
+        else:
+            with file.open("x", encoding="ascii") as written:
+                written.write(str(code))
 
 
 def _report_fault(error: BaseException, cluster: Cluster) -> bool:

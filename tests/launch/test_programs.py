@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,16 +119,17 @@ def test_what_is_not_a_number_on_one_rank_is_none_on_all(launch: Any, programs: 
     assert done.stdout.count("agreed") == 3
 
 
+@pytest.mark.parametrize("launcher", ["horovodrun", "torchrun"])
 def test_launch_run_ends_with_the_code_of_the_ranks_whatever_the_launcher_makes_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """horovodrun --gloo ends with 1."""
+    """Both, horovodrun with --gloo, end with 1."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     adabatch = [sys.executable, "-m", "hpc_adabatch", "train", "recipes/quickstart.yaml", "--epochs=0"]
-    gloo = {"ADABATCH_LAUNCHER": "horovodrun", "HOROVODRUN_FLAGS": "--gloo", "TMPDIR": str(tmp_path)}
+    how = {"ADABATCH_LAUNCHER": launcher, "HOROVODRUN_FLAGS": "--gloo", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         ["launch/run", "-n", "2", *adabatch, "--out", str(tmp_path / "run")],
-        env=os.environ | gloo,
+        env=os.environ | how,
         capture_output=True,
         text=True,
         timeout=120,
@@ -135,4 +138,43 @@ def test_launch_run_ends_with_the_code_of_the_ranks_whatever_the_launcher_makes_
     )
     assert done.returncode == 2, done.stdout + done.stderr
     assert "epochs: given 0" in done.stdout + done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.iterdir() if not path.name.startswith("torchelastic_")] == []  # torchrun's logs
+
+
+def test_launch_run_hands_a_stop_on_to_the_ranks_of_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the stop file: torchrun would give them 30 s after SIGTERM, and is ended by USR2 itself."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    (tmp_path / "temporary").mkdir()
+    out = tmp_path / "run"
+    train = [
+        sys.executable,
+        "-m",
+        "hpc_adabatch",
+        "train",
+        "recipes/quickstart.yaml",
+        "--epochs=1000",
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(
+        ["launch/run", "-n", "2", *train, "--journal_every=1"],
+        env=os.environ | {"ADABATCH_LAUNCHER": "torchrun", "TMPDIR": str(tmp_path / "temporary")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
+    try:
+        while (
+            not (out / "journal.jsonl").exists() or (out / "journal.jsonl").read_text(encoding="utf-8").count("\n") < 20
+        ):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGUSR2)
+        assert process.wait(timeout=120) == 75
+    finally:
+        process.terminate()
+    end = json.loads((out / "journal.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert (end["kind"], end["reason"]) == ("end", "stop file")
+    assert (out / "checkpoint" / "last.pt").exists()
+    assert not (out / "result.json").exists()
+    assert not list((tmp_path / "temporary").glob("adabatch-*")), "the stop file and the code are left"

@@ -297,6 +297,22 @@ def test_outside_of_jobs_and_in_spite_of_them_ranks_run_here(tmp_path: Path) -> 
     assert [name for name in found if name.startswith("SLURM")] == ["SLURM_CONF=/etc/slurm.conf"]
 
 
+def test_without_horovod_torchs_launcher_starts_the_ranks_here(tmp_path: Path) -> None:
+    """It sets one thread a rank where the user has set none: the ranks, which divide the cores, do not see that."""
+    (tmp_path / "fakes").mkdir()
+    for name in ("adabatch", "torchrun"):
+        (tmp_path / "fakes" / name).symlink_to(HERE / "fakes" / "srun")
+    path = {"PATH": f"{tmp_path / 'fakes'}:/usr/bin:/bin"}
+    line = "torchrun --standalone --nproc-per-node 3 --no-python"
+    found = launched("-n", "3", "adabatch", "doctor", cwd=tmp_path, **path)
+    assert found[0] == f"{line} env -u OMP_NUM_THREADS adabatch doctor"
+    assert "OMP_NUM_THREADS=1" in found  # torchrun then has nothing to warn of
+    wanted = {"OMP_NUM_THREADS": "4", "TORCHRUN_FLAGS": "--max-restarts 2", "ADABATCH_LAUNCHER": "torchrun"}
+    found = launched("-n", "3", "x", cwd=tmp_path, **path, **wanted)
+    assert found[0] == f"{line} --max-restarts 2 x"
+    assert "OMP_NUM_THREADS=4" in found
+
+
 def test_more_ranks_than_the_job_has_tasks_share_its_cores(tmp_path: Path) -> None:
     one = JOB | {"SLURM_NTASKS": "1", "FAKE_TELLS": "SLURM", "SRUN_CPUS_PER_TASK": "10"}
     found = launched("-n", "2", "x", cwd=tmp_path, **one)
@@ -375,7 +391,12 @@ def test_the_stop_file_of_a_job_is_where_its_nodes_see_it(tmp_path: Path) -> Non
         (
             ["x"],
             {"ADABATCH_LAUNCHER": "aprun"},
-            "ADABATCH_LAUNCHER: given aprun; allowed: srun, mpiexec, horovodrun, mpirun, local",
+            "ADABATCH_LAUNCHER: given aprun; allowed: srun, mpiexec, horovodrun, mpirun, torchrun, local",
+        ),
+        (
+            ["x"],
+            JOB | {"ADABATCH_LAUNCHER": "torchrun"},
+            "ADABATCH_LAUNCHER: given torchrun in a job of 2 nodes; allowed: srun",
         ),
     ],
 )

@@ -12,7 +12,7 @@ import socket
 import sys
 
 folder, n_sockets, *arguments = sys.argv[1:]
-names = ("OMPI_COMM_WORLD_LOCAL_RANK", "HOROVOD_LOCAL_RANK")
+names = ("OMPI_COMM_WORLD_LOCAL_RANK", "HOROVOD_LOCAL_RANK", "LOCAL_RANK")
 local_rank = next((os.environ[name] for name in names if name in os.environ), "0")
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(f"{folder}/{int(local_rank) % int(n_sockets)}")
