@@ -148,6 +148,11 @@ def master() -> tuple[str, int] | None:
     return host, int(port)
 
 
+def keeps_store() -> bool:
+    """Reports whether torchrun itself listens at MASTER_PORT; by its version and rendezvous, rank 0 shall do so."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE", "") == "True"
+
+
 def slurm_step() -> tuple[str, str] | None:
     """Returns a word that only the ranks of this job step share, and its first node; None outside of Slurm."""
     job, step = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_STEP_ID", "")

@@ -31,6 +31,7 @@ LAUNCHERS: dict[str, Callable[[int], list[str]]] = {
     "mpirun": lambda n: ["mpirun", "-np", str(n), "--oversubscribe"],
     "mpirun, torch": lambda n: ["env", "ADABATCH_ENGINE=torch", "mpirun", "-np", str(n), "--oversubscribe"],
     "torchrun": lambda n: ["torchrun", "--nproc-per-node", str(n), "--no-python"],
+    "torchrun, once more": lambda n: ["torchrun", "--max-restarts=1", "--nproc-per-node", str(n), "--no-python"],
     "plain": lambda _: [],
 }
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]

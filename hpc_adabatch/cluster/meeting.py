@@ -1,6 +1,7 @@
 """Where the ranks meet that torch.distributed joins: an address and a port, which rank 0 listens at.
 
-torchrun                  MASTER_ADDR, MASTER_PORT: its own store is there already
+torchrun                  MASTER_ADDR, MASTER_PORT: its own store is there already, or rank 0 opens it; ranks that
+                          --max-restarts has started again agree on a part of it that is new
 MPI between the ranks     rank 0 takes a free port, and tells it by MPI
 the user or the site      MASTER_ADDR, MASTER_PORT, as torch's own programs read them
 srun                      the step's first node, and a port that follows from job and step; a second one where the
@@ -9,19 +10,21 @@ srun                      the step's first node, and a port that follows from jo
 
 from __future__ import annotations
 
+import secrets
 import socket
 import time
 from datetime import timedelta
 
 import torch.distributed as dist
 
-from ..environment import Launch, master, slurm_step
+from ..environment import Launch, keeps_store, master, slurm_step
 from ..errors import InputError
 from .mpi import Road
 
 PORTS = (15_000, 32_000)  # below those that Linux gives to programs that ask for none
 TRIES = 4
 PATIENCE_S, LONGEST_S = 20.0, 600.0
+ASKED_EVERY_S = 0.01
 
 
 def meet(launch: Launch, road: Road | None) -> dist.Store:
@@ -38,9 +41,10 @@ def meet(launch: Launch, road: Road | None) -> dist.Store:
     known = master()
     if known is not None:
         host, port = known
-        listens = first and launch.launcher != "torchrun"
+        listens = first and not (launch.launcher == "torchrun" and keeps_store())
         try:
-            return dist.TCPStore(host, port, n_ranks, is_master=listens, timeout=limit, wait_for_workers=False)
+            store = dist.TCPStore(host, port, n_ranks, is_master=listens, timeout=limit, wait_for_workers=False)
+            return _anew(store, launch) if launch.launcher == "torchrun" else store
         except (dist.DistNetworkError, dist.DistStoreError) as error:
             given = f"{host}:{port} ({str(error).splitlines()[0]})"
             example = f"export MASTER_ADDR={socket.gethostname()} MASTER_PORT=29500"
@@ -55,6 +59,28 @@ def meet(launch: Launch, road: Road | None) -> dist.Store:
         example = "export MASTER_ADDR=FIRST_NODE MASTER_PORT=29500; or torchrun, mpirun or srun"
         raise InputError("MASTER_ADDR", "nothing", f"the node of rank 0, where {launch.launcher} tells none", example)
     return _listen(step, n_ranks) if first else _find(step, n_ranks)
+
+
+def _anew(store: dist.Store, launch: Launch) -> dist.Store:
+    """Returns a part of the store in which no ranks have met before.
+
+    Torchrun starts lost ranks again and keeps its store, in which the addresses of the lost ones still stand; its count
+    of restarts is each node's own. So each rank asks under a word of its own, and rank 0 answers with one for all.
+    """
+    word = secrets.token_hex(8)
+    if launch.rank > 0:
+        store.set(f"asks {launch.rank}", word)
+        word = store.get(f"answer to {word}").decode()
+        store.set(f"{word} heard by {launch.rank}", "")
+    asking, until = set(range(1, launch.n_ranks)) if launch.rank == 0 else set(), time.monotonic() + LONGEST_S
+    while asking:
+        for rank in [rank for rank in asking if store.check([f"asks {rank}"])]:
+            store.set(f"answer to {store.get(f'asks {rank}').decode()}", word)  # perhaps to one that is gone
+        asking -= {rank for rank in asking if store.check([f"{word} heard by {rank}"])}
+        if time.monotonic() > until:
+            raise InputError("ranks", f"{sorted(asking)} not met in {LONGEST_S:g} s", "all that torchrun started")
+        time.sleep(ASKED_EVERY_S)
+    return dist.PrefixStore(word, store)
 
 
 def ports(word: str) -> list[int]:

@@ -121,16 +121,24 @@ def test_a_disturbed_run_goes_on_exactly(
         assert results[0][name] == results[1][name]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_torchrun_has_begun_goes_on_under_horovod_exactly(
-    number: int, adabatch: Any, start: Any, undisturbed: Path, tmp_path: Path
+    adabatch: Any, start: Any, undisturbed: Path, tmp_path: Path
 ) -> None:
     """A sum of two ranks has two terms, so both engines come to the same bits."""
-    code = disturb(start, tmp_path / "run", 130, lambda pid: os.kill(one_rank(pid), number), launcher="torchrun")
-    assert code == 1  # whatever its ranks end with
+    stop = DISTURBANCES["SIGTERM to one rank"][0]
+    assert disturb(start, tmp_path / "run", 130, stop, launcher="torchrun") == 1  # whatever its ranks end with
     wait_for_owner(tmp_path / "run")
     adabatch(*RUN, "--out", tmp_path / "run", "--resume", "auto")
     assert_same_training(tmp_path / "run", undisturbed)
+
+
+def test_ranks_that_torchrun_starts_again_go_on_exactly(start: Any, undisturbed: Path, tmp_path: Path) -> None:
+    """Torchrun keeps its store, in which the new ranks found the addresses of the old ones."""
+    kill, run = DISTURBANCES["SIGKILL of one rank"][0], [*RUN, "--resume", "auto"]
+    assert disturb(start, tmp_path / "run", 130, kill, run, launcher="torchrun, once more") == 0
+    assert_same_training(tmp_path / "run", undisturbed)
+    kinds = [record["kind"] for record in records(tmp_path / "run")]
+    assert (kinds.count("start"), kinds.count("resume"), kinds.count("end")) == (1, 1, 1)
 
 
 def test_torchrun_that_is_killed_leaves_no_rank_behind(start: Any, tmp_path: Path) -> None:
