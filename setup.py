@@ -7,8 +7,6 @@ from setuptools import find_packages, setup
 REQUIREMENTS = [
     "torch>=2.1",  # tensors, autograd, optimizers; 2.1 is the first with post-accumulate gradient hooks
     "torchvision>=0.16",  # CIFAR, image folders, the model zoo
-    "horovod>=0.28.1",  # averages gradients over ranks: NCCL on GPUs, MPI or Gloo on CPUs
-    "mpi4py>=3.1.5",  # owns MPI's start and end, and ends all ranks when one fails
     "numpy>=1.24",  # permutations, journals
     "scipy>=1.10",  # Student's t for the interval of the noise scale, non-negative least squares for step times
     "jsonargparse[signatures]>=4.40",  # command line and YAML recipes from typed classes
@@ -16,7 +14,16 @@ REQUIREMENTS = [
     "matplotlib>=3.7",  # the picture of a run
     "scikit-learn>=1.3",  # carries the handwritten digits of the quickstart: real data, no download
 ]
+# Without an extra torch.distributed sums over ranks, and pip compiles nothing. Horovod's last release does not compile
+# against torch >= 2.1: ./launch/install builds a wheel of it, or PIP_FIND_LINKS names a folder with one.
 EXTRAS = {
+    "horovod": [
+        "horovod>=0.28.1",  # sums gradients over ranks: NCCL on GPUs, MPI or Gloo on CPUs
+        "mpi4py>=3.1.5",  # owns MPI's start and end, tells decisions in microseconds, ends all ranks when one fails
+    ],
+    "mpi": [
+        "mpi4py>=3.1.5",  # the same beside torch.distributed, which then needs no MASTER_ADDR under mpirun
+    ],
     "test": [
         "pytest>=7.4",  # the test runner
         "pytest-xdist>=3.7",  # tests that compute run beside tests that wait for Slurm (launch/test)

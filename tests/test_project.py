@@ -57,7 +57,7 @@ def test_setup_and_environment_agree() -> None:
     for entry in entries:
         name, operator, version = re.fullmatch(r"([\w-]+)(?:\[\w+\])?([<>=]*)([\d.]*)", entry).groups()  # type: ignore[union-attr]
         found[name] = (operator, version)
-    for text in setup["REQUIREMENTS"]:
+    for text in (*setup["REQUIREMENTS"], *setup["EXTRAS"]["horovod"]):
         wanted = Requirement(text)
         if wanted.name == "horovod":
             install = (ROOT / "launch" / "install").read_text(encoding="utf-8")
@@ -68,6 +68,16 @@ def test_setup_and_environment_agree() -> None:
             assert f">={version}" == str(wanted.specifier), wanted.name
         else:
             assert wanted.specifier.contains(version), wanted.name
+
+
+def test_plain_pip_compiles_nothing() -> None:
+    """Horovod has no wheels, and mpi4py needs an MPI: who asks for no extra gets neither."""
+    setup = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")
+    plain = {Requirement(text).name for text in setup["REQUIREMENTS"]}
+    assert {"torch", "numpy"} <= plain
+    assert not plain & {"horovod", "mpi4py"}
+    assert {Requirement(text).name for text in setup["EXTRAS"]["horovod"]} == {"horovod", "mpi4py"}
+    assert {Requirement(text).name for text in setup["EXTRAS"]["mpi"]} == {"mpi4py"}
 
 
 def test_recipes_parse() -> None:

@@ -44,7 +44,7 @@ class DecisionTimes:
     message_bytes: int
     """The size of the decision."""
     broadcast: Times
-    """Seconds of Horovod's broadcast."""
+    """Seconds of the engine's broadcast."""
     announce: Times
     """Seconds of ``Cluster.announce``, by which training sends decisions."""
 

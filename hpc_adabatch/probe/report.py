@@ -66,7 +66,7 @@ def show_messages(messages: Messages) -> Iterator[RenderableType]:
     off = f"off by at most {100 * fit.largest_relative_error:.0f} %"
     yield f"allreduce takes {number(1000 * fit.latency_s)} ms + {per_byte}, {off}"
     yield f"a decision of {decision.message_bytes} bytes takes {_ms(decision.announce)} ms as training sends it,"
-    yield f"{_ms(decision.broadcast)} ms by Horovod's broadcast"
+    yield f"{_ms(decision.broadcast)} ms by the engine's broadcast"
 
 
 def show_steps(steps: Steps, messages: Messages | None) -> Iterator[RenderableType]:
