@@ -146,9 +146,10 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
 def test_one_line_and_exit_code_2(case: Case, adabatch: Any, tmp_path: Path) -> None:
+    launcher = ("mpirun", "mpirun, torch")[CASES.index(case) % 2]  # half of the cases with each engine
     arguments = case.arguments(tmp_path)
     out = [] if "--out" in arguments else ["--out", tmp_path / "run"]
-    done = adabatch("train", *arguments, *out, ranks=2, code=2, timeout_s=60)
+    done = adabatch("train", *arguments, *out, ranks=2, launcher=launcher, code=2, timeout_s=60)
     ours = [line for line in done.stderr.splitlines() if "adabatch" in line]
     assert len(ours) == 1, done.stderr
     assert ours[0].startswith("adabatch: error")
@@ -170,10 +171,10 @@ def test_a_resumed_run_must_be_the_same_run(adabatch: Any, tmp_path: Path) -> No
     assert "seed: given 5; allowed: 0, as in the run that is resumed" in done.stderr
 
 
-@pytest.mark.parametrize("launcher", ["horovodrun --mpi", "horovodrun --gloo", "plain"])
+@pytest.mark.parametrize("launcher", ["torchrun", "horovodrun --gloo", "plain"])
 def test_every_launcher_shows_the_line(launcher: str, adabatch: Any, tmp_path: Path) -> None:
-    """horovodrun --gloo itself ends with 1 and its own traceback whatever the ranks' exit code is."""
-    code = 1 if launcher == "horovodrun --gloo" else 2
+    """Torchrun and horovodrun --gloo end with 1 and a traceback of their own whatever the ranks' exit code is."""
+    code = 2 if launcher == "plain" else 1
     done = adabatch("train", RECIPE, "--epochs", 0, "--out", tmp_path, launcher=launcher, code=code, fresh=True)
     assert (done.stdout + done.stderr).count("adabatch: error: epochs: given 0; allowed: 1 or more") == 1
 

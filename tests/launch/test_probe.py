@@ -27,9 +27,7 @@ def numbers(content: Any) -> Iterator[float]:
         yield content
 
 
-@pytest.mark.parametrize(
-    ("launcher", "ranks"), [("plain", 1), ("mpirun", 2), ("horovodrun --mpi", 2), ("horovodrun --gloo", 2)]
-)
+@pytest.mark.parametrize(("launcher", "ranks"), [("plain", 1), ("mpirun", 2), ("horovodrun --mpi", 2), ("torchrun", 2)])
 def test_all_is_measured_and_said_once(launcher: str, ranks: int, adabatch: Any, tmp_path: Path) -> None:
     path = tmp_path / "probe.json"
     done = adabatch("probe", RECIPE, "--seconds", 4, "--out", path, ranks=ranks, launcher=launcher)

@@ -25,11 +25,11 @@ VARIANTS = ("adascale", "armijo", "barzilai_borwein", "budget", "float16")
         (1, "mpirun", "17 6 scaled"),  # three uneven passes
         (1, "plain", "17 6 inner scaled"),
         (2, "mpirun", "16 100"),
-        (2, "mpirun", "16 8 inner scaled"),
+        (2, "torchrun", "16 8 inner scaled"),
         (2, "horovodrun --gloo", "21 4 inner"),  # uneven shares, three passes
         (3, "mpirun", "13 2 scaled"),
         (3, "mpirun", "13 3 inner"),
-        (4, "mpirun", "23 3"),
+        (4, "mpirun, torch", "23 3"),
         (4, "mpirun", "23 3 inner scaled"),
     ],
 )
@@ -40,11 +40,14 @@ def test_statistics_equal_those_of_explicit_per_sample_gradients(
     assert done.stdout.count("steps agree") == ranks
 
 
-@pytest.mark.parametrize("where", ["loss", "gradient", "unmeasured", "scaled"])
+@pytest.mark.parametrize(
+    ("where", "launcher"),
+    [("loss", "mpirun"), ("gradient", "torchrun"), ("unmeasured", "mpirun"), ("scaled", "mpirun, torch")],
+)
 def test_a_step_with_an_infinity_on_one_of_three_ranks_is_skipped_by_all(
-    where: str, launch: Any, programs: Path
+    where: str, launcher: str, launch: Any, programs: Path
 ) -> None:
-    assert launch(programs / "infinity.py", where, ranks=3).stdout.count("skipped together") == 3
+    assert launch(programs / "infinity.py", where, ranks=3, launcher=launcher).stdout.count("skipped together") == 3
 
 
 def test_ranks_never_disagree_whatever_the_rule(launch: Any, programs: Path, tmp_path: Path) -> None:
