@@ -43,7 +43,7 @@ def test_each_layer_has_its_noise_scale_and_the_weights_stay(adabatch: Any, trai
 def test_ranks_agree_with_one_process_within_the_interval(adabatch: Any, trained: Path) -> None:
     """Other pieces of the same batches: other estimates of the same number."""
     alone = whole(adabatch("noise", RECIPE, "--checkpoint", trained, ranks=1, launcher="plain").stdout)
-    together = whole(adabatch("noise", RECIPE, "--checkpoint", trained, ranks=3).stdout)
+    together = whole(adabatch("noise", RECIPE, "--checkpoint", trained, ranks=3, launcher="torchrun").stdout)
     assert max(alone[1], together[1]) < min(alone[2], together[2])
 
 
