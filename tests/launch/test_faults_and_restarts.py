@@ -376,7 +376,7 @@ def test_a_run_that_has_diverged_is_ended_on_all_ranks_with_a_code_of_its_own(ad
         "--out",
         tmp_path / "run",
     ]
-    done = adabatch(*arguments, code=70)
+    done = adabatch(*arguments, code=70, launcher="mpirun, torch")
     text = done.stdout + done.stderr
     assert text.count("adabatch: error: training has diverged: 7 steps in a row") == 1
     assert "Traceback" not in text
