@@ -139,9 +139,7 @@ def test_the_batch_is_the_same_or_said_not_to_be() -> None:
 
 def test_the_binding_that_a_template_asks_for() -> None:
     asked = binding_asked_for(V100, ("--account=x", "--gres=gpu:2"))
-    assert asked == (
-        "--ntasks-per-node=4 --gres=gpu:v100:4 --cpus-per-task=10 --cpu-bind=cores --gres=gpu:2"
-    )
+    assert asked == ("--ntasks-per-node=4 --gres=gpu:v100:4 --cpus-per-task=10 --cpu-bind=cores --gres=gpu:2")
     assert binding_asked_for("#!/bin/sh\n##SBATCH --gres=gpu:4\n# --cpu-bind=cores\nexec true\n", ()) == ""
 
 
