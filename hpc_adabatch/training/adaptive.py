@@ -33,6 +33,7 @@ from ..errors import DivergedError, complain, require
 from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
+from .alike import check_alike
 from .arguments import check_kinds, check_optimizer_of
 from .checkpoints import CheckpointClock
 from .coordinator import Coordinator, Decision
@@ -76,7 +77,8 @@ class AdaptiveTraining:
         options: Clipping, compression, and how often to measure and to record.
 
     Raises:
-        InputError: An argument is of another kind, or belongs to another model or training; the options do not fit the
+        InputError: An argument is of another kind, belongs to another model or training, or differs between ranks; the
+            options do not fit the
             optimizer; two of policy, schedule and search set the learning rate; or the gradient's noise cannot be
             measured, because one rank takes one pass that may not be split, or because the rule's window is shorter
             than a batch.
@@ -116,6 +118,8 @@ class AdaptiveTraining:
             check_kinds(model, optimizer, batches, policy, learning_rate, journal, step_size)
             check_optimizer_of(model, optimizer)
             batches.belong(self)
+        others = {"policy": policy, "learning_rate": learning_rate, "options": options, "step_size": step_size}
+        check_alike(cluster, model, optimizer, batches, others)
         self.model, self.batches, self.plan = model, batches, batches.plan
         self.global_batch = self._start_batch = batches.global_batch
         self.steps = self.skipped = self._skipped_in_a_row = 0

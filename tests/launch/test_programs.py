@@ -115,6 +115,11 @@ def test_doctor_tells_why_ranks_cannot_join_and_what_else_there_is(
     assert done.returncode != 0
 
 
+def test_what_differs_between_ranks_is_named_before_anything_is_sent(launch: Any, programs: Path) -> None:
+    """Samples came twice and never, ranks drifted apart, or all of them waited for ever."""
+    assert launch(programs / "alike.py", ranks=3).stdout.count("all are named") == 3
+
+
 @pytest.mark.parametrize("launcher", ["mpirun", "torchrun"])
 def test_what_is_not_a_number_on_one_rank_is_none_on_all(launch: Any, programs: Path, launcher: str) -> None:
     """MPI_MAX, hvd's Max and Gloo's MAX lose NaN depending on its rank; mpi4py sums bfloat16 tensors to nonsense."""
