@@ -36,8 +36,8 @@ def software(engine: str) -> Iterator[Check]:
     for name in (*NEEDED, *NEEDED_BY_HOROVOD):
         found = _version(name)
         needed = name in NEEDED or engine == "horovod"
-        unused = "" if needed else f"; {engine} sums over ranks without it"
-        yield Check(name, found or f"missing{unused}", "./launch/install" if needed and not found else "")
+        absent = "missing" if needed else f"not installed: {engine} sums over ranks without it"
+        yield Check(name, found or absent, "./launch/install" if needed and not found else "")
     yield Check("python", platform.python_version())
     yield Check("torch's GPU code", _gpu_code())
     try:

@@ -64,7 +64,7 @@ def test_with_torch_horovod_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("hpc_adabatch.doctor.software._version", lambda name: "" if name in NAMES else "1.0")
     found = rows("torch")
     assert [check for check in found.values() if check.mend] == []
-    assert found["horovod"].found == "missing; torch sums over ranks without it"
+    assert found["horovod"].found == "not installed: torch sums over ranks without it"
     assert "gloo" in found["torch.distributed"].found
     assert "Horovod loads" not in found
 
