@@ -73,7 +73,7 @@ def main() -> None:
         epochs = (folder / "log.txt").read_text().count("test accuracy")
         for pid in ranks_of(process.pid):
             os.kill(pid, signal.SIGTERM)
-        code = process.wait(timeout=60)
+        code = process.wait(timeout=600)
     text, grows = page(looks[len(looks) // 10 :], epochs, code, flags.minutes)
     print(text)
     if flags.write:

@@ -53,9 +53,9 @@ def environment() -> dict[str, str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks the pure tests, and puts tests that wait first where several processes run them.
 
-    Slurm            |test_cluster|test_gpus|...|test_study|. . .|   one process: it waits for Slurm's clock, mostly
-    launches         |test_bad_input     |test_programs|...|. . .|   each other process takes the next file
-    long, then pure  |test_exact_mean|...   |. . . . . . . . . . |   one by one: all processes end together
+    Slurm (waits)    |test_cluster|test_links  |test_study       |
+    launches         |test_jobs           |test_bad_input|...    |   each process takes the next that is free
+    long, then pure  |...test_exact_mean|...      |. . . . . . . |   one by one: all processes end together
     """
     layers = ("slurm", "launch", "long", "pure")
     for item in items:
@@ -67,15 +67,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Gives a process all of Slurm, or a whole file of launches or reports, whose tests share fixtures; else a test."""
+    """Gives a process a whole file of launches, Slurm or reports, whose tests share fixtures; of all others a test."""
     from xdist.scheduler import LoadScopeScheduling
 
     class FilesThatShare(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
-            if path.startswith("tests/slurm/") and not path.endswith("test_templates.py"):
-                return "tests/slurm"
-            return path if path.startswith(("tests/launch/", "tests/study/report/")) else nodeid
+            return path if path.startswith(("tests/slurm/", "tests/launch/", "tests/study/report/")) else nodeid
 
     config.option.loadscopereorder = False  # longest first, which is not the one with most tests
     return FilesThatShare(config, log)

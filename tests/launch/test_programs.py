@@ -98,7 +98,7 @@ def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(adabatch: Any) ->
 
 def test_doctor_does_not_miss_horovod_where_torch_sums(launch: Any, programs: Path) -> None:
     """It said "wrong: Horovod loads", and ended with 1."""
-    done = launch(programs / "no_horovod.py", "doctor", launcher="mpirun, torch", code=None, fresh=True)
+    done = launch(programs / "no_horovod.py", "all", "doctor", launcher="mpirun, torch", code=None, fresh=True)
     assert re.search(r"^ok +engine +torch.distributed$", done.stdout, re.MULTILINE), done.stdout + done.stderr
     assert "Horovod" not in done.stdout
 
@@ -108,7 +108,7 @@ def test_doctor_tells_why_ranks_cannot_join_and_what_else_there_is(
 ) -> None:
     """One line about Horovod was all, of the command that is asked what is wrong."""
     monkeypatch.setenv("ADABATCH_ENGINE", "horovod")
-    done = launch(programs / "no_horovod.py", "doctor", code=None, fresh=True)
+    done = launch(programs / "no_horovod.py", "all", "doctor", code=None, fresh=True)
     assert re.search(r"^wrong +ranks join +no: horovod: given does not load", done.stdout, re.MULTILINE), done.stdout
     assert re.search(r"^wrong +Horovod loads", done.stdout, re.MULTILINE)
     assert done.stdout.count("launched by") == 1

@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 
 import hpc_adabatch as hab
 
+torch.manual_seed(0)  # every rank has the same training set
 cluster = hab.Cluster.start()
 model = torch.nn.Linear(4, 1)
 training = hab.AdaptiveTraining(

@@ -14,6 +14,7 @@ import hpc_adabatch as hab
 from hpc_adabatch.cluster import heartbeat
 
 heartbeat.SILENT_S = 2.0
+torch.manual_seed(0)  # every rank has the same training set
 cluster = hab.Cluster.start()
 model = torch.nn.Linear(4, 1)
 training = hab.AdaptiveTraining(
