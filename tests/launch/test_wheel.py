@@ -62,8 +62,8 @@ def test_a_wheel_does_all_on_one_rank_and_several_without_horovod_and_mpi(venv: 
     said = call(venv / "bin" / "python", "-c", VERBS.replace("RECIPE", repr(str(RECIPE))), cwd=tmp_path)
     assert {f"ended {verb} 0" for verb in ("--help", "plan", "train")} <= set(said.splitlines()), said
     assert "missing" not in said  # doctor's word; it may find this machine short of something else
-    assert "horovod            not installed: torch.distributed does without" in said
-    assert "mpi4py             not installed: torch.distributed does without" in said
+    assert "horovod            not installed: torch sums over ranks without it" in said
+    assert "mpi4py             not installed: torch sums over ranks without it" in said
     torchrun = [venv / "bin" / "python", "-m", "torch.distributed.run", "--nproc-per-node=2", "--no-python"]
     call(*torchrun, venv / "bin" / "adabatch", "train", RECIPE, "--epochs=1", "--out=ranks", cwd=tmp_path)
     results = [json.loads((tmp_path / name / "result.json").read_text(encoding="utf-8")) for name in ("alone", "ranks")]
