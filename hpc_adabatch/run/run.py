@@ -72,6 +72,8 @@ class Run:
         self._forward = Forward(self.training.model, recipe, cluster.device)
         self.metric: float | None = None
         self.training_s = 0.0
+        if self.data.told:
+            self.progress.line(self.data.told)
         if not (resume and self._resume()):
             self._start()
 
@@ -199,8 +201,6 @@ class Run:
             f"{recipe.chosen['optimizer']}; {cluster.size} rank(s){by} on {cluster.n_nodes} node(s), "
             f"{cluster.device.type}, {torch.get_num_threads()} thread(s) each; in {self.folder.path}"
         )
-        if self.data.told:
-            self.progress.line(self.data.told)
         if recipe.schedule.scale_invariant:
             self.progress.line(recipe.length(training.batches))
 

@@ -29,7 +29,7 @@ from ..batches import AdaptiveBatches, GlobalBatch
 from ..batches.micro_batch import passes_and_micro_batch
 from ..batches.plan import rated
 from ..cluster import Cluster
-from ..errors import DivergedError, complain, require
+from ..errors import require
 from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
@@ -46,6 +46,7 @@ from .measuring import measuring_for
 from .options import LoopOptions, check_rates
 from .passes import Passes
 from .signals import StopFlag
+from .skips import WHY, Skips
 from .step import MicroBatches, Step
 from .timing import StepTimes
 
@@ -90,7 +91,6 @@ class AdaptiveTraining:
         plan: The cursor over the samples of the epoch.
         global_batch: The samples of a step, over all ranks, from here on.
         steps: The optimizer steps so far, skipped ones included.
-        skipped: The steps that changed nothing, because a loss or a gradient was not finite on some rank.
         stopped: The name of the signal on which all ranks left; None while they go on.
         checkpoints: The clock that says after which step a checkpoint is due.
         measuring: The measurements of the gradient's noise.
@@ -122,7 +122,7 @@ class AdaptiveTraining:
         check_alike(cluster, model, optimizer, batches, others)
         self.model, self.batches, self.plan = model, batches, batches.plan
         self.global_batch = self._start_batch = batches.global_batch
-        self.steps = self.skipped = self._skipped_in_a_row = 0
+        self.steps = 0
         self.stopped: str | None = None
         self._begun = False  # a step was begun and not updated
         self._resumed_at = 0  # the epoch that a state which was loaded goes on with: those before are done
@@ -160,6 +160,7 @@ class AdaptiveTraining:
             compression=self._options.compression,
         )
         self.scaler, self.optimizer = self._gradient.scaler, self._gradient.optimizer
+        self._skips = Skips(self._options.max_skipped, tells=cluster.leads and not self.scaler.is_enabled())
         couples = self._policy.couples_rate
         self._course = Course(self._learning_rate, self.plan.n_samples, self._start_batch, couples=couples)
         self._rates = Rates(self.optimizer, self._course, searched=step_size is not None)
@@ -232,7 +233,7 @@ class AdaptiveTraining:
             batch = self.plan.cut(self.global_batch)
             self._rates.apply(rated(len(batch), self.global_batch))
             step = Step(batch, self._phases, self._passes.backward)
-            with self._gradient.guarded():
+            with self._gradient.guard.in_step():
                 yield step
             if not step.updated:
                 raise RuntimeError("step.update() was not called")
@@ -295,8 +296,9 @@ class AdaptiveTraining:
         self._decide()
         self._begun = False
         self._cluster.watchdog.enter(f"what follows step {self.steps}")
-        if self._skipped_in_a_row >= self._options.max_skipped:
-            self._give_up()
+        if self._skips.has_diverged:  # on all ranks: each has counted the same steps
+            self.record("end", reason=f"diverged: {self._skips.row}")
+            raise self._skips.error(self.steps)
 
     def _sum_over_ranks(self, samples: int, loss_sum: float = 0.0, *, added: int = 0) -> tuple[float, bool]:
         """Makes ``p.grad`` the mean over the batch in hand on every rank; all learn whether to stop or to save.
@@ -342,14 +344,10 @@ class AdaptiveTraining:
         """Takes the step into losses, measurements and times, and records what is due."""
         if finite:
             self._losses.add(loss_sum, samples)
-            self._skipped_in_a_row = 0
+            self._skips.end_row()
         else:
-            self.skipped += 1
-            self._skipped_in_a_row += 1
-            self.record("skipped", reason="a loss or a gradient is not finite on some rank")
-            if self.skipped == 1 and self._cluster.leads and not self.scaler.is_enabled():
-                number = f"adabatch: step {self.steps} was skipped"
-                complain(f"{number}: a loss or a gradient is not finite on some rank; further ones are in the journal")
+            self._skips.add(self.steps)
+            self.record("skipped", reason=WHY)
         if self.plan.epoch_finished:
             self._losses.end_epoch()
         if self.measuring.end_step(samples, finite=finite):
@@ -359,16 +357,6 @@ class AdaptiveTraining:
         if self.steps % self._options.journal_every == 0 or self.plan.epoch_finished or self._ended:
             loss = self._losses.take_recent()
             self.record("statistics", loss=loss, global_batch=samples, learning_rate=self.last_rate)
-
-    def _give_up(self) -> None:
-        """Ends training that has diverged, on all ranks: each has counted the same steps."""
-        row = self._skipped_in_a_row
-        self.record("end", reason=f"diverged: {row} steps in a row were skipped")
-        raise DivergedError(
-            f"training has diverged: {row} steps in a row, up to step {self.steps}, were skipped, because a loss or a"
-            " gradient was not finite on some rank; type a lower --optimizer.lr, --clip_norm 1, or"
-            " --learning_rate.warmup fixed --learning_rate.warmup_epochs 5"
-        )
 
     def _decide(self) -> None:
         """Asks rank 0's rule, and adopts its decision where there is one."""
@@ -409,6 +397,11 @@ class AdaptiveTraining:
             measurements=self.measuring.measurements,
             estimate=self.measuring.estimate,
         )
+
+    @property
+    def skipped(self) -> int:
+        """Returns the steps that changed nothing, because a loss or a gradient was not finite on some rank."""
+        return self._skips.total
 
     @property
     def clock(self) -> float:
@@ -464,8 +457,7 @@ class AdaptiveTraining:
             "start_batch": self._start_batch,
             "learning_rate_factor": self._rates.factor,
             "steps": self.steps,
-            "skipped": self.skipped,
-            "skipped_in_a_row": self._skipped_in_a_row,
+            **self._skips.state_dict(),
             "measuring": self.measuring.state_dict(),
             "losses": self._losses.state_dict(),
             "course": self._course.state_dict(),
@@ -482,8 +474,8 @@ class AdaptiveTraining:
         self.global_batch = state["global_batch"]
         self._start_batch = state["start_batch"]
         self._rates.factor = state["learning_rate_factor"]
-        self.steps, self.skipped = state["steps"], state["skipped"]
-        self._skipped_in_a_row = state.get("skipped_in_a_row", 0)  # checkpoints of before it was counted
+        self.steps = state["steps"]
+        self._skips.load_state_dict(state)
         self.measuring.load_state_dict(state["measuring"])
         self._losses.load_state_dict(state["losses"])
         self._course.load_state_dict(state["course"])

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +23,8 @@ from torch import nn
 
 from ..cluster import Cluster
 from .buckets import GradientSum
+from .guard import Guard
+from .scaler import NoScaler
 
 GUARDED = 2**16  # elements of the largest tensors that are looked at in every step
 
@@ -41,42 +41,6 @@ class Summed:
     """The numbers that travelled beside the gradients, summed over ranks."""
 
 
-class NoScaler:
-    """A stand-in for ``torch.amp.GradScaler`` that leaves losses as they are."""
-
-    def is_enabled(self) -> bool:
-        """Returns False."""
-        return False
-
-    def get_scale(self) -> float:
-        """Returns 1."""
-        return 1.0
-
-    def get_backoff_factor(self) -> float:
-        """Returns 1."""
-        return 1.0
-
-    def scale(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Returns the outputs as they are."""
-        return outputs
-
-    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leaves the gradients as they are."""
-
-    def step(self, optimizer: torch.optim.Optimizer) -> object:
-        """Takes the optimizer's step."""
-        return optimizer.step()
-
-    def update(self, new_scale: float | None = None) -> None:
-        """Leaves the scale at 1."""
-
-    def state_dict(self) -> None:
-        """Returns None, as there is nothing to remember."""
-
-    def load_state_dict(self, state: object) -> None:
-        """Takes up nothing."""
-
-
 class Gradient:
     """The gradient of one optimizer step after another, as the mean over the samples of all ranks.
 
@@ -91,6 +55,7 @@ class Gradient:
     Attributes:
         optimizer: The optimizer.
         scaler: The scaler of losses.
+        guard: The guard over gradients and optimizer within a step.
     """
 
     def __init__(
@@ -114,9 +79,7 @@ class Gradient:
         self._trained: list[nn.Parameter] = []
         self._sum = GradientSum([], cluster)
         self._losses = torch.zeros((), dtype=torch.float64, device=cluster.device)
-        self._witness: tuple[nn.Parameter, torch.Tensor, int] | None = None  # as the last pass has left it
-        self._is_guarded = self._steps = False
-        optimizer.register_step_pre_hook(self._refuse)
+        self.guard = Guard(optimizer)
         self._aside: dict[nn.Parameter, torch.Tensor] = {}  # mean gradient of a batch that is being lengthened
         self._unused: list[nn.Parameter] = []  # those that no pass of any rank has reached
 
@@ -146,37 +109,10 @@ class Gradient:
             samples: The samples of the pass.
             weight: The factor of its gradient, from ``weight``.
         """
-        self._look()
+        self.guard.look()
         self._sum.backward(loss * weight)
-        self._witness = next(((p, p.grad, p.grad._version) for p in self._trained if p.grad is not None), None)
+        self.guard.note(self._trained)
         self.add_loss(loss, samples)
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Refuses, within the block, every step of the optimizer but that of ``apply``."""
-        self._is_guarded = True
-        try:
-            yield
-        finally:
-            self._is_guarded = False
-
-    def _refuse(self, *_: object) -> None:
-        if self._is_guarded and not self._steps:
-            raise RuntimeError("optimizer.step() is called by step.update(), once a step: leave it out")
-
-    def _look(self) -> None:
-        """Sees that nobody has changed the gradients since the last pass.
-
-        Raises:
-            RuntimeError: Somebody has.
-        """
-        if self._witness is not None:
-            parameter, gradient, version = self._witness
-            if parameter.grad is not gradient or gradient._version != version:
-                raise RuntimeError(
-                    "the gradients were changed between the passes of a step: zero_grad() belongs to step.update(),"
-                    " clipping to options=LoopOptions(clip_norm=...), which clips the mean over the batch"
-                )
 
     def add_loss(self, loss: torch.Tensor, samples: int) -> None:
         """Adds the mean loss of a pass to the sum over samples."""
@@ -194,8 +130,8 @@ class Gradient:
             added: The samples of the passes since ``set_aside``, where the batch was lengthened; else 0.
         """
         if self._cluster.size == 1:  # else the last pass has handed them over
-            self._look()
-        self._witness = None
+            self.guard.look()
+        self.guard.forget()
         losses = self._take_losses()
         self._sum.send()
         absent = self._sum.absent
@@ -248,16 +184,15 @@ class Gradient:
         if finite:
             if self._clip_norm is not None:
                 nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
-            self._steps = True
-            self.scaler.step(self.optimizer)
-            self._steps = False
+            with self.guard.stepping():
+                self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
             self._back_off()
         self._zero_grad()
 
     def _zero_grad(self) -> None:
-        self._witness = None
+        self.guard.forget()
         self.optimizer.zero_grad()
         for parameter in self._strays:  # they gather gradients too
             parameter.grad = None
