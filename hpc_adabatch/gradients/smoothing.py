@@ -182,12 +182,21 @@ def fieller(mean: np.ndarray, covariance: np.ndarray, quantile: float) -> tuple[
         covariance: Covariance of the two means, shape (2, 2).
         quantile: Number of standard errors.
     """
-    squared, over, under = quantile**2, float(mean[0]), max(0.0, float(mean[1]))
-    a = under**2 - squared * float(covariance[1, 1])
-    b = over * under - squared * float(covariance[0, 1])
-    c = over**2 - squared * float(covariance[0, 0])
+    # in units of their own, powers of two, in which no product is rounded to 0
+    units = [_unit(float(mean[i]), math.sqrt(abs(float(covariance[i, i])))) for i in (0, 1)]
+    squared, over, under = quantile**2, float(mean[0]) / units[0], max(0.0, float(mean[1])) / units[1]
+    a = under**2 - squared * float(covariance[1, 1]) / units[1] / units[1]
+    b = over * under - squared * float(covariance[0, 1]) / units[0] / units[1]
+    c = over**2 - squared * float(covariance[0, 0]) / units[0] / units[0]
     root = math.sqrt(max(0.0, b * b - a * c))
     estimate = over / under if under > 0 else math.inf
     low = 0.0 if c <= 0 else c / (b + root) if b + root > 0 else estimate
     high = (b + root) / a if a > 0 else math.inf
-    return min(low, estimate), max(high, estimate)  # rounding apart, the estimate lies between them
+    unit = units[0] / units[1]
+    return min(low, estimate) * unit, max(high, estimate) * unit  # rounding apart, the estimate lies between them
+
+
+def _unit(*numbers: float) -> float:
+    """Returns the power of two next to the largest of the numbers; 1 where all are 0."""
+    largest = max(map(abs, numbers))
+    return math.ldexp(1.0, math.frexp(largest)[1]) if 0 < largest < math.inf else 1.0

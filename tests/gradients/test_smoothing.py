@@ -120,6 +120,21 @@ def test_the_interval_holds_the_estimate_and_all_that_is_possible(
             assert abs(excess(end)) <= 1e-6 * scale * (1 + end * end)
 
 
+@pytest.mark.parametrize("units", [(1.0, 1.0), (2.0**-480, 2.0**-480), (2.0**-500, 2.0**400), (2.0**490, 2.0**-490)])
+def test_the_interval_is_the_same_in_any_unit(units: tuple[float, float]) -> None:
+    """Bug story: products of small numbers were rounded to 0, and the interval was infinity alone."""
+    mean, covariance = np.array([5.0, 2.0]), np.array([[3.0, 0.5], [0.5, 0.25]])
+    for under in (2.0, 0.0):
+        mean[1] = under
+        low, high = fieller(mean, covariance, 1.5)
+        found = fieller(mean * units, covariance * np.outer(units, units), 1.5)
+        assert found == (low * units[0] / units[1], high * units[0] / units[1])
+    assert (
+        fieller(np.array([1.0, 0.0]) * units, np.diag([0.0, 1.0]) * np.outer(units, units), 1.0)[0]
+        == units[0] / units[1]
+    )
+
+
 def test_where_zero_is_possible_the_interval_begins_there() -> None:
     """Bug story: few measurements that move together read 0.41, and 2.76 to infinity; 0 to 1 was possible as well."""
     assert fieller(np.array([0.41, 1.0]), np.array([[2.928, 2.29], [2.29, 2.0]]), 1.0) == (0.0, math.inf)
