@@ -14,6 +14,8 @@ from hpc_adabatch.run.forecast import Phase, phases
 from hpc_adabatch.tasks.augment import NoAugmentation, Prepare
 from hpc_adabatch.tasks.task import TaskData
 
+pytestmark = pytest.mark.long
+
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 IMAGENET, CIFAR = 1_281_167, 50_000  # images to train on
 VISION = sorted(path.stem for kind in ("imagenet", "cifar10") for path in RECIPES.glob(f"{kind}-*.yaml"))

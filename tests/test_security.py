@@ -28,6 +28,8 @@ from hpc_adabatch.study.slurm.submit import sbatch_command
 sys.path.insert(0, str(Path(__file__).resolve().parent / "study" / "fakes"))
 from planned import ROOT, cells, fake_slurm, planned
 
+pytestmark = pytest.mark.long
+
 QUICKSTART = str(ROOT / "recipes" / "quickstart.yaml")
 
 

@@ -13,6 +13,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they imp
 
 from intervals import REFERENCE_BATCH, SCALE, Case, covered, rows, split, true_gain  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 SHORT = [
     Case(name="independent", batches=[256] * 12),
     Case(name="scale moves", batches=[256] * 12, moves=0.3),

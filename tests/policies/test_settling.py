@@ -21,6 +21,8 @@ from hpc_adabatch.policies.measured import Measured
 sys.path.insert(0, str(Path(__file__).parent))  # tests/ has no packages
 from estimates import estimate, progress
 
+pytestmark = pytest.mark.long
+
 
 def directions(sizes: list[int]) -> int:
     """How often growth turns into shrinking or the other way."""

@@ -10,6 +10,8 @@ from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.run.evaluation import evaluate
 from hpc_adabatch.tasks import Digits, TaskData
 
+pytestmark = pytest.mark.long
+
 
 class Listed(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """The same samples, read one by one."""

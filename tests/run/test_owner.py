@@ -19,6 +19,8 @@ from hpc_adabatch.run import owner
 from hpc_adabatch.run.folder import RunFolder, new_folder
 from hpc_adabatch.run.owner import Owner
 
+pytestmark = pytest.mark.long
+
 CLAIM = """
 import sys, time
 from pathlib import Path

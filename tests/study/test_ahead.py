@@ -15,6 +15,8 @@ from hpc_adabatch.errors import InputError
 from hpc_adabatch.study.ahead import plan_ahead
 from hpc_adabatch.study.flags import NodesFlags
 
+pytestmark = pytest.mark.long
+
 RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
 
 

@@ -21,6 +21,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they imp
 
 from synthetic import Machine, layout_of  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 MACHINE = Machine(samples=5e-5, serial=0.004, start=0.001, latency=0.0004, bytes=0.02, tree=0.002)
 
 

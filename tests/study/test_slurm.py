@@ -23,6 +23,8 @@ from hpc_adabatch.study.state import State
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from planned import ROOT, fake_slurm
 
+pytestmark = pytest.mark.long
+
 
 def row(**fields: object) -> str:
     return "".join(str(fields.get(name, ""))[:width].ljust(width) for name, width in COLUMNS.items())

@@ -22,6 +22,8 @@ from hpc_adabatch.study.spec import NAME, Study, check_name, from_json
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from planned import RECIPE, cells, planned, template
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def make(tmp_path: Path) -> Any:

@@ -22,6 +22,8 @@ from hpc_adabatch.tasks import TASKS, Logistic, Ridge
 from hpc_adabatch.tasks.convex import Convex, Linear, standard
 from hpc_adabatch.tasks.task import TaskData
 
+pytestmark = pytest.mark.long
+
 KINDS: list[Any] = [Ridge, Logistic]
 SMALL: dict[str, Any] = {"samples": 300, "features": 6, "condition": 10.0}
 SOLVED: dict[type[Convex], Convex] = {kind: kind(**SMALL) for kind in KINDS}

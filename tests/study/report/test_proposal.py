@@ -20,6 +20,8 @@ from hpc_adabatch.study.report.proposal import (
 )
 from hpc_adabatch.study.results import CellResult
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[3]
 ASKED = Proposal(threshold=0.75)
 V100 = (ROOT / "slurm" / "v100.sbatch").read_text(encoding="utf-8")

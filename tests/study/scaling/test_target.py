@@ -15,6 +15,8 @@ from hpc_adabatch.policies.goodput import efficiency
 from hpc_adabatch.study.scaling.stretches import Stretch, constant, from_run, joined
 from hpc_adabatch.study.scaling.target import BatchRange, cheapest, cost, costs, following, soonest, spread
 
+pytestmark = pytest.mark.long
+
 noises, sizes, batches = st.floats(1, 1e6), st.floats(1e3, 1e9), st.integers(1, 10**6)
 ways = st.lists(st.builds(Stretch, least_samples=sizes, noise_scale=noises), min_size=1, max_size=8)
 
