@@ -4,7 +4,7 @@ A hook on each parameter sees the gradient of one backward pass alone: before it
 Horovod's allreduce, which works in place and in the background. The hooks are there on measured steps only, so other
 steps do no extra work.
 
-    backward of pass i  ->  hook: h = weight_i * g_i,  weight_i = scale * b_i / B   ->  |h|^2 in float64
+    backward of pass i  ->  hook: h = scale_i * g_i,  scale_i = loss scale * b_i / B   ->  |h|^2 in float64
     after the last pass ->  sum over i of b_i |g_i|^2, one number a parameter group, ready for the step's message
 
 Inner products with the mean gradient need the pieces until the mean is known. A rank then keeps one piece, the sum of
@@ -44,14 +44,14 @@ class _Kept:
     """A piece that is kept: the weighted sum of the gradients of its passes."""
 
     def __init__(self) -> None:
-        self.samples = 0
         self.weight = 0.0
+        self.scale = 0.0
         self.gradients: dict[int, torch.Tensor] = {}  # by the parameter's place
 
     @property
     def factor(self) -> float:
         """Returns the factor that makes b |g|^2 of the weighted sum's squared length."""
-        return self.samples / self.weight**2
+        return self.weight / self.scale**2
 
 
 class PieceMeter:
@@ -99,19 +99,19 @@ class PieceMeter:
                 self._handles.append(parameter.register_hook(reader))  # type: ignore[no-untyped-call]
                 place += 1
 
-    def piece(self, samples: int, weight: float) -> None:
+    def piece(self, weight: float, scale: float) -> None:
         """Announces the next backward pass.
 
         Args:
-            samples: Samples of the pass.
-            weight: Factor with which the mean loss of the pass is multiplied.
+            weight: Samples of the pass, b, or what else its loss is a mean over.
+            scale: Factor with which its mean loss is multiplied.
         """
         if self._keep:
             if self._passes_done * self._keep >= len(self._kept) * self._passes:
                 self._kept.append(_Kept())
-            self._kept[-1].samples += samples
             self._kept[-1].weight += weight
-        self._factor = samples / weight**2
+            self._kept[-1].scale += scale
+        self._factor = weight / scale**2
         self._passes_done += 1
 
     @property

@@ -18,7 +18,9 @@ of which an epoch has once, and stands for no progress:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -38,7 +40,7 @@ from .arguments import check_kinds, check_optimizer_of
 from .checkpoints import CheckpointClock
 from .coordinator import Coordinator, Decision
 from .feed import Feed
-from .gradient import Gradient
+from .gradient import Gradient, Summed
 from .journal import Journal
 from .line_search import LineSearch, NoSearch, Start
 from .losses import Losses
@@ -247,10 +249,10 @@ class AdaptiveTraining:
         self._passes.begin_step()
         yield from self._passes.hand_out(step.batch)
         # 2 sum
-        loss_sum, finite = self._sum_over_ranks(len(step.batch))
+        summed = self._sum_over_ranks(len(step.batch))
         # 3 lengthen: the sum so far is kept, only what is added is computed
         batch_after, lengthened = self.global_batch, False
-        while finite and self._policy.extends:
+        while summed.finite and self._policy.extends:
             wanted = self._coordinator.extend(self.measuring.last, self.progress, len(step.batch))
             if wanted == 0:
                 break
@@ -262,8 +264,9 @@ class AdaptiveTraining:
             self._gradient.set_aside()
             step.batch, lengthened = longer, True
             yield from self._passes.hand_out(added)
-            loss_sum, finite = self._sum_over_ranks(len(longer), loss_sum, added=len(added))
-        samples = len(step.batch)
+            summed = self._sum_over_ranks(len(longer), added=len(added))
+        samples, finite = len(step.batch), summed.finite
+        step.loss = summed.loss / summed.weight if summed.weight else math.nan
         rate_of = samples if lengthened else rated(samples, self.global_batch)
         if lengthened:
             self._rates.apply(rate_of)
@@ -271,7 +274,7 @@ class AdaptiveTraining:
         if finite:
             start = Start(
                 samples=samples,
-                loss=loss_sum / samples,
+                loss=step.loss,
                 variance=self.measuring.last.variance if self.measuring.last is not None else 0.0,
                 is_whole=lengthened or rate_of == self.global_batch,
                 batch_after=batch_after,
@@ -279,7 +282,6 @@ class AdaptiveTraining:
             yield from self.line_search.find(start, partial(self._passes.again, samples))
         yield None  # the caller's loop ends, and p.grad can be looked at
         # 5 update
-        step.loss = loss_sum / samples
         self._apply_gradient(finite=finite)
         # 6 record
         if lengthened:  # for replay
@@ -289,7 +291,7 @@ class AdaptiveTraining:
         self.plan.advance(step.batch)
         self._course.advance(samples, rate_of, updated=finite)
         self.steps += 1
-        self._count(loss_sum, samples, finite=finite)
+        self._count(summed, samples)
         # 7 decide
         if batch_after != self.global_batch:
             self._adopt(self._coordinator.lengthened(self.progress, batch_after))
@@ -300,16 +302,12 @@ class AdaptiveTraining:
             self.record("end", reason=f"diverged: {self._skips.row}")
             raise self._skips.error(self.steps)
 
-    def _sum_over_ranks(self, samples: int, loss_sum: float = 0.0, *, added: int = 0) -> tuple[float, bool]:
+    def _sum_over_ranks(self, samples: int, *, added: int = 0) -> Summed:
         """Makes ``p.grad`` the mean over the batch in hand on every rank; all learn whether to stop or to save.
 
         Args:
             samples: The samples of the batch.
-            loss_sum: The loss of its samples that were summed before.
             added: The samples that this sum adds to them; 0 for the first sum of a step.
-
-        Returns:
-            The loss summed over the samples of the batch, and whether everything is finite.
         """
         due, stop, measured = (
             self.checkpoints.number(self.steps + 1),
@@ -320,12 +318,12 @@ class AdaptiveTraining:
         summed = self._gradient.sum_over_ranks(flags, measured, samples=samples, added=added)
         self.checkpoints.hear(summed.beside[0])
         self.stopped = self._stop_flag.agreed(summed.beside[1 : len(flags)]) or self.stopped
-        loss_sum += summed.loss
-        finite = summed.finite
         if measured:
             add = partial(self._cluster.allreduce_, name="step.inner")
-            finite = self.measuring.take(summed.beside[len(flags) :], samples, loss_sum / samples, add) and finite
-        return loss_sum, finite
+            loss = summed.loss / summed.weight if summed.weight else math.nan
+            finite = self.measuring.take(summed.beside[len(flags) :], samples, summed.weight, loss, add)
+            summed = replace(summed, finite=finite and summed.finite)
+        return summed
 
     def _apply_gradient(self, *, finite: bool) -> None:
         """Takes the optimizer's step, and records its trust ratios where they are wanted."""
@@ -340,17 +338,17 @@ class AdaptiveTraining:
             self.optimizer.trust_ratios = None
             self.record("trust_ratios", ratios=ratios)
 
-    def _count(self, loss_sum: float, samples: int, *, finite: bool) -> None:
+    def _count(self, summed: Summed, samples: int) -> None:
         """Takes the step into losses, measurements and times, and records what is due."""
-        if finite:
-            self._losses.add(loss_sum, samples)
+        if summed.finite:
+            self._losses.add(summed.loss, summed.weight)
             self._skips.end_row()
         else:
             self._skips.add(self.steps)
             self.record("skipped", reason=WHY)
         if self.plan.epoch_finished:
             self._losses.end_epoch()
-        if self.measuring.end_step(samples, finite=finite):
+        if self.measuring.end_step(samples, finite=summed.finite):
             self.record("noise", **self.measuring.fields())
         elif samples == self.global_batch:
             self._times.end(samples)

@@ -124,6 +124,10 @@ class GradientSum:
         loss.backward()  # type: ignore[no-untyped-call]
         self._in_last_pass = False
 
+    def pass_by(self) -> None:
+        """Counts a pass without a gradient."""
+        self._passes -= 1
+
     def send(self) -> None:
         """Starts the sum of the buckets that the last pass did not fill on this rank."""
         while self._started < len(self._buckets):

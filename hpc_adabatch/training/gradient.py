@@ -8,6 +8,9 @@ for uneven shares, short last batches and ranks without samples alike. The weigh
 
     backward x passes -> sum over ranks -> loss scale off -> is it finite? -> clip -> optimizer -> zero
 
+A loss may be the mean over other things than samples, such as the words that are no padding. Then each pass tells their
+number w, whose sum W over ranks is known after the last pass: the passes have the weights w / B, and the sum B / W.
+
 A parameter that no pass of any rank has reached has no gradient, as in torch: it neither moves nor decays.
 """
 
@@ -34,7 +37,9 @@ class Summed:
     """The outcome of a sum over ranks, which every rank knows."""
 
     loss: float
-    """The loss summed over the samples of the passes that were summed."""
+    """The loss summed over all that the mean is over, so far in this step."""
+    weight: float
+    """The number of what the mean is over, W: the samples of the batch, where losses are means over samples."""
     finite: bool
     """True where that loss and the gradients are finite."""
     beside: list[float]
@@ -78,7 +83,9 @@ class Gradient:
         self._strays: list[nn.Parameter] = []  # of the network, which the optimizer does not have
         self._trained: list[nn.Parameter] = []
         self._sum = GradientSum([], cluster)
-        self._losses = torch.zeros((), dtype=torch.float64, device=cluster.device)
+        self._losses = torch.zeros((), dtype=torch.float64, device=cluster.device)  # of this rank, since the last sum
+        self._weight = 0.0
+        self._loss_of_batch = self._weight_of_batch = 0.0  # of all ranks, since the step began
         self.guard = Guard(optimizer)
         self._aside: dict[nn.Parameter, torch.Tensor] = {}  # mean gradient of a batch that is being lengthened
         self._unused: list[nn.Parameter] = []  # those that no pass of any rank has reached
@@ -86,6 +93,7 @@ class Gradient:
     def begin_step(self) -> None:
         """Takes the loss scale and the parameters that hold for the whole step: layers may be frozen between steps."""
         self._scale, self._unscaled = float(self.scaler.get_scale()), False
+        self._loss_of_batch = self._weight_of_batch = 0.0
         if len(self._own) != sum(len(group["params"]) for group in self.optimizer.param_groups):
             self._own, self._strays = shared_out(self.optimizer, self._model)
         trained = [parameter for parameter in self._own if parameter.requires_grad]
@@ -97,26 +105,31 @@ class Gradient:
         """Tells how many passes this rank will make; the sum over ranks starts to travel during the last one."""
         self._sum.expect(passes)
 
-    def weight(self, samples: int, mean_over: int) -> float:
-        """Returns b / B times the loss scale, for a pass of ``samples`` of the ``mean_over`` of all ranks."""
-        return samples / mean_over * self._scale
+    def factor(self, weight: float, samples: int) -> float:
+        """Returns w / B times the loss scale, for a pass of ``weight`` in a batch of ``samples`` over all ranks."""
+        return weight / samples * self._scale
 
-    def backward(self, loss: torch.Tensor, samples: int, weight: float) -> None:
+    def backward(self, loss: torch.Tensor, weight: float, factor: float) -> None:
         """Adds the gradient of a pass to ``p.grad``, and its loss to the sum.
 
         Args:
-            loss: The mean over the samples of the pass. Shape ().
-            samples: The samples of the pass.
-            weight: The factor of its gradient, from ``weight``.
+            loss: The mean loss of the pass. Shape ().
+            weight: The number of what the mean is over: samples, or what the caller has counted.
+            factor: The factor of its gradient, from ``factor``.
         """
         self.guard.look()
-        self._sum.backward(loss * weight)
+        self._sum.backward(loss * factor)
         self.guard.note(self._trained)
-        self.add_loss(loss, samples)
+        self.add_loss(loss, weight)
 
-    def add_loss(self, loss: torch.Tensor, samples: int) -> None:
-        """Adds the mean loss of a pass to the sum over samples."""
-        self._losses += loss.detach().double() * samples
+    def pass_by(self) -> None:
+        """Counts a pass in which there is nothing to learn from."""
+        self._sum.pass_by()
+
+    def add_loss(self, loss: torch.Tensor, weight: float) -> None:
+        """Adds the mean loss of a pass to the sum."""
+        self._losses += loss.detach().double() * weight
+        self._weight += weight
 
     def sum_over_ranks(
         self, flags: list[float], measured: list[torch.Tensor], *, samples: int, added: int = 0
@@ -132,22 +145,25 @@ class Gradient:
         if self._cluster.size == 1:  # else the last pass has handed them over
             self.guard.look()
         self.guard.forget()
-        losses = self._take_losses()
+        losses, weight = self._take_losses()
         self._sum.send()
         absent = self._sum.absent
-        message = torch.cat([losses.view(1), losses.new_tensor([len(absent), *flags]), *measured])
+        message = torch.cat([losses.view(1), losses.new_tensor([weight, len(absent), *flags]), *measured])
         # one message beside the gradients; two names, for it has two lengths
         waiting = self._cluster.allreduce_async_(message, "step.measured" if measured else "step")
         self._sum.wait()
-        loss, absent_anywhere, *beside = waiting().tolist()
+        loss, weight, absent_anywhere, *beside = waiting().tolist()
         self._unused = self._reached_by_none(absent) if absent_anywhere else []
         self._leave_out()
         self._unscale()
-        if added:
-            self._join(old=(samples - added) / samples, new=added / samples)
+        self._divide(weight, added or samples)
+        self._loss_of_batch, before = self._loss_of_batch + loss, self._weight_of_batch
+        self._weight_of_batch = before + weight
+        if added and self._weight_of_batch:
+            self._join(old=before / self._weight_of_batch, new=weight / self._weight_of_batch)
         largest = sys.maxsize if self.scaler.is_enabled() else GUARDED  # float16 overflows in any of them
-        finite = math.isfinite(loss) and small_and_finite(self._trained, largest)
-        return Summed(loss=loss, finite=finite, beside=beside)
+        finite = math.isfinite(loss) and self._weight_of_batch > 0 and small_and_finite(self._trained, largest)
+        return Summed(loss=self._loss_of_batch, weight=self._weight_of_batch, finite=finite, beside=beside)
 
     def set_aside(self) -> None:
         """Keeps the mean so far, before samples are added to the batch; the next sum is over those alone."""
@@ -159,17 +175,19 @@ class Gradient:
         self._zero_grad()
         self.expect(passes)
 
-    def sum_again(self) -> None:
-        """Makes ``p.grad`` the mean over the same batch at other weights, on every rank."""
+    def sum_again(self, samples: int) -> None:
+        """Makes ``p.grad`` the mean over the same batch of ``samples`` at other weights, on every rank."""
         self._sum.send()
         self._sum.wait()
         self._leave_out()
         self._unscale()
+        self._divide(self._weight_of_batch, samples)
         self._take_losses()
 
-    def sum_losses(self) -> float:
-        """Returns the loss summed over samples and ranks since the last sum."""
-        return float(self._cluster.allreduce_(self._take_losses(), "search"))
+    def mean_loss_again(self) -> float:
+        """Returns the mean loss of the same batch at other weights, over all ranks."""
+        losses, _ = self._take_losses()
+        return float(self._cluster.allreduce_(losses, "search")) / self._weight_of_batch
 
     def apply(self, *, finite: bool) -> None:
         """Takes the optimizer's step along ``p.grad`` where it is finite; then forgets the gradients.
@@ -203,9 +221,16 @@ class Gradient:
         if not isinstance(self.scaler, NoScaler):
             self.scaler.load_state_dict({**self.scaler.state_dict(), "_growth_tracker": 0})
 
-    def _take_losses(self) -> torch.Tensor:
+    def _take_losses(self) -> tuple[torch.Tensor, float]:
         losses, self._losses = self._losses, torch.zeros_like(self._losses)
-        return losses
+        weight, self._weight = self._weight, 0.0
+        return losses, weight
+
+    def _divide(self, weight: float, samples: int) -> None:
+        """Makes the sums of passes that had the weights w / B their mean, where these do not add up to 1."""
+        gradients = [p.grad for p in self._trained if p.grad is not None]
+        if weight not in (samples, 0) and gradients:
+            torch._foreach_mul_(gradients, samples / weight)
 
     def _unscale(self) -> None:
         """Takes the loss scale off the summed gradients. A GradScaler does so once a step; further sums are ours."""

@@ -101,8 +101,8 @@ class LineSearch:
 
         Args:
             start: The batch, whose averaged gradient ``p.grad`` holds on every rank.
-            again: Hands out its micro-batches once more, with gradients or without; returns the loss summed over
-                samples and ranks.
+            again: Hands out its micro-batches once more, with gradients or without; returns the mean loss over all
+                ranks.
         """
         grew = start.batch_after > self._batch
         if start.is_whole:
@@ -124,7 +124,7 @@ class LineSearch:
         alpha = self._told(self.rule.first(grew=grew, part=start.samples / self._samples_per_epoch))
         for _ in range(HALVINGS):
             line.go(alpha)
-            there = (yield from again(False)) / start.samples + line.penalty()
+            there = (yield from again(False)) + line.penalty()
             self.evaluations += start.samples
             if self._told(float(self.rule.accepts(alpha, loss, there, line.slope))):
                 if start.is_whole:

@@ -94,10 +94,10 @@ class Measuring:
         if self.active:
             self._meter.start(passes=passes, keep=self._keep)
 
-    def begin_pass(self, samples: int, weight: float) -> None:
-        """Announces a backward pass of ``samples``, whose mean loss is multiplied by ``weight``."""
+    def begin_pass(self, weight: float, factor: float) -> None:
+        """Announces a backward pass whose loss is a mean over ``weight``, most often samples, times ``factor``."""
         if self.active:
-            self._meter.piece(samples, weight)
+            self._meter.piece(weight, factor)
             self._readings += 1
 
     def message(self) -> list[torch.Tensor]:
@@ -108,12 +108,13 @@ class Measuring:
         squares = self._meter.square_sums()
         return [squares.new_tensor([self._meter.pieces]), squares]
 
-    def take(self, summed: list[float], samples: int, loss: float, add: Sum) -> bool:
-        """Takes in the summed message of a measured step, whose gradients hold the mean over ``samples`` now.
+    def take(self, summed: list[float], samples: int, weight: float, loss: float, add: Sum) -> bool:
+        """Takes in the summed message of a measured step, whose gradients hold the mean over the batch now.
 
         Args:
             summed: The message, summed over ranks; earlier ones of the same step are added.
             samples: B, the samples of the batch.
+            weight: W, what the losses are means over. A piece of weight w counts as w B / W samples.
             loss: The mean loss over them.
             add: Sums a small tensor over ranks, in place.
 
@@ -122,9 +123,10 @@ class Measuring:
         """
         began_s = time.perf_counter()
         self._sums = [a + b for a, b in zip(self._sums or [0.0] * len(summed), summed, strict=True)]
-        pieces, square_sums = int(self._sums[0]), self._sums[1:]
+        part = samples / weight if weight else math.nan
+        pieces, square_sums = int(self._sums[0]), [part * square_sum for square_sum in self._sums[1:]]
         mean_squares = self._meter.mean_squares().tolist()
-        inner = float(add(self._meter.inner_square_sum())) if self._keep else None
+        inner = part * float(add(self._meter.inner_square_sum())) if self._keep else None
         self._reading_s = time.perf_counter() - began_s
         if not all(math.isfinite(value) for value in (*square_sums, *mean_squares, inner or 0.0, loss)):
             return False
@@ -244,14 +246,14 @@ class NotMeasuring:
     def begin_passes(self, passes: int) -> None:
         """Hangs no hooks."""
 
-    def begin_pass(self, samples: int, weight: float) -> None:
+    def begin_pass(self, weight: float, factor: float) -> None:
         """Measures nothing."""
 
     def message(self) -> list[torch.Tensor]:
         """Returns nothing to be summed over ranks."""
         return []
 
-    def take(self, summed: list[float], samples: int, loss: float, add: Sum) -> bool:
+    def take(self, summed: list[float], samples: int, weight: float, loss: float, add: Sum) -> bool:
         """Returns True: nothing was found that is not finite."""
         return True
 

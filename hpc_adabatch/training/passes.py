@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 from ..batches import GlobalBatch
 from ..batches.micro_batch import parts, pieces
 from ..cluster import Cluster
+from ..errors import require
 from .feed import Feed, Micro
 from .gradient import Gradient
 from .measuring import Measuring, NotMeasuring
@@ -21,8 +23,8 @@ class Pass:
 
     samples: int
     """The samples of the micro-batch."""
-    weight: float | None
-    """The factor of its gradient; None where only its loss is wanted."""
+    of: int
+    """The samples over which the gradient is a mean, on all ranks; 0 where only the loss of this one is wanted."""
     is_again: bool
     """True where the same micro-batch was handed out before in this step."""
 
@@ -49,6 +51,7 @@ class Passes:
         self._feed, self._gradient, self._measuring = feed, gradient, measuring
         self._cluster, self._max_micro_batch = cluster, max_micro_batch
         self._waiting: Pass | None = None
+        self._weighted: bool | None = None  # None before the first pass
 
     def enter_epoch(self) -> None:
         """Starts reading samples at the plan's cursor."""
@@ -66,8 +69,7 @@ class Passes:
         self._gradient.expect(len(sizes))
         for samples in sizes:
             micro_batch = self._feed.take(samples)
-            weight = self._gradient.weight(samples, len(batch))
-            yield from self._wait(micro_batch, Pass(samples=samples, weight=weight, is_again=False))
+            yield from self._wait(micro_batch, Pass(samples=samples, of=len(batch), is_again=False))
 
     def again(self, samples: int, gradients: bool) -> Generator[Micro, None, float]:
         """Yields the micro-batches of the step once more, at the weights there are now.
@@ -77,38 +79,50 @@ class Passes:
             gradients: True for gradients, whose mean ``p.grad`` holds afterwards; False for losses only.
 
         Returns:
-            The loss summed over samples and ranks; 0 where gradients were asked for.
+            The mean loss of the batch; 0 where gradients were asked for.
         """
         if gradients:
             self._gradient.begin_again(self._feed.passes)
         was_enabled = torch.is_grad_enabled()
         for own, micro_batch in self._feed.again():
-            weight = self._gradient.weight(own, samples) if gradients else None
             try:  # the caller's loop may be left here
                 torch.set_grad_enabled(gradients)
-                yield from self._wait(micro_batch, Pass(samples=own, weight=weight, is_again=True))
+                yield from self._wait(micro_batch, Pass(samples=own, of=samples if gradients else 0, is_again=True))
             finally:
                 torch.set_grad_enabled(was_enabled)
         if not gradients:
-            return self._gradient.sum_losses()
-        self._gradient.sum_again()
+            return self._gradient.mean_loss_again()
+        self._gradient.sum_again(samples)
         return 0.0
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Takes the loss of the micro-batch in hand. Shape (), the mean over its samples.
+    def backward(self, loss: torch.Tensor, weight: float | torch.Tensor | None) -> None:
+        """Takes the loss of the micro-batch in hand. Shape (), a mean.
+
+        Args:
+            loss: The loss.
+            weight: The number of what it is a mean over; its samples when not given.
 
         Raises:
-            RuntimeError: No micro-batch waits for its loss.
+            InputError: The weight is negative or not finite.
+            RuntimeError: No micro-batch waits for its loss; or some passes have a weight and others have none.
         """
         taken, self._waiting = self._waiting, None
         if taken is None:
             raise RuntimeError("one backward(loss) for each micro-batch of the step")
-        if taken.weight is None:
-            self._gradient.add_loss(loss, taken.samples)
-            return
-        if not taken.is_again:
-            self._measuring.begin_pass(taken.samples, taken.weight)
-        self._gradient.backward(loss, taken.samples, taken.weight)
+        if self._weighted not in (None, weight is not None):
+            raise RuntimeError("backward(loss, weight=...) on every micro-batch or on none: some had a weight")
+        self._weighted = weight is not None
+        counted = taken.samples if weight is None else checked(float(weight))
+        if counted == 0:  # the mean over nothing is no number
+            if taken.of:
+                self._gradient.pass_by()
+        elif taken.of:
+            factor = self._gradient.factor(counted, taken.of)
+            if not taken.is_again:
+                self._measuring.begin_pass(counted, factor)
+            self._gradient.backward(loss, counted, factor)
+        else:
+            self._gradient.add_loss(loss, counted)
 
     def _wait(self, micro_batch: Micro, waiting: Pass) -> Iterator[Micro]:
         self._waiting = waiting
@@ -125,3 +139,13 @@ class Passes:
         if self._measuring.active and len(sizes) < (wanted := min(share // 2, self._measuring.pieces)):
             sizes = parts(share, wanted)
         return sizes
+
+
+def checked(weight: float) -> float:
+    """Returns the weight of a pass.
+
+    Raises:
+        InputError: It is negative or not finite.
+    """
+    require(weight >= 0 and math.isfinite(weight), "weight", weight, "what the loss is a mean over, 0 or more")
+    return weight

@@ -26,7 +26,7 @@ class Step:
 
     Attributes:
         batch: The positions of the epoch that this step trains on, over all ranks.
-        loss: The mean loss over the global batch; nan before ``update``.
+        loss: The mean loss over the global batch; nan before the loop over its micro-batches has ended.
         updated: True once ``update`` was called.
     """
 
@@ -34,7 +34,7 @@ class Step:
         self,
         batch: GlobalBatch,
         phases: Callable[[Step], MicroBatches],
-        backward: Callable[[torch.Tensor], None],
+        backward: Callable[[torch.Tensor, float | torch.Tensor | None], None],
     ) -> None:
         self.batch = batch
         self.loss = math.nan
@@ -57,16 +57,21 @@ class Step:
                 return
             yield micro_batch
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: torch.Tensor, weight: float | torch.Tensor | None = None) -> None:
         """Adds the gradient of the micro-batch in hand.
 
         Args:
-            loss: The mean over the samples of the micro-batch. Shape ().
+            loss: The mean over the samples of the micro-batch, or over what ``weight`` counts. Shape ().
+            weight: The number of what the loss is a mean over, where that is not samples but, for example, the words
+                that are no padding: ``weight=(targets != pad).sum()``. The gradient is then the mean over those of the
+                global batch. A micro-batch of weight 0 is passed by; a whole batch of weight 0 is skipped.
 
         Raises:
-            RuntimeError: It was called twice for one micro-batch, or outside the loop over them.
+            InputError: The weight is negative or not finite.
+            RuntimeError: It was called twice for one micro-batch, or outside the loop over them; or a weight was given
+                for some micro-batches and not for others.
         """
-        self._backward(loss)
+        self._backward(loss, weight)
 
     def update(self) -> None:
         """Applies the optimizer, moves the cursor, and takes the next decision.

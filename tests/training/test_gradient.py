@@ -85,7 +85,7 @@ def test_the_loss_scale_goes_as_torchs_own_whoever_found_the_overflow(where: str
         gradient.begin_step()
         gradient.expect(1)
         loss = model(inputs).mean()
-        gradient.backward(loss * math.inf if overflow and where == "gradient" else loss, 4, gradient.weight(4, 4))
+        gradient.backward(loss * math.inf if overflow and where == "gradient" else loss, 4, gradient.factor(4, 4))
         if overflow and where == "loss":  # torch's scaler sees gradients alone
             gradient.add_loss(torch.tensor(math.inf), 1)
         summed = gradient.sum_over_ranks([], [], samples=4)

@@ -54,7 +54,9 @@ class Run:
             ((part @ self.weight + 2 * self.bias).mean() * len(part) / whole).backward()  # type: ignore[no-untyped-call]
         message = measuring.message()
         if message:
-            finite = measuring.take(torch.cat([m.view(-1) for m in message]).tolist(), whole, loss, alone) and finite
+            finite = (
+                measuring.take(torch.cat([m.view(-1) for m in message]).tolist(), whole, whole, loss, alone) and finite
+            )
         self.step_number += 1
         return measuring.end_step(whole, finite=finite)
 
@@ -126,7 +128,7 @@ def test_passes_added_to_the_batch_add_to_the_measurement() -> None:
             ((half @ run.weight + 2 * run.bias).mean() / 2).backward()  # type: ignore[no-untyped-call]
         message = torch.cat([m.view(-1) for m in measuring.message()]).tolist()
         run.weight.grad, run.bias.grad = data[:done].mean(dim=0), torch.tensor([2.0]).double()
-        assert measuring.take(message, done, 0.5, alone)
+        assert measuring.take(message, done, done, 0.5, alone)
     last = measuring.last
     assert last is not None
     assert (last.pieces, last.samples) == (4, 8)
@@ -221,7 +223,7 @@ def costed(every: int | None, budget: float, passes: int, reading_s: float) -> M
     ticks = iter([100.0, 100.0 + reading_s])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
-        assert measuring.take(message, passes, 1.0, alone)
+        assert measuring.take(message, passes, passes, 1.0, alone)
     return measuring
 
 

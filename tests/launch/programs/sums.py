@@ -34,7 +34,7 @@ class Network(nn.Module):
         return self.high(self.low(hidden.bfloat16()).double())
 
 
-def loss(model: nn.Module, number: int) -> torch.Tensor:
+def loss_of(model: nn.Module, number: int) -> torch.Tensor:
     torch.manual_seed(100 * cluster.rank + number)
     return model(torch.randn(4, 3, 6, 6)).pow(2).mean()
 
@@ -48,7 +48,7 @@ for compression, tolerance in (("none", 1e-5), ("fp16", 2e-3)):
     for step in range(3):
         wanted = [torch.zeros(p.shape, dtype=torch.float64) for p in parameters]
         for number in range(cluster.rank):
-            found = torch.autograd.grad(loss(model, 10 * step + number), parameters, allow_unused=True)
+            found = torch.autograd.grad(loss_of(model, 10 * step + number), parameters, allow_unused=True)
             for total, part in zip(wanted, found, strict=True):
                 if part is not None:
                     total += part
@@ -56,7 +56,7 @@ for compression, tolerance in (("none", 1e-5), ("fp16", 2e-3)):
             cluster.allreduce_(total, f"wanted.{place}")
         own.expect(cluster.rank)
         for number in range(cluster.rank):
-            own.backward(loss(model, 10 * step + number))
+            own.backward(loss_of(model, 10 * step + number))
         own.send()
         own.wait()
         for (name, parameter), total in zip(model.named_parameters(), wanted, strict=True):
@@ -113,5 +113,36 @@ for step in training.epoch(0):
     step.update()
 assert torch.equal(three[2].weight, never)
 assert all(torch.equal(three[1].weight.detach(), other) for other in cluster.gather(three[1].weight.detach()))
+
+# losses are means over words without padding, of which each rank has another number, and the last one may have none
+generator = torch.Generator().manual_seed(2)
+words = torch.randn(20, 5, 3, generator=generator)
+counts = torch.arange(20) % 6 * (torch.arange(20) % 3 > 0)
+targets = torch.where(torch.arange(5) < counts[:, None], torch.randint(2, (20, 5), generator=generator), -100)
+linear = nn.Linear(3, 2)
+training = hab.AdaptiveTraining(
+    linear,
+    torch.optim.SGD(linear.parameters(), lr=0.1),
+    hab.AdaptiveBatches(torch.utils.data.TensorDataset(words, targets), 9, max_micro_batch=2),
+    cluster=cluster,
+)
+
+
+def over_words(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(linear(x).flatten(0, 1), t.flatten(), ignore_index=-100)
+
+
+for step in training.epoch(0):
+    seen = []
+    for x, t in step:
+        seen.append((x, t))
+        step.backward(over_words(x, t), weight=(t != -100).sum())
+    everyone = [pair for of_rank in cluster.gather(seen) for pair in of_rank]
+    loss = over_words(torch.cat([x for x, _ in everyone]), torch.cat([t for _, t in everyone]))
+    wanted = torch.autograd.grad(loss, list(linear.parameters()))
+    assert abs(step.loss - loss.item()) < 1e-5
+    for parameter, expected in zip(linear.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-6)
+    step.update()
 cluster.stop()
 print(f"rank {cluster.rank}: sums hold")
