@@ -96,6 +96,7 @@ class Gradient:
         self._loss_of_batch = self._weight_of_batch = 0.0
         if len(self._own) != sum(len(group["params"]) for group in self.optimizer.param_groups):
             self._own, self._strays = shared_out(self.optimizer, self._model)
+        self._zero_grad()  # another network's loss, a GAN's, may have left gradients in this one
         trained = [parameter for parameter in self._own if parameter.requires_grad]
         if [*map(id, trained)] != [*map(id, self._trained)]:
             self._sum.close()
