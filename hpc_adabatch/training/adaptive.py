@@ -22,6 +22,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
 from .alike import check_alike
-from .arguments import check_kinds, check_optimizer_of
+from .arguments import check_kinds, check_model, check_optimizer_of
 from .checkpoints import CheckpointClock
 from .coordinator import Coordinator, Decision
 from .feed import Feed
@@ -91,7 +92,6 @@ class AdaptiveTraining:
         optimizer: The optimizer.
         batches: The training set, and the limits of the global batch.
         plan: The cursor over the samples of the epoch.
-        global_batch: The samples of a step, over all ranks, from here on.
         steps: The optimizer steps so far, skipped ones included.
         stopped: The name of the signal on which all ranks left; None while they go on.
         checkpoints: The clock that says after which step a checkpoint is due.
@@ -116,14 +116,17 @@ class AdaptiveTraining:
         stop_flag: StopFlag | None = None,
         options: LoopOptions | None = None,
     ) -> None:
+        check_kinds(cluster=cluster)
+        others = {"policy": policy, "learning_rate": learning_rate, "options": options, "step_size": step_size}
         with cluster.together():  # before any other message: a rank that refuses leaves none waiting
-            check_kinds(model, optimizer, batches, policy, learning_rate, journal, step_size)
+            check_kinds(model=model, optimizer=optimizer, batches=batches, **others)
+            check_kinds(journal=journal, scaler=scaler, groups=groups, stop_flag=stop_flag)
+            check_model(model)
             check_optimizer_of(model, optimizer)
             batches.belong(self)
-        others = {"policy": policy, "learning_rate": learning_rate, "options": options, "step_size": step_size}
         check_alike(cluster, model, optimizer, batches, others)
         self.model, self.batches, self.plan = model, batches, batches.plan
-        self.global_batch = self._start_batch = batches.global_batch
+        self._global_batch = self._start_batch = batches.global_batch
         self.steps = 0
         self.stopped: str | None = None
         self._begun = False  # a step was begun and not updated
@@ -210,10 +213,11 @@ class AdaptiveTraining:
             epoch: The number of the epoch, from 0 on.
 
         Raises:
-            InputError: The number is negative.
+            InputError: The number is negative or no integer; or the model has other parameters than at the start.
             RuntimeError: A step was not updated, or an epoch was left out or asked for again.
         """
-        require(epoch >= 0, "epoch", epoch, "0 or more: epochs count from 0", "training.epoch(0)")
+        counts = isinstance(epoch, Integral) and epoch >= 0
+        require(counts, "epoch", epoch, "0 or more: epochs count from 0", "training.epoch(0)")
         if epoch < self._resumed_at or self.stopped or self._ended:
             return
         if epoch < self.next_epoch:
@@ -225,6 +229,7 @@ class AdaptiveTraining:
         if epoch != self.plan.epoch:
             unfinished = f"epoch {self.plan.epoch} is not finished (epochs count from 0)"
             raise RuntimeError(f"epoch {epoch} asked for, {unfinished}")
+        self._gradient.check_parameters()
         if not self.plan.epoch_finished:
             self._passes.enter_epoch()
         while not (self.plan.epoch_finished or self.stopped or self._ended):
@@ -366,7 +371,7 @@ class AdaptiveTraining:
     def _adopt(self, decision: Decision) -> None:
         """Makes a decision hold from the next step on: the only place where the global batch changes in training."""
         self._course.resize(self.global_batch, decision.global_batch)
-        self.global_batch = decision.global_batch
+        self._global_batch = decision.global_batch
         self._rates.factor = decision.learning_rate_factor
         told: dict[str, Any] = {}
         if decision.pace is not None:
@@ -395,6 +400,11 @@ class AdaptiveTraining:
             measurements=self.measuring.measurements,
             estimate=self.measuring.estimate,
         )
+
+    @property
+    def global_batch(self) -> int:
+        """Returns the samples of a step, over all ranks, from here on; the policy's decisions alone change it."""
+        return self._global_batch
 
     @property
     def skipped(self) -> int:
@@ -469,7 +479,7 @@ class AdaptiveTraining:
         self.optimizer.load_state_dict(state["optimizer"])
         self.plan.load_state_dict(state["plan"])
         self._coordinator.load_state_dict(state["coordinator"])
-        self.global_batch = state["global_batch"]
+        self._global_batch = state["global_batch"]
         self._start_batch = state["start_batch"]
         self._rates.factor = state["learning_rate_factor"]
         self.steps = state["steps"]

@@ -3,67 +3,89 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..batches import AdaptiveBatches
+from ..cluster import Cluster
 from ..errors import require
 from ..learning_rate import LearningRate
 from ..optim.armijo import Armijo
 from ..policies import Policy
 from .journal import Journal
+from .options import LoopOptions
+from .signals import StopFlag
 
 CALL = "AdaptiveTraining(model, optimizer, batches, cluster=cluster)"
 
 
-def check_kinds(
-    model: object,
-    optimizer: object,
-    batches: object,
-    policy: object,
-    learning_rate: object,
-    journal: object,
-    step_size: object,
-) -> None:
+KINDS: dict[str, tuple[Any, str, str]] = {  # of each argument: its kind, in words, and what to write
+    "model": (nn.Module, "a torch.nn.Module", CALL),
+    "optimizer": (torch.optim.Optimizer, "a torch.optim.Optimizer", CALL),
+    "batches": (AdaptiveBatches, "AdaptiveBatches", "AdaptiveBatches(dataset, 64), of the dataset itself"),
+    "cluster": (Cluster, "the ranks", "cluster=hab.Cluster.start()"),
+    "policy": (Policy | None, "a rule, such as AdaBatch() or NoiseScale()", "policy=AdaBatch()"),
+    "learning_rate": (
+        LearningRate | None,
+        "LearningRate, the schedule over the optimizer's lr",
+        'learning_rate=LearningRate(decay="cosine", epochs=90)',
+    ),
+    "journal": (Journal | None, "a Journal", "journal=Journal(path) on rank 0, Journal(None) on others"),
+    "step_size": (Armijo | None, "Armijo", "step_size=Armijo(alpha=1.0)"),
+    "scaler": (torch.amp.GradScaler | None, "a GradScaler", 'scaler=torch.amp.GradScaler("cuda")'),
+    "groups": (Mapping | None, "parameters by the name of their group", 'groups={"head": model.head.parameters()}'),
+    "stop_flag": (StopFlag | None, "a StopFlag", "stop_flag=StopFlag()"),
+    "options": (LoopOptions | None, "LoopOptions", "options=LoopOptions(clip_norm=1.0)"),
+}
+
+
+def check_kinds(**given: object) -> None:
     """Checks the arguments' kinds; None stands for an argument that was not given.
 
     Raises:
         InputError: One of them is something else; the line says what to write.
     """
-    _check("model", model, nn.Module, "a torch.nn.Module", CALL)
-    _check("optimizer", optimizer, torch.optim.Optimizer, "a torch.optim.Optimizer", CALL)
-    _check(
-        "batches", batches, AdaptiveBatches, "AdaptiveBatches", "AdaptiveBatches(dataset, 64), of the dataset itself"
-    )
-    rules = "a rule, such as AdaBatch() or NoiseScale()"
-    _check(
-        "policy", policy, Policy | None, rules, f"policy={policy.__name__ if inspect.isclass(policy) else 'AdaBatch'}()"
-    )
-    rate = "LearningRate, the schedule over the optimizer's lr"
-    example = 'learning_rate=LearningRate(decay="cosine", epochs=90)'
-    _check("learning_rate", learning_rate, LearningRate | None, rate, example)
-    _check("journal", journal, Journal | None, "a Journal", "journal=Journal(path) on rank 0, Journal(None) on others")
-    _check("step_size", step_size, Armijo | None, "Armijo", "step_size=Armijo(alpha=1.0)")
+    for name, argument in given.items():
+        kind, allowed, example = KINDS[name]
+        what = f"{type(argument).__name__}: {argument!r:.60}"
+        if isinstance(argument, type):
+            what = f"the class {argument.__name__}"
+            example = f"policy={argument.__name__}()" if issubclass(argument, Policy) else example
+        require(isinstance(argument, kind), name, what, allowed, example)
+
+
+def check_model(model: nn.Module) -> None:
+    """Checks that the network's gradients are its own, and may be summed.
+
+    Raises:
+        InputError: Something else sums its gradients over ranks already, or a layer's are sparse.
+    """
+    wrapped = isinstance(model, nn.parallel.DistributedDataParallel)
+    allowed = "the network that it wraps: step.update() sums the gradients"
+    require(not wrapped, "model", "DistributedDataParallel", allowed, "AdaptiveTraining(model.module, ...)")
+    sparse = next((name for name, layer in model.named_modules() if getattr(layer, "sparse", False) is True), None)
+    allowed = "layers whose gradients are dense, as they travel between ranks"
+    require(sparse is None, "model", f"{sparse}, a layer with sparse gradients", allowed, "sparse=False")
 
 
 def check_optimizer_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Checks that the optimizer is one that may be stepped here.
 
     Raises:
-        InputError: It is Horovod's, or it has no parameter of the network.
+        InputError: It is Horovod's, computes losses by itself, or has no parameter of the network.
     """
     sums = hasattr(optimizer, "synchronize") and hasattr(optimizer, "skip_synchronize")
     allowed = "the optimizer that hvd.DistributedOptimizer was made of: step.update() sums the gradients"
     require(not sums, "optimizer", "hvd.DistributedOptimizer", allowed, CALL)
+    closes = inspect.signature(type(optimizer).step).parameters.get("closure")
+    again = closes is not None and closes.default is inspect.Parameter.empty
+    allowed = "one that takes its step along the gradient there is: this one asks for the loss again"
+    require(not again, "optimizer", type(optimizer).__name__, allowed, "hab.LARS(...) or torch.optim.SGD(...)")
     own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     shared = any(id(parameter) in own for parameter in model.parameters())
     of = f"{type(optimizer).__name__} of other parameters"
     example = f"{type(optimizer).__name__}(model.parameters(), ...)"
     require(shared, "optimizer", of, "one that has parameters of the model", example)
-
-
-def _check(name: str, given: object, kind: Any, allowed: str, example: str) -> None:
-    what = f"the class {given.__name__}" if inspect.isclass(given) else f"{type(given).__name__}: {given!r:.60}"
-    require(isinstance(given, kind), name, what, allowed, example)

@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from ..cluster import Cluster
+from ..errors import require
 from .buckets import GradientSum
 from .guard import Guard
 from .scaler import NoScaler
@@ -77,7 +78,7 @@ class Gradient:
         self.scaler.scale(torch.zeros((), device=cluster.device))  # else it has no state before its first loss
         self._scale, self._unscaled = 1.0, False
         self._cluster, self._clip_norm, self._compression = cluster, clip_norm, compression
-        self._model = model
+        self._model, self._known = model, [*map(id, model.parameters())]
         self.optimizer: Any = optimizer
         self._own: list[nn.Parameter] = []
         self._strays: list[nn.Parameter] = []  # of the network, which the optimizer does not have
@@ -89,6 +90,16 @@ class Gradient:
         self.guard = Guard(optimizer)
         self._aside: dict[nn.Parameter, torch.Tensor] = {}  # mean gradient of a batch that is being lengthened
         self._unused: list[nn.Parameter] = []  # those that no pass of any rank has reached
+
+    def check_parameters(self) -> None:
+        """Sees that the network has the parameters that it had at the start: others are in no optimizer.
+
+        Raises:
+            InputError: A layer was replaced or added since.
+        """
+        same = [*map(id, self._model.parameters())] == self._known
+        example = "AdaptiveTraining(...) after the last layer is in its place"
+        require(same, "model", "other parameters than at the start", "those that AdaptiveTraining was given", example)
 
     def begin_step(self) -> None:
         """Takes the loss scale and the parameters that hold for the whole step: layers may be frozen between steps."""
@@ -142,6 +153,9 @@ class Gradient:
             measured: More of them, as tensors on the device; none where the step is not measured.
             samples: B, the samples of the batch.
             added: The samples of the passes since ``set_aside``, where the batch was lengthened; else 0.
+
+        Raises:
+            RuntimeError: No pass of any rank has reached a parameter; all ranks raise it.
         """
         if self._cluster.size == 1:  # else the last pass has handed them over
             self.guard.look()
@@ -155,6 +169,8 @@ class Gradient:
         self._sum.wait()
         loss, weight, absent_anywhere, *beside = waiting().tolist()
         self._unused = self._reached_by_none(absent) if absent_anywhere else []
+        if self._trained and weight and len(self._unused) == len(self._trained):
+            raise RuntimeError("no parameter has a gradient: the losses are not of the model that is trained")
         self._leave_out()
         self._unscale()
         self._divide(weight, added or samples)

@@ -103,7 +103,7 @@ class Passes:
             weight: The number of what it is a mean over; its samples when not given.
 
         Raises:
-            InputError: The weight is negative or not finite.
+            InputError: The loss is no tensor of one number with a graph, or the weight is negative or not finite.
             RuntimeError: No micro-batch waits for its loss; or some passes have a weight and others have none.
         """
         taken, self._waiting = self._waiting, None
@@ -112,6 +112,7 @@ class Passes:
         if self._weighted not in (None, weight is not None):
             raise RuntimeError("backward(loss, weight=...) on every micro-batch or on none: some had a weight")
         self._weighted = weight is not None
+        check_loss(loss, of_gradient=taken.of > 0)
         counted = taken.samples if weight is None else checked(float(weight))
         if counted == 0:  # the mean over nothing is no number
             if taken.of:
@@ -139,6 +140,24 @@ class Passes:
         if self._measuring.active and len(sizes) < (wanted := min(share // 2, self._measuring.pieces)):
             sizes = parts(share, wanted)
         return sizes
+
+
+def check_loss(loss: torch.Tensor, *, of_gradient: bool) -> None:
+    """Checks the loss of a pass.
+
+    Args:
+        loss: The loss.
+        of_gradient: True where a gradient is taken of it.
+
+    Raises:
+        InputError: It is no tensor of one number, or has no graph.
+    """
+    is_number = isinstance(loss, torch.Tensor) and loss.numel() == 1
+    given = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+    require(is_number, "loss", given, "a tensor of one number, the mean over the micro-batch", "loss.mean()")
+    has_graph = loss.requires_grad or not of_gradient
+    allowed = "one that the model's parameters lead to, without no_grad(), detach() or item() on the way"
+    require(has_graph, "loss", "a tensor without a graph", allowed, "step.backward(loss_fn(model(inputs), targets))")
 
 
 def checked(weight: float) -> float:

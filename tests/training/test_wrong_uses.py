@@ -84,13 +84,20 @@ PASSES: dict[str, tuple[Pass, str]] = {  # what is done in each pass, and what i
         lambda loop, step, loss: (step.backward(loss), loop.optimizer.step()),
         r"optimizer.step\(\) is called by step.update",
     ),
+    "a number": (lambda _loop, step, loss: step.backward(loss.item()), r"^loss: given float; .*type loss.mean\(\)"),
+    "a loss for each": (lambda _loop, step, loss: step.backward(loss.expand(4)), r"^loss: given .* shape \(4,\)"),
+    "detached": (lambda _loop, step, loss: step.backward(loss.detach()), "^loss: given a tensor without a graph"),
+    "another model's": (
+        lambda _loop, step, _loss: step.backward(torch.nn.Linear(1, 1)(torch.ones(1)).sum()),
+        "no parameter has a gradient: the losses are not of the model",
+    ),
 }
 
 
 @pytest.mark.parametrize("habit", PASSES)
 def test_what_is_done_in_a_pass(habit: str) -> None:
     do, said = PASSES[habit]
-    with pytest.raises(RuntimeError, match=said):
+    with pytest.raises((RuntimeError, hab.InputError), match=said):
         carry_out(training(), do, update)
 
 
@@ -143,8 +150,16 @@ def test_what_may_be_done_to_the_mean_is_done() -> None:
     loop.optimizer.step()  # when training is over the optimizer is the script's own again
 
 
+def sgd(model: torch.nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
 def other() -> torch.optim.Optimizer:
-    return torch.optim.SGD(torch.nn.Linear(3, 1).parameters(), lr=0.1)
+    return sgd(torch.nn.Linear(3, 1))
+
+
+def sparse() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Embedding(5, 3, sparse=True))
 
 
 class Summing(torch.optim.SGD):
@@ -178,6 +193,22 @@ ARGUMENTS: dict[str, tuple[str, Callable[[], Any], str]] = {
         "given hvd.DistributedOptimizer; allowed: the optimizer that hvd",
     ),
     "a step size": ("step_size", lambda: 0.1, r"given float.*type step_size=Armijo\("),
+    "no ranks": ("cluster", lambda: None, r"given NoneType.*type cluster=hab.Cluster.start\(\)"),
+    "a class of ranks": (
+        "cluster",
+        lambda: hab.Cluster,
+        r"given the class Cluster.*type cluster=hab.Cluster.start\(\)",
+    ),
+    "options in a dict": ("options", lambda: {"clip_norm": 1.0}, r"given dict.*type options=LoopOptions\("),
+    "true": ("scaler", lambda: True, r"given bool: True.*type scaler=torch.amp.GradScaler\("),
+    "yes": ("stop_flag", lambda: True, r"given bool: True.*type stop_flag=StopFlag\(\)"),
+    "a list": ("groups", list, r"given list: \[\].*type groups=\{"),
+    "sparse gradients": ("model", sparse, r"given 0, a layer with sparse gradients.*type sparse=False"),
+    "LBFGS": (
+        "optimizer",
+        lambda: torch.optim.LBFGS(torch.nn.Linear(3, 1).parameters()),
+        "given LBFGS; allowed: one that takes its step along the gradient there is",
+    ),
 }
 
 
@@ -210,6 +241,20 @@ def test_epochs_again_backwards_and_from_one() -> None:
     assert resumed.steps == loop.steps
     an_epoch(resumed, 1)
     assert resumed.steps == 2 * loop.steps
+
+
+def test_epochs_that_are_no_numbers() -> None:
+    for wrong in (0.5, None, "0"):
+        with pytest.raises(hab.InputError, match=r"^epoch: given .*; allowed: 0 or more"):
+            an_epoch(training(), wrong)  # type: ignore[arg-type]
+
+
+def test_a_layer_that_is_replaced() -> None:
+    loop = training(model=(model := torch.nn.Sequential(torch.nn.Linear(3, 1))), optimizer=sgd(model))
+    an_epoch(loop)
+    model[0] = torch.nn.Linear(3, 1)  # which no optimizer has
+    with pytest.raises(hab.InputError, match=r"^model: given other parameters than at the start"):
+        an_epoch(loop, 1)
 
 
 def test_the_state_of_another_rule() -> None:
