@@ -105,10 +105,10 @@ def test_links_to_files_find_them() -> None:
     assert [(page.name, name) for page, name in files if not (page.parent / name).exists()] == []
 
 
-def test_every_page_of_results_is_linked_from_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    pages = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/results/*.md")]
-    assert [page for page in pages if f"({page})" not in readme] == []
+def test_every_page_of_results_is_linked_from_their_table() -> None:
+    table = (ROOT / "docs" / "results" / "README.md").read_text(encoding="utf-8")
+    pages = [path.name for path in ROOT.glob("docs/results/*.md") if path.name != "README.md"]
+    assert [page for page in pages if f"({page})" not in table] == []
 
 
 def test_the_license_is_the_one_that_setup_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ clock    samples seen; with the scale-invariant clock the progress, in samples o
 noise    the gradient's variance and signal that rank 0 has announced, for AdaScale
 climb    the rest of the warm-up, after the batch has changed inside it (warmup.py)
 
-learning rate = base * multiplier * policy's factor     weight decay = base * multiplier, if it follows the batch
+learning rate = base * multiplier * policy's factor     weight decay, beta2: from their own, if they follow the batch
 """
 
 from __future__ import annotations
@@ -55,6 +55,10 @@ class Course:
         """Returns weight decay / base weight decay for the next step, which has this global batch."""
         return self.rule.weight_decay_multiplier(self._start_batch, global_batch, self.scaling_batch(global_batch))
 
+    def beta2(self, beta2: float, global_batch: int) -> float:
+        """Returns the beta2 of the next step, which has this global batch."""
+        return self.rule.beta2_of(beta2, self._start_batch, global_batch)
+
     def scaling_batch(self, global_batch: int) -> int:
         """Returns the batch that the scaling counts at a step of this global batch."""
         return self._start_batch if self.couples else global_batch
@@ -103,12 +107,15 @@ class Course:
 
 
 class Rates:
-    """A setter of an optimizer's learning rates and weight decays from a course.
+    """A setter of an optimizer's learning rates, weight decays and betas from a course.
 
     Args:
-        optimizer: The optimizer; ``lr`` and ``weight_decay`` of its groups at this moment are taken as the base values.
+        optimizer: The optimizer; what its groups hold at this moment is taken as the base values.
         course: The run's place on its schedule.
         searched: True where something else sets the learning rate, batch by batch.
+
+    Raises:
+        InputError: Its beta2 is to follow the batch, and it has none that may change between steps.
 
     Attributes:
         factor: The policy's factor of the learning rate.
@@ -121,9 +128,16 @@ class Rates:
         self._rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._decays = [group.get("weight_decay", 0.0) for group in optimizer.param_groups]
         self._held: list[float] | None = list(self._rates)
+        self._betas: list[tuple[float, float]] = []
+        if course.rule.beta2 == "per_epoch":
+            name, fits = type(optimizer).__name__, all("beginning" in group for group in optimizer.param_groups)
+            allowed = f"per_step with {name}, whose moments take one beta2 for all steps or have none"
+            hint = "--optimizer adamw or lamb; in scripts LAMB, which is AdamW with adapt=False"
+            require(fits, "learning_rate.beta2", "per_epoch", allowed, hint)
+            self._betas = [tuple(group["betas"]) for group in optimizer.param_groups]
 
     def apply(self, global_batch: int) -> None:
-        """Sets the groups for a step of this global batch; weight decay is left alone unless it follows the batch.
+        """Sets the groups for a step of this global batch; weight decay and beta2 only where they follow the batch.
 
         Raises:
             InputError: Something else has set a learning rate since, or has added a group.
@@ -145,6 +159,8 @@ class Rates:
             more_decay = self._course.weight_decay_multiplier(global_batch)
             for group, base in zip(groups, self._decays, strict=True):
                 group["weight_decay"] = base * more_decay
+        for group, (beta1, beta2) in zip(groups, self._betas, strict=False):
+            group["betas"] = beta1, self._course.beta2(beta2, global_batch)
 
     def forget(self) -> None:
         """Takes the rates that a state has brought with it as they are."""
@@ -155,6 +171,8 @@ class Rates:
         held = {"learning_rate": self._rates[0] * self._multiplier(global_batch), "learning_rate_factor": self.factor}
         if self._course.rule.weight_decay == "per_epoch":
             held["weight_decay"] = self._decays[0] * self._course.weight_decay_multiplier(global_batch)
+        if self._betas:
+            held["beta2"] = self._course.beta2(self._betas[0][1], global_batch)
         if self._course.couples and self._course.rule.scaling != "none":
             held["scaling_batch"] = self._course.scaling_batch(global_batch)
         return held

@@ -58,6 +58,8 @@ class LearningRate:
             not given.
         weight_decay: Scaling of the optimizer's weight decay: per_step keeps it; per_epoch scales it so that an epoch
             decays as much at any batch.
+        beta2: Memory of the optimizer's second moments (LAMB, AdamW): per_step keeps beta2; per_epoch raises it to the
+            power of batch / reference batch, so that the moments reach back as many samples at any batch.
         clock: Clock of warm-up, decay and the end of training: samples counts those seen; scale_invariant counts
             AdaScale's progress in samples of the reference batch, which takes more passes over the data. When not
             given, scale_invariant with adascale, samples otherwise.
@@ -78,6 +80,7 @@ class LearningRate:
     epochs: float | None = None
     reference_batch: int | None = None
     weight_decay: Literal["per_step", "per_epoch"] = "per_step"
+    beta2: Literal["per_step", "per_epoch"] = "per_step"
     clock: Literal["samples", "scale_invariant"] | None = None
 
     def __post_init__(self) -> None:
@@ -110,6 +113,7 @@ class LearningRate:
         kept = ("per_step",) if self.measures else ("per_step", "per_epoch")
         why = " with adascale, whose steps decay by their gain" if self.measures else ""
         check(self.weight_decay in kept, "weight_decay", ", ".join(kept) + why, "per_step")
+        check(self.beta2 in ("per_step", "per_epoch"), "beta2", "per_step, per_epoch", "per_epoch")
         clocks = ("samples", "scale_invariant") if self.measures else ("samples",)
         why = "" if self.measures else ", without scaling adascale"
         check(self.clock is None or self.clock in clocks, "clock", ", ".join(clocks) + why, "samples")
@@ -207,6 +211,21 @@ class LearningRate:
             / (self.reference_batch or start_batch)
             / self._scale(scaling_batch or global_batch, start_batch)
         )
+
+    def beta2_of(self, beta2: float, start_batch: int, global_batch: int) -> float:
+        """Returns the beta2 of a step of this global batch.
+
+        A moment forgets half of what it holds after log(1/2) / log(beta2) steps. ``per_epoch`` keeps that number of
+        samples: beta2^(B / B_ref) (Marek et al. 2025, https://arxiv.org/abs/2507.07101, section 3).
+
+        Args:
+            beta2: The optimizer's own, for the reference batch.
+            start_batch: Global batch at step 0, in samples.
+            global_batch: Global batch of the step, in samples.
+        """
+        if self.beta2 == "per_step":
+            return beta2
+        return float(beta2 ** (global_batch / (self.reference_batch or start_batch)))
 
     def climb(self, epoch: float, start_batch: int, after: int, known: Climb | None) -> Climb | None:
         """Returns the warm-up as it goes on with another batch; None with AdaScale, whose gain changes at once.

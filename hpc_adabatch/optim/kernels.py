@@ -80,7 +80,7 @@ def add_adam(
     *,
     betas: tuple[float, float],
     eps: float,
-    step: float,
+    corrections: tuple[float, float],
 ) -> None:
     """Updates the moments, then adds Adam's directions to ``directions``, in place.
 
@@ -91,23 +91,23 @@ def add_adam(
         squares: Second moments (v) of the same shapes, type and device.
         betas: Parts of the first and second moments that stay (b1, b2).
         eps: Number added to the root of the second moment, more than 0.
-        step: Number of this step, from 1 on; infinite for moments without bias correction.
+        corrections: Numbers by which the new moments are divided (1 - b1^t, 1 - b2^t); 1 without bias correction.
     """
-    beta1, beta2 = betas
+    (beta1, beta2), (first, second) = betas, corrections
     if _fusible(directions, gradients, means, squares):
-        steps = [torch.full((), step, dtype=torch.float32, device=directions[0].device)] * len(directions)
+        endless = torch.full((), math.inf, dtype=torch.float32, device=directions[0].device)
         torch._fused_adam_(
             directions,
             gradients,
             means,
             squares,
             [],
-            steps,
-            lr=-1.0,
+            [endless] * len(directions),  # the kernel's own correction has one beta for all steps
+            lr=-math.sqrt(second) / first,
             beta1=beta1,
             beta2=beta2,
             weight_decay=0.0,
-            eps=eps,
+            eps=eps * math.sqrt(second),
             amsgrad=False,
             maximize=False,
         )
@@ -116,9 +116,9 @@ def add_adam(
     torch._foreach_mul_(squares, beta2)
     torch._foreach_addcmul_(squares, gradients, gradients, value=1 - beta2)
     denominators = torch._foreach_sqrt(squares)
-    torch._foreach_div_(denominators, math.sqrt(1 - beta2**step))
+    torch._foreach_div_(denominators, math.sqrt(second))
     torch._foreach_add_(denominators, eps)
-    torch._foreach_addcdiv_(directions, means, denominators, value=1 / (1 - beta1**step))
+    torch._foreach_addcdiv_(directions, means, denominators, value=1 / first)
 
 
 def _fusible(*lists: Tensors) -> bool:

@@ -21,7 +21,10 @@ this is AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), whos
 The learning rate stands outside the moments, so a jump of it applies to the whole direction at once, and LAMB needs
 nothing like LARS's ``momentum_correction``.
 
-A checkpoint holds m and v, without bias correction, as ``exp_avg`` and ``exp_avg_sq``; groups hold t as ``step``.
+Where betas change between steps, b^t is their product: the part of the moments that is still the 0 of the beginning.
+
+A checkpoint holds m and v, without bias correction, as ``exp_avg`` and ``exp_avg_sq``; groups hold t as ``step`` and
+both products as ``beginning``.
 """
 
 from __future__ import annotations
@@ -49,7 +52,8 @@ class LAMB(Layerwise):
         eps: Number added to the root of the second moment; with 0, a weight that never had a gradient has direction 0.
         weight_decay: Weight decay (lambda).
         adapt: False for groups whose trust ratio is 1, which is AdamW.
-        bias_correction: Divides the moments by 1 - beta^t, t being the steps in which the group had gradients.
+        bias_correction: Divides the moments by 1 - beta^t, t being the steps in which the group had gradients; by 1
+            less the product of betas that change.
         max_trust_ratio: Upper bound of trust ratios; no bound if 0 or None.
 
     Attributes:
@@ -83,6 +87,7 @@ class LAMB(Layerwise):
             "bias_correction": bias_correction,
             "max_trust_ratio": max_trust_ratio or 0.0,
             "step": 0,
+            "beginning": (1.0, 1.0),
         }
         super().__init__(params, defaults)
 
@@ -98,8 +103,15 @@ class LAMB(Layerwise):
         check_flags(group, "adapt", "bias_correction")
 
     def step_group(self, group: Group) -> None:
-        group["step"] += any(parameter.grad is not None for parameter in group["params"])
+        if any(parameter.grad is not None for parameter in group["params"]):
+            group["step"] += 1
+            group["beginning"] = tuple(a * b for a, b in zip(group["beginning"], group["betas"], strict=True))
         super().step_group(group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:  # checkpoints of before it was kept
+            group.setdefault("beginning", tuple(beta ** group["step"] for beta in group["betas"]))
 
     def ratio(self, weight_norm: Any, direction_norm: Any, group: Group) -> Any:
         ratio, largest = weight_norm / direction_norm, group["max_trust_ratio"]
@@ -109,6 +121,8 @@ class LAMB(Layerwise):
 
     def directions(self, layers: Tensors, weights: Tensors, gradients: Tensors, group: Group) -> Tensors:
         directions = list(torch._foreach_mul(weights, group["weight_decay"]))
+        first, second = group["beginning"]
+        corrections = (1 - first, 1 - second) if group["bias_correction"] else (1.0, 1.0)
         add_adam(
             directions,
             gradients,
@@ -116,7 +130,7 @@ class LAMB(Layerwise):
             [self.state[layer]["exp_avg_sq"] for layer in layers],
             betas=group["betas"],
             eps=max(group["eps"], torch.finfo(weights[0].dtype).tiny),  # 0 / 0 would be no number
-            step=group["step"] if group["bias_correction"] else math.inf,
+            corrections=corrections,
         )
         return directions
 

@@ -168,13 +168,10 @@ class LambOptions(LayerwiseOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("beta1", "beta2"):
-            good = 0 <= real(getattr(self, name)) < 1
-            require(good, f"optimizer.{name}", getattr(self, name), "0 to below 1", f"--optimizer.{name} 0.9")
-        for name, example in (("eps", 1e-6), ("max_trust_ratio", 10)):
-            value = getattr(self, name)
-            good = 0 <= real(value) < math.inf
-            require(good, f"optimizer.{name}", value, "0 or more", f"--optimizer.{name} {example}")
+        _check_moments(self.beta1, self.beta2, self.eps)
+        good = 0 <= real(self.max_trust_ratio) < math.inf
+        hint = "--optimizer.max_trust_ratio 10"
+        require(good, "optimizer.max_trust_ratio", self.max_trust_ratio, "0 or more", hint)
 
     @property
     def kept(self) -> int:
@@ -189,6 +186,34 @@ class LambOptions(LayerwiseOptions):
             bias_correction=self.bias_correction,
             max_trust_ratio=self.max_trust_ratio,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamwOptions(OptimizerOptions):
+    """Options of AdamW (1711.05101): Adam with decoupled weight decay."""
+
+    lr: float = 1e-3
+    """Base learning rate, which the schedule multiplies."""
+    weight_decay: float = 1e-2
+    """Weight decay of weights; biases and normalisation parameters do not decay."""
+    beta1: float = 0.9
+    """Part of the first moment that stays, 0 to below 1."""
+    beta2: float = 0.999
+    """Part of the second moment that stays, 0 to below 1; learning_rate.beta2 lets it follow the batch."""
+    eps: float = 1e-8
+    """Number added to the root of the second moment."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_moments(self.beta1, self.beta2, self.eps)
+
+    @property
+    def kept(self) -> int:
+        return 2  # the moments
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        groups = [{**group, "adapt": False} for group in parameter_groups(model, self.weight_decay)]
+        return LAMB(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps)  # whose betas may change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,10 +267,17 @@ class BarzilaiBorweinOptions(SearchOptions):
         return BarzilaiBorwein(self.lr, self.decrease)
 
 
+def _check_moments(beta1: float, beta2: float, eps: float) -> None:
+    for name, beta in (("beta1", beta1), ("beta2", beta2)):
+        require(0 <= real(beta) < 1, f"optimizer.{name}", beta, "0 to below 1", f"--optimizer.{name} 0.9")
+    require(0 <= real(eps) < math.inf, "optimizer.eps", eps, "0 or more", "--optimizer.eps 1e-6")
+
+
 OPTIMIZERS: dict[str, type[OptimizerOptions]] = {
     "sgd": SgdOptions,
     "lars": LarsOptions,
     "lamb": LambOptions,
+    "adamw": AdamwOptions,
     "armijo": ArmijoOptions,
     "barzilai_borwein": BarzilaiBorweinOptions,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -112,15 +111,15 @@ def test_adams_direction_is_added(dtype: torch.dtype, exact: float, corrected: b
     reference = [(torch.zeros_like(one), torch.zeros_like(one)) for one in tensors(0, torch.float64)]
     for step in (1, 2, 3):
         directions, gradients = tensors(9, dtype), tensors(step, dtype)
-        number = step if corrected else math.inf
-        add_adam(directions, gradients, means, squares, betas=(beta1, beta2), eps=eps, step=number)
+        first, second = (1 - beta1**step, 1 - beta2**step) if corrected else (1.0, 1.0)
+        corrections = first, second
+        add_adam(directions, gradients, means, squares, betas=(beta1, beta2), eps=eps, corrections=corrections)
         for n, (gradient, old) in enumerate(zip(tensors(step, dtype), tensors(9, dtype), strict=True)):
             assert torch.equal(gradients[n], gradient)
             mean, square = reference[n]
             mean = beta1 * mean + (1 - beta1) * gradient.double()
             square = beta2 * square + (1 - beta2) * gradient.double() ** 2
             reference[n] = mean, square
-            first, second = (1 - beta1**step, 1 - beta2**step) if corrected else (1, 1)
             assert close(directions[n], old.double() + mean / first / ((square / second).sqrt() + eps), exact)
             assert close(means[n], mean, exact)
             assert close(squares[n], square, exact)

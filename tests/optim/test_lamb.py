@@ -37,6 +37,25 @@ def algorithm_2(
     return x
 
 
+def test_betas_that_change_keep_the_moments_unbiased() -> None:
+    """Under a gradient that stays, both corrected moments are the gradient and its square from the first step on."""
+    optimizer = LAMB([parameter()], lr=0.1, adapt=False, eps=0.0)
+    for step, beta2 in enumerate((0.999, 0.9, 0.99, 0.5), 1):
+        optimizer.param_groups[0]["betas"] = (0.9, beta2)
+        end = follow(optimizer, GRADIENTS[:1], [0.1])
+        assert end == pytest.approx(START - 0.1 * step * np.sign(GRADIENTS[0]), rel=1e-9)
+
+
+def test_a_checkpoint_of_before_goes_on() -> None:
+    optimizer = LAMB([parameter()], betas=BETAS, weight_decay=DECAY)
+    follow(optimizer, GRADIENTS[:4])
+    state = optimizer.state_dict()
+    del state["param_groups"][0]["beginning"]
+    other = LAMB([optimizer.param_groups[0]["params"][0]], betas=BETAS, weight_decay=DECAY)
+    other.load_state_dict(state)
+    assert apart(follow(other, GRADIENTS[4:], RATES[4:]), algorithm_2()) < 1e-11
+
+
 def parameter(values: Array = START, dtype: torch.dtype = torch.float64) -> nn.Parameter:
     return nn.Parameter(torch.tensor(values, dtype=dtype))
 
