@@ -76,9 +76,53 @@ def test_the_phase_counts_entries_and_the_reason_quotes_them() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("0:128 60Ksa:256", "0:128 60000sa:256"),
+        ("0:128 1.5M:256", "0:128 1500000sa:256"),
+        ("0:768 250B:1536 500B:3072", "0:768 250000000000sa:1536 500000000000sa:3072"),  # Megatron-LM's own example
+        ("0:4 +4 90sa:16 +8 190sa:32", "0:4 30sa:8 60sa:12 90sa:16 140sa:24 190sa:32"),
+        ("0:4 +1 1ep:6", "0:4 0.5ep:5 1ep:6"),
+        ("0:4 20sa:8 +8 21sa:16", "0:4 20sa:8 21sa:16"),
+    ],
+)
+def test_what_is_written_shorter(text: str, same: str) -> None:
+    shorter, longer = Schedule(text=text), Schedule(text=same)
+    assert (shorter.whens, shorter.batches, shorter.unit) == (longer.whens, longer.batches, longer.unit)
+
+
+@pytest.mark.parametrize("text", ["0:2 3Ktok:4", "0:2 3K:4"])
+def test_tokens_are_counted_by_those_of_a_sample(text: str) -> None:
+    schedule = Schedule(text=text, tokens_per_sample=20)
+    assert [batch_at(schedule, samples, 1000) for samples in (149, 150)] == [2, 4]
+    assert (
+        "from 3000 tokens on"
+        in schedule.propose(
+            Progress(samples_seen=150, samples_per_epoch=9, start_batch=2, global_batch=2, max_global_batch=9)
+        ).reason
+    )
+
+
+def test_tokens_of_an_unknown_sample() -> None:
+    with pytest.raises(InputError) as caught:
+        Schedule(text="0:2 3Ktok:4")
+    assert caught.value.field == "policy.tokens_per_sample"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
+        "+4",
+        "0:4 +4",
+        "+4 0:4",
+        "0:4 +0 9sa:8",
+        "0:4 +3 9sa:8",  # no divisor of 4
+        "0:8 +4 9sa:4",  # shrinks
+        "0:4 +2 +2 9sa:8",
+        "0:4 +1 9sa:99999",  # more stages than anybody means
+        "0:4 9Kep:8 9Ksa:16",
+        "0:4 9k:8",
         "  \n",
         "10ep:5",  # nothing at 0
         "0:128 20ep:256 10ep:512",  # back in time
