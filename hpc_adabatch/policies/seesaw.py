@@ -19,7 +19,7 @@ from .smith import Smith
 class Seesaw(Smith):
     """Seesaw: a rule that multiplies learning rate by sqrt(d) and batch by 1/d instead of decaying the rate by d.
 
-    ``Smith`` explains milestones.
+    ``Smith`` explains milestones and cosine.
 
     Args:
         decay: Decay d of the learning rate at a milestone of the schedule that is replaced; the batch grows by 1/d.

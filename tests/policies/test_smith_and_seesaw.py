@@ -57,10 +57,24 @@ def test_the_noise_of_the_update_falls_as_with_the_decay_also_where_growth_is_cu
 
 
 @pytest.mark.parametrize("kind", [Smith, Seesaw])
+@pytest.mark.parametrize("decay", [0.5, 0.7, 0.1])
+def test_a_cosine_is_followed_where_it_falls_by_the_decay(kind: Any, decay: float) -> None:
+    rule = kind(cosine=90.0, decay=decay)
+    heights = [(1 + math.cos(math.pi * epoch / 90)) / 2 for epoch in rule.whens]
+    assert heights == pytest.approx([decay ** (n + 1) for n in range(len(heights))], rel=1e-9)
+    assert heights[-1] * (1 + 1e-9) >= 0.01
+    assert heights[-1] * decay < 0.01
+    assert at(rule, 90).learning_rate_factor == pytest.approx(rule.lr_factor ** len(heights))
+
+
+@pytest.mark.parametrize("kind", [Smith, Seesaw])
 @pytest.mark.parametrize(
     ("field", "given_"),
     [
-        ("milestones", {"milestones": ()}),
+        ("milestones", {}),
+        ("milestones", {"milestones": (5,), "cosine": 10.0}),
+        ("cosine", {"cosine": 0.0}),
+        ("decay", {"cosine": 9.0, "decay": 0.001}),
         ("milestones", {"milestones": (30, 20)}),
         ("milestones", {"milestones": (0, 20)}),
         ("decay", {"milestones": (5,), "decay": 1.0}),
