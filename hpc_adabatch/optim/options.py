@@ -23,6 +23,7 @@ class OptimizerOptions(ABC):
     """Options of an optimizer in a recipe."""
 
     has_trust_ratios: ClassVar[bool] = False
+    normalises: ClassVar[bool] = False  # the length of a step depends on the learning rate, not on the gradient's
 
     lr: float = 0.1
     """Base learning rate, which the schedule multiplies."""
@@ -80,6 +81,7 @@ class LayerwiseOptions(OptimizerOptions):
     """Options of an optimizer with a trust ratio for each layer."""
 
     has_trust_ratios: ClassVar[bool] = True
+    normalises: ClassVar[bool] = True
 
     adapt_all: bool = False
     """Gives trust ratios and weight decay to biases and normalisation parameters too."""
@@ -191,6 +193,8 @@ class LambOptions(LayerwiseOptions):
 @dataclass(frozen=True, kw_only=True)
 class AdamwOptions(OptimizerOptions):
     """Options of AdamW (1711.05101): Adam with decoupled weight decay."""
+
+    normalises: ClassVar[bool] = True
 
     lr: float = 1e-3
     """Base learning rate, which the schedule multiplies."""

@@ -4,15 +4,21 @@ Each branch trains the same samples at k times the batch; the critical batch is 
 (Merrill et al. 2025, https://arxiv.org/abs/2505.23971). It is a measurement, where the noise scale is a model.
 
     learning rate    times k with SGD, whose step shortens with its noise (Goyal et al. 2017, 1706.02677, section 2.1);
-                     times sqrt(k) where its length depends on the rate alone: LAMB as Adam in the paper, LARS; or as
-                     ``learning_rate.scaling`` of the run says, linear or sqrt
-    weight decay     as ``learning_rate.weight_decay`` of the run has it at that batch
+                     times sqrt(k) where its length depends on the rate alone: Adam as in the paper, LAMB, LARS; or
+                     as ``learning_rate.scaling`` of the run says, linear or sqrt
+    weight decay,    as ``learning_rate.weight_decay`` and ``learning_rate.beta2`` of the run have them at that batch
+    beta2
+
+One order of the samples tells little: two branches of the same batch differ by as much as one batch from the next.
+Several orders are trained in pairs: branch k and the first branch see the same samples in the same order, and the mean
+of their losses' differences has an interval of Student's t.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -50,8 +56,26 @@ class Branch:
     """The steps."""
     samples: int
     """The samples that it trained on."""
-    loss: float
-    """The test loss after them."""
+    losses: tuple[float, ...]
+    """The test losses after them, one for each order of the samples."""
+
+    @property
+    def loss(self) -> float:
+        """Returns the mean test loss."""
+        return sum(self.losses) / len(self.losses)
+
+    def above(self, first: Branch) -> tuple[float, float]:
+        """Returns how far the loss lies above that of another branch: the mean over orders, and half its 95 % interval.
+
+        The second is 0 where there is one order, about which it tells nothing.
+        """
+        differences = [own - other for own, other in zip(self.losses, first.losses, strict=True)]
+        if len(differences) < 2:
+            return differences[0], 0.0
+        from scipy.stats import t  # half a second
+
+        quantile = float(t.ppf(0.975, len(differences) - 1))
+        return statistics.mean(differences), quantile * statistics.stdev(differences) / math.sqrt(len(differences))
 
 
 def possible(multiples: Sequence[int], global_batch: int, epochs: float, n_samples: int) -> list[int]:
@@ -86,6 +110,8 @@ def train_branches(
     multiples: Sequence[int],
     epochs: float,
     cluster: Cluster,
+    *,
+    orders: int = 1,
 ) -> list[Branch]:
     """Returns the branches after training the same samples at each multiple k of the batch.
 
@@ -97,13 +123,30 @@ def train_branches(
         multiples: The values of k; ``possible`` tells which.
         epochs: The length of a branch.
         cluster: The ranks.
+        orders: The orders of the samples, for each of which every branch is trained.
     """
+    first = recipe.options.seed
+    found = [_train(recipe, data, model, state, multiples, epochs, cluster, first + n) for n in range(orders)]
+    return [replace(of[0], losses=tuple(branch.loss for branch in of)) for of in zip(*found, strict=True)]
+
+
+def _train(
+    recipe: Recipe,
+    data: TaskData,
+    model: nn.Module,
+    state: dict[str, Any] | None,
+    multiples: Sequence[int],
+    epochs: float,
+    cluster: Cluster,
+    seed: int,
+) -> list[Branch]:
+    """Returns the branches of one order of the samples."""
     branches = []
     start = branch_batch(recipe, state)
     rule = branch_rates(recipe, start)
     for multiple in multiples:
         batch = multiple * start
-        options = replace(recipe.options, global_batch=batch, max_global_batch=batch, min_global_batch=None)
+        options = replace(recipe.options, global_batch=batch, max_global_batch=batch, min_global_batch=None, seed=seed)
         branch = replace(recipe, options=options, policy=Fixed(), learning_rate=rule)
         network = copy.deepcopy(model)
         optimizer = branch.optimizer.build(network)
@@ -132,7 +175,7 @@ def train_branches(
         size, workers = recipe.options.evaluation_batch, recipe.options.workers
         scores = evaluate(network, forward, recipe.task, data, cluster, batch=size, workers=workers)
         rate, seen = rule.multiplier(0, 1, batch, batch), training.plan.samples_seen
-        branches.append(Branch(multiple, batch, rate, training.steps, seen, scores["loss"]))
+        branches.append(Branch(multiple, batch, rate, training.steps, seen, (scores["loss"],)))
     return branches
 
 
@@ -145,8 +188,9 @@ def branch_rates(recipe: Recipe, global_batch: int) -> LearningRate:
     """
     scaling = recipe.learning_rate.scaling
     if scaling not in ("linear", "sqrt"):
-        scaling = "sqrt" if recipe.optimizer.has_trust_ratios else "linear"
-    return LearningRate(scaling=scaling, reference_batch=global_batch, weight_decay=recipe.learning_rate.weight_decay)
+        scaling = "sqrt" if recipe.optimizer.normalises else "linear"
+    own = recipe.learning_rate
+    return LearningRate(scaling=scaling, reference_batch=global_batch, weight_decay=own.weight_decay, beta2=own.beta2)
 
 
 def branch_batch(recipe: Recipe, state: dict[str, Any] | None) -> int:
@@ -162,7 +206,9 @@ def branch_table(branches: Sequence[Branch], tolerance: float) -> list[Renderabl
         tolerance: The part by which a loss may lie above the first one.
     """
     first = branches[0]
-    good = [math.isfinite(b.loss) and b.loss <= first.loss * (1 + tolerance) for b in branches]
+    above = [branch.above(first) for branch in branches]
+    good = [math.isfinite(branch.loss) and branch.loss <= first.loss * (1 + tolerance) for branch in branches]
+    several = len(first.losses) > 1
     rows = [
         (
             str(branch.multiple),
@@ -171,16 +217,25 @@ def branch_table(branches: Sequence[Branch], tolerance: float) -> list[Renderabl
             str(branch.updates),
             str(branch.samples),
             f"{branch.loss:.4f}",
+            *([f"{mean:+.4f} ± {half:.4f}"] if several else []),
             "yes" if fits else "no",
         )
-        for branch, fits in zip(branches, good, strict=True)
+        for branch, (mean, half), fits in zip(branches, above, good, strict=True)
     ]
-    headings = ("k", "batch", "learning rate", "updates", "samples", "test loss", "within tolerance")
+    more_headings = ("above the first",) if several else ()
+    headings = ("k", "batch", "learning rate", "updates", "samples", "test loss", *more_headings, "within tolerance")
     shown = table(headings, rows, title="branches from the same weights")
     holding = len(list(takewhile(bool, good)))  # up to the first that is worse
     critical = branches[max(holding, 1) - 1].global_batch
     more = " or more" if holding == len(branches) else ""
-    return [shown, f"critical batch by branches: {critical}{more}, at a tolerance of {tolerance:.1%}"]
+    told = f"critical batch by branches: {critical}{more}, at a tolerance of {tolerance:.1%}"
+    allowed = first.loss * tolerance
+    unsure = [
+        str(b.global_batch) for b, (mean, half) in zip(branches, above, strict=True) if abs(mean - allowed) < half
+    ]
+    if several and unsure:
+        told += f"; the 95 % intervals of {', '.join(unsure)} leave it open"
+    return [shown, told]
 
 
 def _set_rates(optimizer: torch.optim.Optimizer, recipe: Recipe, state: dict[str, Any] | None) -> None:

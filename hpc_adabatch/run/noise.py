@@ -46,6 +46,8 @@ class NoiseFlags:
     more samples than a branch has are left out."""
     branch_epochs: float = 1.0
     """The epochs of a branch."""
+    branch_orders: int = 1
+    """The orders of the samples in which each branch is trained, for an interval; 3 or more tell something."""
     tolerance: float = 0.01
     """The part by which a branch's test loss may lie above that of the first branch."""
 
@@ -60,6 +62,7 @@ class NoiseFlags:
         require(good, "branches", self.branches, "increasing multiples from 1 on", "--branches [1,2,4,8]")
         length = 0 < self.branch_epochs < math.inf
         require(length, "branch_epochs", self.branch_epochs, "more than 0", "--branch_epochs 1")
+        require(self.branch_orders >= 1, "branch_orders", self.branch_orders, "1 or more", "--branch_orders 3")
         require(self.tolerance >= 0, "tolerance", self.tolerance, "0 or more", "--tolerance 0.01")
 
 
@@ -102,7 +105,8 @@ def report_noise(recipe: Recipe, flags: NoiseFlags, cluster: Cluster) -> list[Re
         *_advice(estimate, recipe.global_batch, flags.steps),
     ]
     if taken:
-        branches = train_branches(recipe, data, model, state, taken, flags.branch_epochs, cluster)
+        length, orders = flags.branch_epochs, flags.branch_orders
+        branches = train_branches(recipe, data, model, state, taken, length, cluster, orders=orders)
         parts += branch_table(branches, flags.tolerance)
         if left_out := [str(k) for k in flags.branches if k not in taken]:
             parts.append(f"k = {', '.join(left_out)} left out: a branch has fewer samples than such a batch")

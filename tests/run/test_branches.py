@@ -101,7 +101,9 @@ def test_from_a_checkpoint_rates_and_momentum_are_those_of_the_run(recipe: Any) 
         assert branch.loss == pytest.approx(loss, rel=1e-9)
 
 
-@pytest.mark.parametrize(("optimizer", "scaling"), [("sgd", "linear"), ("lars", "sqrt"), ("lamb", "sqrt")])
+@pytest.mark.parametrize(
+    ("optimizer", "scaling"), [("sgd", "linear"), ("lars", "sqrt"), ("lamb", "sqrt"), ("adamw", "sqrt")]
+)
 def test_the_rate_goes_with_the_batch_as_the_optimizers_steps_do(optimizer: str, scaling: str, recipe: Any) -> None:
     chosen = recipe(f"optimizer: {optimizer}\n")
     assert branch_rates(chosen, 16).scaling == scaling
@@ -153,8 +155,30 @@ def test_where_none_is_possible_one_line_says_so(multiples: list[int], epochs: f
     ],
 )
 def test_the_critical_batch_is_the_last_before_one_that_is_worse(losses: list[float], told: str) -> None:
-    branches = [Branch(k, 16 * k, float(k), 15, 240, loss) for k, loss in zip((1, 2, 4), losses, strict=True)]
+    branches = [Branch(k, 16 * k, float(k), 15, 240, (loss,)) for k, loss in zip((1, 2, 4), losses, strict=True)]
     assert str(branch_table(branches, 0.01)[1]).startswith(told)
+
+
+def test_several_orders_have_the_interval_of_their_differences() -> None:
+    """By hand: differences 0.01, 0.03, 0.02 have the mean 0.02 and the deviation 0.01; t(2) is 4.3027 at 95 %."""
+    first = Branch(1, 16, 1.0, 15, 240, (1.0, 1.1, 0.9))
+    other = Branch(2, 32, 2.0, 7, 240, (1.01, 1.13, 0.92))
+    mean, half = other.above(first)
+    assert (mean, half) == pytest.approx((0.02, 4.30265 * 0.01 / 3**0.5), rel=1e-4)
+    assert "critical batch by branches: 32 or more, at a tolerance of 3.0%; the 95 % intervals of 32 leave it open" in (
+        str(branch_table([first, other], 0.03)[1])
+    )
+    assert "critical batch by branches: 16, at a tolerance of 1.0%" in str(branch_table([first, other], 0.01)[1])
+
+
+def test_an_order_is_a_seed_of_its_own(recipe: Any) -> None:
+    chosen, cluster = recipe(), SingleProcess()
+    data = chosen.task.load()
+    model = chosen.task.model("linear", data)
+    first, second = train_branches(chosen, data, model, None, [1, 3], 1.0, cluster, orders=2)
+    alone = train_branches(recipe(SGD, "--seed=4"), data, model, None, [1, 3], 1.0, cluster)
+    assert [first.losses[1], second.losses[1]] == [branch.loss for branch in alone]
+    assert first.losses[0] != first.losses[1]
 
 
 def test_the_command_names_what_was_run_and_what_was_not(recipe: Any) -> None:
