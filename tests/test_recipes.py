@@ -81,7 +81,7 @@ def test_legw_goes_through_its_table_by_the_batch_alone(batch: int, log2_peak: f
 
 @pytest.mark.parametrize(
     ("name", "batch", "peak", "warmup", "decay_updates"),
-    [("lars-8k", 8192, 17, 5, 6095), ("lars-32k", 32768, 21.2, 16, 2267)],
+    [("lars-8k", 8192, 17, 5, 6095), ("lars-32k", 32768, 21.2, 16, 2267), ("lars-64k", 65536, 24.699, 31, 1133)],
 )
 def test_mlperfs_points(name: str, batch: int, peak: float, warmup: float, decay_updates: int) -> None:
     recipe = read(f"imagenet-resnet50-{name}")
