@@ -59,6 +59,7 @@ class Images(Dataset[torch.Tensor]):
 def train(how: str, note: Path) -> None:
     """Trains on this rank, and fails on rank 1 after step 20 in the way that is asked for."""
     cluster = hab.Cluster.start()
+    torch.manual_seed(0)
     model = torch.nn.Linear(16, 1)
     data = Images() if how == "reader" else TensorDataset(torch.randn(4000, 16))
     training = hab.AdaptiveTraining(
