@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -122,8 +123,10 @@ def measure(launcher: str, how: str) -> str:
                 os.kill(pid, signal.SIGKILL)
         code = process.wait()
         said = re.findall(r"(?:adabatch: )?(rank \d.*?)(?:; ends with|$)", log.read_text(), re.MULTILINE)
-        told = next((each for each in reversed(said) if "Traceback" not in each), "only the launcher's own words")
-        told = re.sub(r" on \S+?,", " on HOST,", told)[:200]
+        told = next((each for each in reversed(said) if "Traceback" not in each), "")
+        raised = re.findall(r"^(?:\[\d\]<stderr>:)?(?:\[rank\d\]: )?(\w*Error: .*)$", log.read_text(), re.MULTILINE)
+        told = told or (f"the script's own traceback: {raised[0]}" if raised else "only the launcher's own words")
+        told = told.replace(platform.node(), "HOST").partition("; this one")[0][:200]
         return f"{seconds:.1f} | {code if ended else 'none'} | {len(left)} | {told} |"
 
 
