@@ -29,7 +29,7 @@ from typing import Any
 from .watchdog import Watchdog
 
 LOOKS = 15  # within the limit
-SILENT_S = 45.0
+SILENT_S = 40.0  # and horovodrun takes another 10 s to end: within a minute, all told
 CONNECT_S = 5.0
 GRACE_S = 5.0  # for a rank that ends well to leave, and for one that failed to say why
 FAREWELL = b"bye"
