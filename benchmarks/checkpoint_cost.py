@@ -23,11 +23,11 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 import hpc_adabatch as hab
-from hpc_adabatch.run import restart
 from hpc_adabatch.run.folder import RunFolder
 from hpc_adabatch.run.saver import Saver
 from hpc_adabatch.tasks.models import build_model
 from hpc_adabatch.training.journal import Journal
+from hpc_adabatch.training.state import collect
 
 
 class Wide(nn.Sequential):
@@ -60,7 +60,7 @@ class Arm:
         self._cluster.barrier()
         began_s = time.perf_counter()
         if saves:
-            state = restart.collect(self.training, self._cluster)
+            state = collect(self.training, self._cluster)
             if self._cluster.leads:
                 self._saver.save(state, wait=False)
         for _ in range(steps):

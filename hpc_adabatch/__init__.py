@@ -7,7 +7,7 @@ policies       rules for the batch, one published rule a file
 learning_rate  one function of samples and batches
 optim          optimizers for large batches
 training       the loop: from backward to the weights, from a measurement to the batch
-run            a recipe carried out, and foretold
+run            a run in its folder: a script's, or a recipe's, which is also foretold
 tasks          what there is to learn
 probe          what messages and steps take on these ranks
 study          scaling studies: many jobs, one answer
@@ -30,7 +30,8 @@ _NAMES = {  # of each module that `import hpc_adabatch` offers; imported at firs
         *("Plateau", "Policy", "Progress", "Proposal", "Schedule", "Seesaw", "SimiGrad", "Smith"),
     ),
     "replay": ("Replay",),
-    "training": ("AdaptiveTraining", "LoopOptions"),
+    "training": ("AdaptiveTraining", "LoopOptions", "Step"),
+    "training.evaluation": ("evaluate",),
     "training.journal": ("Journal",),
     "training.signals": ("StopFlag",),
 }
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
     from .replay import Replay as Replay
     from .training import AdaptiveTraining as AdaptiveTraining
     from .training import LoopOptions as LoopOptions
+    from .training import Step as Step
+    from .training.evaluation import evaluate as evaluate
     from .training.journal import Journal as Journal
     from .training.signals import StopFlag as StopFlag
 else:

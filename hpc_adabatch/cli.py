@@ -17,9 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from . import commands
-from .all_ranks import leave_code
 from .completion import bash
-from .environment import launch
+from .environment import launch, leave_code
 from .errors import OneLineError, complain, require
 
 PATIENCE_S = 10.0  # for rank 0 to start and to read the same input; its end is usually this rank's too

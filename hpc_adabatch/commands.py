@@ -67,14 +67,14 @@ def train(arguments: list[str]) -> int:
     with stop_flag.listening():  # from here on, because a signal that comes while ranks join must not kill one
         recipe, flags, resolved = parse_recipe("train", arguments, TrainFlags)
         from .run.folder import new_folder
-        from .run.run import Run
+        from .run.recipe_run import RecipeRun
 
         def run(cluster: Cluster) -> int:
             out = flags["out"]
             if not out:
                 name = Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
                 out = cluster.tell(str(new_folder(name)) if cluster.leads else None)
-            return Run(
+            return RecipeRun(
                 recipe,
                 resolved,
                 Path(out),

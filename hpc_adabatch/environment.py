@@ -1,8 +1,9 @@
-"""What the launcher and the machine say about this process: the only reader of os.environ."""
+"""What the launcher and the machine say about this process, and what it tells them: the only reader of os.environ."""
 
 import math
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -99,6 +100,22 @@ def code_file() -> Path | None:
     """Returns the file in which launch/run looks for the exit code of the ranks; None without launch/run."""
     file = stop_file()
     return file.with_name(f"{file.name}.code") if file is not None else None
+
+
+def leave_code(code: int) -> None:
+    """Leaves the exit code for launch/run, where it was called by that, and no rank has left one.
+
+    0 takes back what these ranks have left before torchrun started them again.
+    """
+    file = code_file()
+    if file is None:
+        return
+    with suppress(OSError):
+        if code == 0:
+            file.unlink()
+        else:
+            with file.open("x", encoding="ascii") as written:
+                written.write(str(code))
 
 
 def home() -> Path | None:

@@ -46,12 +46,13 @@ from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import CHOICES, defaults, parse_recipe
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.recipe import Recipe
-from hpc_adabatch.run import checkpoint, owner
+from hpc_adabatch.run import owner
+from hpc_adabatch.run.recipe_run import RecipeRun
 from hpc_adabatch.run.result import write_result
-from hpc_adabatch.run.run import Run
 from hpc_adabatch.study import submissions
 from hpc_adabatch.study.flags import NodesFlags
 from hpc_adabatch.study.folder import StudyFolder
+from hpc_adabatch.training import checkpoint
 from hpc_adabatch.training.journal import read
 
 TESTS = Path(__file__).resolve().parent
@@ -546,16 +547,16 @@ def trained() -> Path:
         ]
         recipe, _, resolved = parse_recipe("train", words)
         with redirect_stdout(io.StringIO()):
-            Run(recipe, resolved, folder, resume=False, cluster=SingleProcess()).train()
+            RecipeRun(recipe, resolved, folder, resume=False, cluster=SingleProcess()).train()
         _saved["run"] = folder
     return _saved["run"]
 
 
-def resumed(folder: Path) -> Run:
+def resumed(folder: Path) -> RecipeRun:
     """Builds the run of ``trained``, to go on; no further."""
     words = [QUICKSTART, *RIDGE, "--policy=noise_scale", "--epochs=3", "--max_micro_batch=16", "--policy.window=100"]
     recipe, _, resolved = parse_recipe("train", words)
-    run = Run.__new__(Run)
+    run = RecipeRun.__new__(RecipeRun)
     try:
         with mock.patch.multiple(owner, GONE_S=0.05, LOOK_S=0.01):  # not two minutes for one that cannot be read
             run.__init__(recipe, resolved, folder, resume=True, cluster=SingleProcess())  # type: ignore[misc]

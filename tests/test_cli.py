@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import hpc_adabatch as hab
-from hpc_adabatch.all_ranks import leave_code
 from hpc_adabatch.cli import VERBS, Verb, main
+from hpc_adabatch.environment import leave_code
 from hpc_adabatch.study.cli import main as study_main
 
 

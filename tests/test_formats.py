@@ -12,12 +12,12 @@ import pytest
 from hpc_adabatch import records
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run import checkpoint
 from hpc_adabatch.run.result import report, write_result
 from hpc_adabatch.study import submissions
 from hpc_adabatch.study.ahead import plan_ahead
 from hpc_adabatch.study.collect import collect
 from hpc_adabatch.study.places import place_of
+from hpc_adabatch.training import checkpoint
 from hpc_adabatch.training.journal import Journal, read
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))

@@ -34,7 +34,8 @@ def test_the_package_loads_nothing_before_a_name_is_used() -> None:
 
 def test_help_shows_the_public_names_and_a_network_is_trained_without_what_only_some_runs_need() -> None:
     program = (
-        "import hpc_adabatch; help(hpc_adabatch)\nfrom hpc_adabatch import *; from hpc_adabatch.run.run import Run"
+        "import hpc_adabatch; help(hpc_adabatch)\nfrom hpc_adabatch import *\n"
+        "from hpc_adabatch.run.recipe_run import RecipeRun"
     )
     only_some = ("scipy", "matplotlib", "sklearn", "torchvision", "jsonargparse")
     found, printed = loaded_and_printed(program, "torch", *only_some)

@@ -19,11 +19,12 @@ from hpc_adabatch import yaml_core
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run import checkpoint, restart
+from hpc_adabatch.run import restart
 from hpc_adabatch.study.local import command
 from hpc_adabatch.study.place import Order
 from hpc_adabatch.study.places import place_of
 from hpc_adabatch.study.slurm.submit import sbatch_command
+from hpc_adabatch.training import checkpoint
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "study" / "fakes"))
 from planned import ROOT, cells, fake_slurm, planned

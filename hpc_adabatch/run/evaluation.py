@@ -1,21 +1,17 @@
-"""Loss and metric over the whole test set, every sample exactly once, on all ranks together."""
+"""Loss and metric of a recipe's task over its whole test set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset, Subset, TensorDataset
 
-from ..batches.plan import share
-from ..batches.workers import Chunks
 from ..cluster import Cluster
 from ..tasks.task import Task, TaskData
+from ..training.evaluation import sum_over_samples
 
 
-@torch.no_grad()
 def evaluate(
     model: nn.Module,
     forward: Callable[[torch.Tensor], torch.Tensor],
@@ -37,32 +33,16 @@ def evaluate(
         batch: The test samples of one pass of one rank.
         workers: The processes that read samples, where these are not in memory.
     """
-    cluster.watchdog.enter("evaluation")
-    was_training = model.training
-    model.eval()
-    sums = torch.zeros(3, dtype=torch.float64, device=cluster.device)  # loss, score, samples
-    mine = share(0, len(data.test), cluster.rank, cluster.size)  # type: ignore[arg-type]
-    if len(mine):
-        for inputs, targets in _read(data.test, mine, batch, workers):
-            inputs, targets = inputs.to(cluster.device), targets.to(cluster.device)
-            outputs = forward(data.prepare(inputs))
-            cluster.watchdog.beat()
-            sums += torch.stack(
-                [
-                    task.evaluation_loss(outputs, targets).double() * len(targets),
-                    task.score(outputs, targets).double(),
-                    sums.new_tensor(len(targets)),
-                ]
-            )
-    model.train(was_training)
-    loss, score, samples = cluster.allreduce_(sums, "evaluation").tolist()
-    return {"loss": loss / samples, task.metric: task.metric_of(score / samples), "samples": int(samples)}
 
+    def sums(inputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        outputs = forward(data.prepare(inputs))
+        return {
+            "loss": task.evaluation_loss(outputs, targets).double() * len(targets),
+            "score": task.score(outputs, targets).double(),
+            "samples": torch.tensor(len(targets), dtype=torch.float64),
+        }
 
-def _read(dataset: Dataset[Any], indices: range, batch: int, workers: int) -> Iterator[Any]:
-    if isinstance(dataset, TensorDataset):
-        for start in range(0, len(indices), batch):
-            chosen = torch.tensor(indices[start : start + batch])
-            yield tuple(tensor[chosen] for tensor in dataset.tensors)
-    else:
-        yield from Chunks(Subset(dataset, indices), chunk=batch, workers=workers)
+    total = sum_over_samples(sums, data.test, model=model, cluster=cluster, batch=batch, workers=workers)
+    samples = total["samples"]
+    mean = {"loss": total["loss"] / samples, task.metric: task.metric_of(total["score"] / samples)}
+    return mean | {"samples": int(samples)}

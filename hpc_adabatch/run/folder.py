@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError, require
 from ..files import make_writable
-from . import checkpoint
+from ..training import checkpoint
 from .owner import Owner
 
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import torch
 
-from ..training import AdaptiveTraining, Step
+from ..training import Step
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def train(training: AdaptiveTraining, epochs: Iterable[int], loss: Loss) -> Iterator[Step]:
+class Epochs(Protocol):
+    """A training, or the life of one."""
+
+    def epoch(self, epoch: int) -> Iterator[Step]:
+        """Yields the steps of this epoch that remain."""
+
+
+def train(training: Epochs, epochs: Iterable[int], loss: Loss) -> Iterator[Step]:
     """Trains epoch after epoch. Yields each step after its update; a caller may stop there.
 
     Args:

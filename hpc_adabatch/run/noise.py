@@ -25,8 +25,7 @@ from ..recipe import Recipe
 from ..records import fits
 from ..tasks import TaskData
 from ..terminal import count, table
-from ..training import AdaptiveTraining, LoopOptions
-from . import checkpoint
+from ..training import AdaptiveTraining, LoopOptions, checkpoint
 from .branches import branch_batch, branch_table, possible, train_branches
 from .build import Forward, build_model, load_data, loss_scaler
 from .folder import RunFolder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import StorageError, require
 from ..files import writing
-from .checkpoint import LAST
+from ..training.checkpoint import LAST
 from .folder import RunFolder
 
 LOOK_EVERY_S = 0.1

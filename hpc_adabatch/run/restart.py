@@ -1,8 +1,4 @@
-"""The state of all ranks at a step boundary, and going on from it.
-
-shared by all ranks    weights, optimizer, plan, batch, decisions (AdaptiveTraining.state_dict)
-of each rank           the generators that dropout draws from; inside an epoch, the running statistics of
-                       normalisation layers
+"""Whether a checkpoint is one of the run that goes on from it.
 
 A run that goes on with the same recipe on as many ranks equals one that was never stopped, bit by bit. A field of the
 recipe that differs
@@ -22,57 +18,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
-from ..cluster import Cluster
-from ..errors import InputError, real, require
+from ..errors import InputError, require
 from ..records import fits
-from ..training import AdaptiveTraining
+from ..training import AdaptiveTraining, settings
 
 FREE = (
-    *("epochs", "workers", "evaluation_batch", "journal_every", "journal_trust_ratios", "max_skipped"),
-    *("checkpoint_minutes", "checkpoint_steps", "engine"),
-    *("task.root", "task.file", "task.train", "task.test", "policy.journal"),  # the same data elsewhere
+    *settings.FREE,
+    *("epochs", "workers", "evaluation_batch", "engine", "task.root", "task.file", "task.train", "task.test"),
     *("task.download", "task.memory_gb"),
 )
-"""The fields that may differ between a checkpoint and the run that goes on from it."""
+"""The fields that may differ between a checkpoint and the run that goes on from it: the same data may lie elsewhere."""
 
-ROUNDING = {
-    "max_micro_batch": "passes of other sizes are rounded, normalised and measured otherwise",
-    "channels_last": "another memory layout is rounded otherwise",
-}
+ROUNDING = {**settings.ROUNDING, "channels_last": "another memory layout is rounded otherwise"}
 """The fields that may differ, at the price of bits, and why."""
-
-
-def collect(training: AdaptiveTraining, cluster: Cluster) -> dict[str, Any]:
-    """Returns the state of all ranks, on every rank."""
-    own: dict[str, Any] = {"rng": torch.get_rng_state()}
-    if cluster.device.type == "cuda":
-        own["cuda_rng"] = torch.cuda.get_rng_state()
-    if not training.plan.epoch_finished:  # at an epoch's end they are averaged
-        own["buffers"] = {name: buffer.cpu() for name, buffer in training.model.named_buffers()}
-    return {"training": training.state_dict(), "ranks": cluster.gather(own)}
-
-
-def restore(training: AdaptiveTraining, cluster: Cluster, state: dict[str, Any]) -> None:
-    """Goes on from the state that ``collect`` returned, on any number of ranks: new ones keep their generators.
-
-    Raises:
-        LookupError, TypeError, ValueError: The state is not that of such a run.
-    """
-    try:
-        training.load_state_dict(state["training"])
-    except RuntimeError as error:  # of torch, for weights of another network
-        if isinstance(error, torch.cuda.OutOfMemoryError):
-            raise
-        raise ValueError(str(error)) from error
-    if cluster.rank < len(state["ranks"]):
-        own = state["ranks"][cluster.rank]
-        torch.set_rng_state(own["rng"])
-        if "cuda_rng" in own and cluster.device.type == "cuda":
-            torch.cuda.set_rng_state(own["cuda_rng"])
-        training.model.load_state_dict(own.get("buffers", {}), strict=False)
 
 
 def check_same(saved: str, now: str) -> None:
@@ -91,30 +51,42 @@ def check_same(saved: str, now: str) -> None:
             raise InputError(field, given, f"{word}, as in the run that is resumed", f"--{field} {word}")
 
 
-def check_progress(state: dict[str, Any], now: str, training: AdaptiveTraining) -> None:
-    """Sees that there is something to go on with: the same training set, and epochs that are not behind already.
-
-    Args:
-        state: The state that ``collect`` returned, with the recipe.
-        now: The resolved recipe of this run, as YAML.
-        training: The loop that will go on.
+def check_numbers(state: dict[str, Any]) -> None:
+    """Sees that the numbers of a checkpoint are numbers.
 
     Raises:
-        InputError: The training set has another length, or more epochs are done than the recipe has.
-        TypeError: A value is of another type than in the state of such a run, though the file is whole.
+        TypeError: A value is of another type than in the state of a run, though the file is whole.
     """
     numbers = {"metric": float | None, "training_s": float, "elapsed_s": float, "journal_bytes": int}
     strange = [name for name, kind in numbers.items() if not fits(state.get(name, 0), kind)]
-    strange += _strange(state["training"], training.state_dict())
     if strange:
         raise TypeError(f"another type of {', '.join(strange)}")
-    there, here = state["training"]["plan"]["n_samples"], training.plan.n_samples
-    allowed = f"one of {there}, as in the run that is resumed"
-    require(there == here, "task", f"a training set of {here} samples", allowed, "the task of that run")
-    planned, epochs = _fields(state["recipe"])["epochs"], _fields(now)["epochs"]
-    done = state["training"]["course"]["clock"] / there  # the last step on AdaScale's clock may go beyond its end
+
+
+def check_epochs(state: dict[str, Any], planned: float, epochs: float) -> None:
+    """Sees that the epochs are not behind already.
+
+    Args:
+        state: The state of the checkpoint.
+        planned: The epochs that the run was to have then.
+        epochs: The epochs that it is to have now.
+
+    Raises:
+        InputError: More epochs are done.
+    """
+    # the last step on AdaScale's clock may go beyond its end
+    done = state["training"]["course"]["clock"] / state["training"]["plan"]["n_samples"]
     allowed = f"{math.ceil(done)} or more, as {done:.4g} are done"
-    require(epochs >= min(done, planned), "epochs", epochs, allowed, f"--epochs {planned}")
+    require(epochs >= min(done, planned), "epochs", epochs, allowed, f"--epochs {planned:g}")
+
+
+def planned(saved: str) -> float:
+    """Returns the epochs of a checkpoint's recipe.
+
+    Args:
+        saved: The resolved recipe, as YAML.
+    """
+    return float(_fields(saved)["epochs"])
 
 
 def check_nothing_lost(journal: Path) -> None:
@@ -193,21 +165,6 @@ def differences(saved: str, now: str) -> dict[str, tuple[Any, Any]]:
         recipe["max_micro_batch"] = recipe["max_micro_batch"] or recipe["global_batch"]
     fields = sorted(then.keys() | after.keys())
     return {field: (then.get(field), after.get(field)) for field in fields if then.get(field) != after.get(field)}
-
-
-def _strange(saved: Any, fresh: Any, name: str = "training") -> Iterator[str]:
-    """Yields the names of values whose type is another one than in the state of a run that has just begun."""
-    if isinstance(fresh, dict) and isinstance(saved, dict):
-        for key in fresh.keys() & saved.keys():
-            yield from _strange(saved[key], fresh[key], f"{name}.{key}")
-    elif isinstance(fresh, torch.Tensor):
-        if not (isinstance(saved, torch.Tensor) and saved.shape == fresh.shape):
-            yield name
-    elif isinstance(fresh, float):
-        if math.isnan(real(saved)) and not isinstance(saved, float):
-            yield name
-    elif fresh is not None and not fits(saved, type(fresh)):
-        yield name
 
 
 def _fields(recipe: str) -> dict[str, Any]:

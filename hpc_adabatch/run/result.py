@@ -85,11 +85,13 @@ def report(folder: Path) -> Iterator[RenderableType]:
 def _parts(paths: RunFolder) -> Iterator[RenderableType]:
     result = json.loads(paths.result.read_text(encoding="utf-8"))
     check_format(result, "RUN", paths.result)
-    yield _table(read(paths.journal))
+    records = read(paths.journal)
+    yield _table(records)
     metric = result["metric"]
     by = f" by {result['engine']}" if result.get("engine") not in (None, "none") else ""
     where = f"{result['world_size']} rank(s){by}, {result['wall_s']:.1f} s"
-    value = "not finite" if metric["value"] is None else f"{metric['value']:.4f}"
+    evaluated = any(record["kind"] == "evaluation" for record in records)
+    value = f"{metric['value']:.4f}" if metric["value"] is not None else "not finite" if evaluated else "not evaluated"
     yield f"test {metric['name']}  {value} after {result['epochs']:.6g} epochs on {where}"
     steps, fixed = result["steps"], result["steps_of_fixed_batch"]
     reference = result.get("reference_batch", result["initial_global_batch"])

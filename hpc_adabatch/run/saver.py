@@ -19,9 +19,9 @@ import torch
 
 from ..errors import StorageError
 from ..files import writing
-from ..training.checkpoints import CheckpointClock
+from ..training import checkpoint
+from ..training.checkpoint_clock import CheckpointClock
 from ..training.journal import Journal
-from . import checkpoint
 from .folder import RunFolder
 
 

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,9 +38,10 @@ from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
 from .alike import check_alike
-from .arguments import check_kinds, check_model, check_optimizer_of
-from .checkpoints import CheckpointClock
+from .arguments import check_also, check_kinds, check_model, check_optimizer_of
+from .checkpoint_clock import CheckpointClock
 from .coordinator import Coordinator, Decision
+from .evaluation import average_buffers
 from .feed import Feed
 from .gradient import Gradient, Summed
 from .journal import Journal
@@ -48,8 +50,10 @@ from .losses import Losses
 from .measuring import measuring_for
 from .options import LoopOptions, check_rates
 from .passes import Passes
+from .settings import settings
 from .signals import StopFlag
 from .skips import WHY, Skips
+from .state import Stateful, load, save
 from .step import MicroBatches, Step
 from .timing import StepTimes
 
@@ -78,6 +82,8 @@ class AdaptiveTraining:
         groups: The parameters by group name, where noise is estimated for each group; else the optimizer's groups.
         stop_flag: The flag that tells this rank to stop, with ``with stop_flag.listening():`` around the loop; signals
             are not caught when not given.
+        also: Further objects of the script by name, with ``state_dict`` and ``load_state_dict``, such as an average of
+            the weights: ``save`` keeps them, and ``load`` takes them up.
         options: Clipping, compression, and how often to measure and to record.
 
     Raises:
@@ -98,6 +104,13 @@ class AdaptiveTraining:
         measuring: The measurements of the gradient's noise.
         line_search: The search for the step size.
         scaler: The scaler of losses.
+        cluster: The ranks.
+        policy: The rule for the global batch.
+        learning_rate: The schedule.
+        also: Further objects of the script, by name.
+        settings: The settings in words, which a checkpoint keeps.
+        journal: The journal.
+        stop_flag: The flag that tells this rank to stop.
     """
 
     def __init__(
@@ -114,17 +127,23 @@ class AdaptiveTraining:
         scaler: torch.amp.GradScaler | None = None,
         groups: Mapping[str, Sequence[nn.Parameter]] | None = None,
         stop_flag: StopFlag | None = None,
+        also: Mapping[str, Stateful] | None = None,
         options: LoopOptions | None = None,
     ) -> None:
         check_kinds(cluster=cluster)
         others = {"policy": policy, "learning_rate": learning_rate, "options": options, "step_size": step_size}
         with cluster.together():  # before any other message: a rank that refuses leaves none waiting
             check_kinds(model=model, optimizer=optimizer, batches=batches, **others)
-            check_kinds(journal=journal, scaler=scaler, groups=groups, stop_flag=stop_flag)
+            check_kinds(journal=journal, scaler=scaler, groups=groups, stop_flag=stop_flag, also=also)
+            check_also(also)
             check_model(model)
             check_optimizer_of(model, optimizer)
             batches.belong(self)
-        check_alike(cluster, model, optimizer, batches, others)
+        self.policy, self.learning_rate = policy or Fixed(), learning_rate or LearningRate()
+        self._options = options or LoopOptions()
+        others = {"policy": self.policy, "learning_rate": self.learning_rate, "step_size": step_size}
+        self.settings = settings(optimizer, batches, self._options, others)
+        check_alike(cluster, self.settings, model)
         self.model, self.batches, self.plan = model, batches, batches.plan
         self._global_batch = self._start_batch = batches.global_batch
         self.steps = 0
@@ -132,10 +151,8 @@ class AdaptiveTraining:
         self._begun = False  # a step was begun and not updated
         self._resumed_at = 0  # the epoch that a state which was loaded goes on with: those before are done
         self._end: float | None = None  # epochs on the clock after which training ends; None for any number of passes
-        self._cluster = cluster
-        self._policy, self._learning_rate = policy or Fixed(), learning_rate or LearningRate()
-        self._options = options or LoopOptions()
-        self._journal, self._stop_flag = journal or Journal(None), stop_flag or StopFlag()
+        self.cluster, self.also = cluster, dict(also or {})
+        self.journal, self.stop_flag = journal or Journal(None), stop_flag or StopFlag()
         self._losses, self._times = Losses(), StepTimes()
         minutes, steps = self._options.checkpoint_minutes, self._options.checkpoint_steps
         self.checkpoints = CheckpointClock(minutes, steps, leads=cluster.leads)
@@ -146,10 +163,10 @@ class AdaptiveTraining:
                 searches=step_size is not None,
                 has_trust_ratios=hasattr(optimizer, "trust_ratios"),
             )
-            check_rates(self._policy, self._learning_rate, step_size)
+            check_rates(self.policy, self.learning_rate, step_size)
             self.measuring = measuring_for(
-                self._policy,
-                self._learning_rate,
+                self.policy,
+                self.learning_rate,
                 groups or {str(n): group["params"] for n, group in enumerate(optimizer.param_groups)},
                 batches,
                 cluster.size,
@@ -166,8 +183,8 @@ class AdaptiveTraining:
         )
         self.scaler, self.optimizer = self._gradient.scaler, self._gradient.optimizer
         self._skips = Skips(self._options.max_skipped, tells=cluster.leads and not self.scaler.is_enabled())
-        couples = self._policy.couples_rate
-        self._course = Course(self._learning_rate, self.plan.n_samples, self._start_batch, couples=couples)
+        couples = self.policy.couples_rate
+        self._course = Course(self.learning_rate, self.plan.n_samples, self._start_batch, couples=couples)
         self._rates = Rates(self.optimizer, self._course, searched=step_size is not None)
         self.line_search: LineSearch | NoSearch = NoSearch()
         if step_size is not None:
@@ -175,10 +192,12 @@ class AdaptiveTraining:
             self.line_search = LineSearch(step_size, model, self.optimizer, cluster, **sizes)
         feed = Feed(batches, cluster, keeps=self.line_search.searches)
         self._passes = Passes(feed, self._gradient, self.measuring, cluster, batches.max_micro_batch)
-        self._coordinator = Coordinator(cluster, self._policy)
+        self._coordinator = Coordinator(cluster, self.policy)
         self._coordinator.start(self.progress)
         for name, tensor in model.state_dict().items():
             cluster.broadcast_(tensor, f"weights.{name}")
+        if not cluster.leads:  # or one seed on all ranks would drop the same units on all of them
+            torch.manual_seed((torch.initial_seed() + cluster.rank) % 2**63)
 
     def epochs(self, epochs: float) -> Iterator[int]:
         """Yields the numbers of the passes over the data that remain, until the schedule's clock ends training.
@@ -222,8 +241,7 @@ class AdaptiveTraining:
             return
         if epoch < self.next_epoch:
             raise RuntimeError(f"epoch {epoch} was trained already; the next one is {self.next_epoch}")
-        if self._begun:  # its gradients are half summed, and on other ranks perhaps not at all
-            raise RuntimeError("the last step was left without update()")
+        self._see_updated()
         if epoch == self.plan.epoch + 1 and self.plan.epoch_finished:
             self.plan.next_epoch()
         if epoch != self.plan.epoch:
@@ -234,7 +252,7 @@ class AdaptiveTraining:
             self._passes.enter_epoch()
         while not (self.plan.epoch_finished or self.stopped or self._ended):
             self._times.begin()
-            self._cluster.watchdog.enter(f"step {self.steps + 1}")
+            self.cluster.watchdog.enter(f"step {self.steps + 1}")
             if self.steps == 0:
                 self._decide()
             batch = self.plan.cut(self.global_batch)
@@ -257,7 +275,7 @@ class AdaptiveTraining:
         summed = self._sum_over_ranks(len(step.batch))
         # 3 lengthen: the sum so far is kept, only what is added is computed
         batch_after, lengthened = self.global_batch, False
-        while summed.finite and self._policy.extends:
+        while summed.finite and self.policy.extends:
             wanted = self._coordinator.extend(self.measuring.last, self.progress, len(step.batch))
             if wanted == 0:
                 break
@@ -302,7 +320,7 @@ class AdaptiveTraining:
             self._adopt(self._coordinator.lengthened(self.progress, batch_after))
         self._decide()
         self._begun = False
-        self._cluster.watchdog.enter(f"what follows step {self.steps}")
+        self.cluster.watchdog.enter(f"what follows step {self.steps}")
         if self._skips.has_diverged:  # on all ranks: each has counted the same steps
             self.record("end", reason=f"diverged: {self._skips.row}")
             raise self._skips.error(self.steps)
@@ -316,15 +334,15 @@ class AdaptiveTraining:
         """
         due, stop, measured = (
             self.checkpoints.number(self.steps + 1),
-            self._stop_flag.numbers(),
+            self.stop_flag.numbers(),
             self.measuring.message(),
         )
         flags = [due, *stop]
         summed = self._gradient.sum_over_ranks(flags, measured, samples=samples, added=added)
         self.checkpoints.hear(summed.beside[0])
-        self.stopped = self._stop_flag.agreed(summed.beside[1 : len(flags)]) or self.stopped
+        self.stopped = self.stop_flag.agreed(summed.beside[1 : len(flags)]) or self.stopped
         if measured:
-            add = partial(self._cluster.allreduce_, name="step.inner")
+            add = partial(self.cluster.allreduce_, name="step.inner")
             loss = summed.loss / summed.weight if summed.weight else math.nan
             finite = self.measuring.take(summed.beside[len(flags) :], samples, summed.weight, loss, add)
             summed = replace(summed, finite=finite and summed.finite)
@@ -376,7 +394,7 @@ class AdaptiveTraining:
         told: dict[str, Any] = {}
         if decision.pace is not None:
             told |= self.measuring.adopt(decision.pace)
-            if self._learning_rate.measures:
+            if self.learning_rate.measures:
                 self._course.noise = decision.noise
                 told["noise"] = list(decision.noise) if decision.noise is not None else None
         self.record("decision", **self.holding(), reason=decision.reason, **told)
@@ -392,7 +410,7 @@ class AdaptiveTraining:
             min_global_batch=self.batches.min_global_batch,
             max_global_batch=self.batches.max_global_batch,
             max_micro_batch=self.batches.max_micro_batch,
-            n_ranks=self._cluster.size,
+            n_ranks=self.cluster.size,
             learning_rate=self.last_rate,
             learning_rate_factor=self._rates.factor,
             epoch_loss=self._losses.last_epoch,
@@ -410,6 +428,12 @@ class AdaptiveTraining:
     def skipped(self) -> int:
         """Returns the steps that changed nothing, because a loss or a gradient was not finite on some rank."""
         return self._skips.total
+
+    @property
+    def reference_batch(self) -> int:
+        """Returns the batch to which updates are compared: that of AdaScale's clock, else the one at the start."""
+        reference = self.learning_rate.reference_batch if self.learning_rate.scale_invariant else None
+        return reference or self._start_batch
 
     @property
     def clock(self) -> float:
@@ -433,7 +457,7 @@ class AdaptiveTraining:
 
     def holding(self) -> dict[str, Any]:
         """Returns the batch, micro-batch, passes and rates of the next step, as journal fields."""
-        n_ranks, largest = self._cluster.size, self.batches.max_micro_batch
+        n_ranks, largest = self.cluster.size, self.batches.max_micro_batch
         passes, micro_batch = passes_and_micro_batch(self.global_batch, n_ranks, largest)
         return {
             "global_batch": self.global_batch,
@@ -444,18 +468,56 @@ class AdaptiveTraining:
 
     def record(self, kind: str, **fields: Any) -> None:
         """Writes a line of the journal, stamped with step, cursor and epoch, and with the clock if it is another."""
-        if self._learning_rate.scale_invariant:
+        if self.learning_rate.scale_invariant:
             fields = {"clock": self.clock, **fields}
-        self._journal.record(kind, step=self.steps, cursor=self.plan.samples_seen, epoch=self.plan.epoch, **fields)
+        self.journal.record(kind, step=self.steps, cursor=self.plan.samples_seen, epoch=self.plan.epoch, **fields)
 
     def average_buffers(self) -> None:
-        """Averages the running statistics of normalisation layers over ranks; call it before evaluating or saving."""
-        for name, buffer in self.model.named_buffers():
-            if buffer.is_floating_point():
-                self._cluster.allreduce_(buffer, f"buffers.{name}").div_(self._cluster.size)
+        """Averages the running statistics of normalisation layers over ranks, as ``evaluate`` does by itself."""
+        average_buffers(self.model, self.cluster)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the state of all ranks between two steps, whole or not at all; all ranks call it.
+
+        The folder holds last.pt and, as it was before, previous.pt. ``Run`` saves by itself.
+
+        Args:
+            folder: The folder, which is made where it is missing.
+
+        Raises:
+            StorageError: It cannot be written; all ranks raise it.
+            RuntimeError: A step was begun and not updated.
+        """
+        self._see_updated()
+        with self.checkpoints.saving(self.steps):
+            save(self, Path(folder))
+
+    def load(self, folder: str | Path) -> bool:
+        """Goes on from what ``save`` has written, exactly on as many ranks; all ranks call it before the first step.
+
+        Where last.pt is damaged, previous.pt is taken.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            False where the folder holds no checkpoint: training begins.
+
+        Raises:
+            InputError: The checkpoints are damaged, or of a training with other settings; all ranks raise it.
+        """
+        return load(self, Path(folder))
+
+    def _see_updated(self) -> None:
+        if self._begun:  # its gradients are half summed, and on other ranks perhaps not at all
+            raise RuntimeError("the last step was left without update()")
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns everything that decides the next step, at a step boundary."""
+        """Returns everything that all ranks share and that decides the next step; ``save`` keeps each rank's own, too.
+
+        That is, between two steps.
+        """
+        also = {name: other.state_dict() for name, other in self.also.items()}
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -471,10 +533,18 @@ class AdaptiveTraining:
             "course": self._course.state_dict(),
             "scaler": self.scaler.state_dict(),
             "search": self.line_search.state_dict(),
+            **({"also": also} if also else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what ``state_dict`` returned; the base learning rates stay those given to the constructor."""
+        """Restores what ``state_dict`` returned; the base learning rates stay those given to the constructor.
+
+        Raises:
+            InputError: It is the state of another rule, or has nothing of an object in ``also``.
+        """
+        for name in self.also:
+            saved = state.get("also", {})
+            require(name in saved, f"also.{name}", "an object without saved state", ", ".join(saved) or "none")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.plan.load_state_dict(state["plan"])
@@ -489,6 +559,8 @@ class AdaptiveTraining:
         self._course.load_state_dict(state["course"])
         self.scaler.load_state_dict(state["scaler"])
         self.line_search.load_state_dict(state["search"])
+        for name, other in self.also.items():
+            other.load_state_dict(state["also"][name])
         self.checkpoints.start(self.steps)
         self._rates.forget()
         self._resumed_at = self.next_epoch

@@ -18,6 +18,7 @@ from ..policies import Policy
 from .journal import Journal
 from .options import LoopOptions
 from .signals import StopFlag
+from .state import Stateful
 
 CALL = "AdaptiveTraining(model, optimizer, batches, cluster=cluster)"
 
@@ -38,6 +39,7 @@ KINDS: dict[str, tuple[Any, str, str]] = {  # of each argument: its kind, in wor
     "scaler": (torch.amp.GradScaler | None, "a GradScaler", 'scaler=torch.amp.GradScaler("cuda")'),
     "groups": (Mapping | None, "parameters by the name of their group", 'groups={"head": model.head.parameters()}'),
     "stop_flag": (StopFlag | None, "a StopFlag", "stop_flag=StopFlag()"),
+    "also": (Mapping | None, "a dictionary of objects by name", 'also={"ema": ema}'),
     "options": (LoopOptions | None, "LoopOptions", "options=LoopOptions(clip_norm=1.0)"),
 }
 
@@ -55,6 +57,17 @@ def check_kinds(**given: object) -> None:
             what = f"the class {argument.__name__}"
             example = f"policy={argument.__name__}()" if issubclass(argument, Policy) else example
         require(isinstance(argument, kind), name, what, allowed, example)
+
+
+def check_also(also: Mapping[str, object] | None) -> None:
+    """Checks what else is to be kept in checkpoints.
+
+    Raises:
+        InputError: An object has no state.
+    """
+    for name, other in (also or {}).items():
+        allowed = "an object with state_dict and load_state_dict"
+        require(isinstance(other, Stateful), f"also.{name}", type(other).__name__, allowed)
 
 
 def check_model(model: nn.Module) -> None:

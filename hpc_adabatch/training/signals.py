@@ -33,11 +33,14 @@ class StopFlag:
 
     Args:
         file: The stop file, which counts as a signal once it exists; None where there is none to look for.
+
+    Attributes:
+        file: The stop file.
     """
 
     def __init__(self, file: Path | None = None) -> None:
         self._heard: set[str] = set()
-        self._file = file
+        self.file = file
         self._looked_s = float("-inf")
 
     def numbers(self) -> list[float]:
@@ -50,9 +53,9 @@ class StopFlag:
         return next((name for name, total in zip(_NAMES, summed, strict=True) if total > 0), None)
 
     def _look(self) -> None:
-        if self._file is not None and time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+        if self.file is not None and time.monotonic() - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = time.monotonic()
-            if self._file.exists():
+            if self.file.exists():
                 self._heard.add(_FILE)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
-from hpc_adabatch.run.run import Run
+from hpc_adabatch.run.recipe_run import RecipeRun
 
 HERE = Path(__file__).resolve().parent
 RECIPE = str(HERE.parents[1] / "recipes" / "quickstart.yaml")
@@ -47,7 +47,7 @@ def make(rule: str, folder: Path) -> Path:
     """Trains by a rule, stops after two epochs and goes on. Returns the journal."""
     for resume, epochs in ((False, 2), (True, 3)):
         recipe, _, resolved = parse_recipe("train", [*flags(rule), f"--epochs={epochs}"])
-        Run(recipe, resolved, folder, resume=resume, cluster=SingleProcess()).train()
+        RecipeRun(recipe, resolved, folder, resume=resume, cluster=SingleProcess()).train()
     return folder / "journal.jsonl"
 
 

@@ -15,9 +15,9 @@ from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.gradients import Estimate
-from hpc_adabatch.run import checkpoint
 from hpc_adabatch.run.noise import NoiseFlags, _advice, _table, measure, report_noise
 from hpc_adabatch.tasks.convex import Convex
+from hpc_adabatch.training import checkpoint
 
 RECIPE = """
 task: {name: ridge, samples: 200, features: 5, condition: 4.0}

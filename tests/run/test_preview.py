@@ -17,7 +17,7 @@ from hpc_adabatch.replay import Replay
 from hpc_adabatch.run.forecast import forecasts, phases
 from hpc_adabatch.run.growth import growth
 from hpc_adabatch.run.preview import preview
-from hpc_adabatch.run.run import Run
+from hpc_adabatch.run.recipe_run import RecipeRun
 from hpc_adabatch.training.journal import read
 
 pytestmark = pytest.mark.long
@@ -36,7 +36,7 @@ SHORT = [
 def test_plan_and_run_agree_step_by_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, _, resolved = parse_recipe("train", [RECIPE, *SHORT])
     planned = list(phases(recipe, recipe.task.load(), 1))
-    assert Run(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
+    assert RecipeRun(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
     records = read(tmp_path / "run" / "journal.jsonl")
     result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert [(phase.epoch, phase.global_batch) for phase in planned] == growth(records)
@@ -79,8 +79,8 @@ def test_batches_rates_and_updates_are_those_of_the_run(
     flags = ["--epochs=3", "--global_batch=100", "--max_global_batch=600", "--journal_every=1", "--task.augment=false"]
     recipe, _, resolved = parse_recipe("train", [RECIPE, "--model=narrow_cnn", *flags, *RULES[rule], *rates])
     assert recipe.policy.foreseeable
-    monkeypatch.setattr("hpc_adabatch.run.run.write_picture", lambda *_: None)
-    assert Run(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
+    monkeypatch.setattr("hpc_adabatch.run.life.write_picture", lambda *_: None)
+    assert RecipeRun(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
     found, decided, decay = [], 0, 0.0
     for record in read(tmp_path / "run" / "journal.jsonl"):
         if record["kind"] in ("start", "decision"):
@@ -137,7 +137,7 @@ def adascale(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """The flags of a run with AdaScale, and its folder."""
     flags, folder = [RECIPE, *ADASCALE, *request.param], tmp_path_factory.mktemp("runs") / "run"
     recipe, _, resolved = parse_recipe("train", flags)
-    assert Run(recipe, resolved, folder, resume=False, cluster=SingleProcess()).train() == 0
+    assert RecipeRun(recipe, resolved, folder, resume=False, cluster=SingleProcess()).train() == 0
     return flags, folder
 
 

@@ -13,8 +13,9 @@ import yaml
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run import checkpoint, restart
-from hpc_adabatch.run.run import Run
+from hpc_adabatch.run import restart
+from hpc_adabatch.run.recipe_run import RecipeRun
+from hpc_adabatch.training import checkpoint
 from hpc_adabatch.training.journal import read
 
 pytestmark = pytest.mark.long
@@ -35,9 +36,9 @@ def recipe(*flags: str) -> str:
     return parse_recipe("train", [QUICKSTART, *flags])[2]
 
 
-def run(folder: Path, *flags: str) -> Run:
+def run(folder: Path, *flags: str) -> RecipeRun:
     parsed, _, resolved = parse_recipe("train", [QUICKSTART, *SMALL, *flags])
-    return Run(parsed, resolved, folder, resume=True, cluster=SingleProcess())
+    return RecipeRun(parsed, resolved, folder, resume=True, cluster=SingleProcess())
 
 
 def trained(folder: Path, *flags: str) -> Path:

@@ -13,8 +13,8 @@ from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.run.growth import growth
 from hpc_adabatch.run.picture import write_picture
+from hpc_adabatch.run.recipe_run import RecipeRun
 from hpc_adabatch.run.result import report, write_result
-from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 
 pytestmark = pytest.mark.long
@@ -41,7 +41,7 @@ def test_phases_shorter_than_the_journals_interval_are_shown_too(tmp_path: Path)
         "--journal_every=50",
     ]
     recipe, _, resolved = parse_recipe("train", [RECIPE, *flags])
-    assert Run(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
+    assert RecipeRun(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
     records = read(tmp_path / "run" / "journal.jsonl")
     result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert [batch for _, batch in growth(records)] == [16, 24, 36, 54, 81, 100]
@@ -56,7 +56,7 @@ def test_phases_shorter_than_the_journals_interval_are_shown_too(tmp_path: Path)
 
 def test_a_metric_that_is_not_finite_is_null_and_shown_as_what_it_is(tmp_path: Path) -> None:
     recipe, _, resolved = parse_recipe("train", [RECIPE, "--epochs=1"])
-    assert Run(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
+    assert RecipeRun(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
     records = read(tmp_path / "run" / "journal.jsonl")
     records[-1]["metric"] = None  # as the journal has it of a perplexity that overflowed
     result = tmp_path / "run" / "result.json"

@@ -13,8 +13,8 @@ import torch
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError, StorageError
+from hpc_adabatch.run.recipe_run import RecipeRun
 from hpc_adabatch.run.result import report
-from hpc_adabatch.run.run import Run
 from hpc_adabatch.training.journal import read
 from hpc_adabatch.training.signals import StopFlag
 
@@ -27,14 +27,14 @@ def test_a_run_killed_before_its_first_checkpoint_leaves_nothing_in_the_journal_
     """Bug story: the journal held both attempts, and where a rule had changed the batch, the report was refused."""
     flags = ["--epochs=1", "--policy=schedule", "--policy.text=0:16 320sa:32 640sa:64"]
     recipe, _, resolved = parse_recipe("train", [RECIPE, *flags])
-    killed = Run(recipe, resolved, tmp_path / "run", resume=True, cluster=SingleProcess())
+    killed = RecipeRun(recipe, resolved, tmp_path / "run", resume=True, cluster=SingleProcess())
     for step in killed.training.epoch(0):
         for inputs, targets in step:
             step.backward(recipe.task.loss(killed.forward(inputs), targets))
         step.update()
         if killed.training.steps == 30:
             break
-    again = Run(recipe, resolved, tmp_path / "run", resume=True, cluster=SingleProcess())
+    again = RecipeRun(recipe, resolved, tmp_path / "run", resume=True, cluster=SingleProcess())
     assert again.train() == 0
     kinds = [record["kind"] for record in read(tmp_path / "run" / "journal.jsonl")]
     assert kinds.count("start") == 1
@@ -49,19 +49,19 @@ def test_a_full_disk_stops_no_epoch_but_no_run_ends_well_without_its_checkpoint(
     flags = ["--epochs=3", "--global_batch=256", "--max_micro_batch=256", "--policy=fixed"]
     recipe, _, resolved = parse_recipe("train", [RECIPE, *flags])
 
-    def run(folder: str) -> Run:
-        return Run(recipe, resolved, tmp_path / folder, resume=True, cluster=SingleProcess())
+    def run(folder: str) -> RecipeRun:
+        return RecipeRun(recipe, resolved, tmp_path / folder, resume=True, cluster=SingleProcess())
 
     first = run("run")
-    save, saves = first._saver.save, iter([1_000_000_000, 100_000, 100_000])
+    save, saves = first.life._saver.save, iter([1_000_000_000, 100_000, 100_000])
 
     def save_with_little_room(state: dict[str, Any], *, wait: bool) -> None:
         with small_files(next(saves)):
             save(state, wait=wait)
-            if first._saver._thread is not None:
-                first._saver._thread.join()
+            if first.life._saver._thread is not None:
+                first.life._saver._thread.join()
 
-    first._saver.save = save_with_little_room  # type: ignore[method-assign]
+    first.life._saver.save = save_with_little_room  # type: ignore[method-assign]
     with pytest.raises(StorageError, match=r"checkpoint/last.pt cannot be written: File too large") as raised:
         first.train()
     assert raised.value.shared  # no rank waits for rank 0
@@ -87,7 +87,7 @@ def test_a_stop_that_finds_no_room_for_its_checkpoint_is_not_taken_for_one_that_
     tmp_path: Path, small_files: Any
 ) -> None:
     recipe, _, resolved = parse_recipe("train", [RECIPE, "--epochs=1", "--global_batch=256", "--policy=fixed"])
-    stopped = Run(recipe, resolved, tmp_path, resume=False, cluster=SingleProcess(), stop_flag=StopsAt(2))
+    stopped = RecipeRun(recipe, resolved, tmp_path, resume=False, cluster=SingleProcess(), stop_flag=StopsAt(2))
     with small_files(100_000), pytest.raises(StorageError, match="cannot be written") as raised:
         stopped.train()
     assert raised.value.exit_code == 74
@@ -123,7 +123,7 @@ class StopsAt(StopFlag):
 
 def trained(folder: Path, *flags: str, resume: bool = False, stop: StopFlag | None = None) -> int:
     recipe, _, resolved = parse_recipe("train", [RECIPE, *ADASCALE, *flags])
-    return Run(recipe, resolved, folder, resume=resume, cluster=SingleProcess(), stop_flag=stop).train()
+    return RecipeRun(recipe, resolved, folder, resume=resume, cluster=SingleProcess(), stop_flag=stop).train()
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def test_a_signal_in_the_last_step_of_all_stops_nothing(left: int, code: int, re
                 self._hear(signal.SIGTERM, None)
             return super().numbers()
 
-    run = Run(recipe, resolved, tmp_path / "run", resume=True, cluster=SingleProcess(), stop_flag=Told())
+    run = RecipeRun(recipe, resolved, tmp_path / "run", resume=True, cluster=SingleProcess(), stop_flag=Told())
     assert run.train() == code
     assert run.folder.result.exists() == (code == 0)
     ends = [record for record in read(tmp_path / "run" / "journal.jsonl") if record["kind"] == "end"]

@@ -13,10 +13,11 @@ import torch
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run import checkpoint, restart
+from hpc_adabatch.run import restart
+from hpc_adabatch.run.recipe_run import RecipeRun
 from hpc_adabatch.run.request import ask
-from hpc_adabatch.run.run import Run
 from hpc_adabatch.run.saver import copied
+from hpc_adabatch.training import checkpoint
 from hpc_adabatch.training.journal import read
 
 pytestmark = pytest.mark.long
@@ -25,16 +26,16 @@ RECIPE = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml"
 FLAGS = ["--epochs=2", "--model=narrow_cnn", "--journal_every=1", "--policy=schedule", "--policy.text=0:16 700sa:32"]
 
 
-def run(folder: Path, *flags: str) -> Run:
+def run(folder: Path, *flags: str) -> RecipeRun:
     recipe, _, resolved = parse_recipe("train", [RECIPE, *FLAGS, *flags])
-    return Run(recipe, resolved, folder, resume=True, cluster=SingleProcess())
+    return RecipeRun(recipe, resolved, folder, resume=True, cluster=SingleProcess())
 
 
 def test_a_run_goes_on_from_any_checkpoint_inside_an_epoch_as_if_it_had_never_ended(tmp_path: Path) -> None:
     """Each checkpoint that a run has written, with the journal as it was then, is gone on from."""
     first = run(tmp_path / "whole", "--checkpoint_steps=29")
     kept: list[Path] = []
-    write = first._saver._write
+    write = first.life._saver._write
 
     def write_and_keep(state: dict[str, object]) -> None:
         write(state)
@@ -42,7 +43,7 @@ def test_a_run_goes_on_from_any_checkpoint_inside_an_epoch_as_if_it_had_never_en
         shutil.copytree(tmp_path / "whole", folder, ignore=shutil.ignore_patterns("owner.json"))
         kept.append(folder)
 
-    first._saver._write = write_and_keep  # type: ignore[method-assign]
+    first.life._saver._write = write_and_keep  # type: ignore[method-assign]
     assert first.train() == 0
     assert len(kept) > 4
     expected = torch.load(tmp_path / "whole" / "checkpoint" / "last.pt", weights_only=True)

@@ -17,7 +17,7 @@ from hpc_adabatch.batches.keys import sample_keys
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run.run import Run
+from hpc_adabatch.run.recipe_run import RecipeRun
 from hpc_adabatch.tasks import ImageNet
 from hpc_adabatch.tasks.images import ImageFiles, decode
 from hpc_adabatch.tasks.vision import torchvision
@@ -107,14 +107,14 @@ def test_without_augmentation_training_images_are_cut_like_test_images(root: Pat
     assert torch.equal(data.augment(images, sample_keys(0, 0, torch.arange(60))), data.prepare(images))
 
 
-def trained(folder: Path, root: Path, *flags: str) -> Run:
+def trained(folder: Path, root: Path, *flags: str) -> RecipeRun:
     """The recipe in one process, with a network and images for one core."""
     small = ["--model=narrow_cnn", "--precision=float32", "--channels_last=false", "--workers=0", f"--task.root={root}"]
     small += [f"--task.{name}={value}" for name, value in SMALL.items()]
     small += ["--global_batch=6", "--max_global_batch=24", "--policy.interval=4", "--policy.baseline_batch=3"]
     small += ["--policy.warmup_epochs=3", "--optimizer.lr=0.005", "--epochs=12"]
     recipe, _, resolved = parse_recipe("train", [RECIPE, *small, *flags])
-    run = Run(recipe, resolved, folder, resume=False, cluster=SingleProcess())
+    run = RecipeRun(recipe, resolved, folder, resume=False, cluster=SingleProcess())
     assert run.train() == 0
     return run
 
@@ -129,7 +129,7 @@ def test_the_recipe_trains_on_the_folder(root: Path, tmp_path: Path, capsys: pyt
     assert "accuracy" in capsys.readouterr().out
 
 
-def difference(one: Run, other: Run) -> float:
+def difference(one: RecipeRun, other: RecipeRun) -> float:
     """Largest, of all weights."""
     pairs = zip(one.training.model.parameters(), other.training.model.parameters(), strict=True)
     return max((a - b).abs().max().item() for a, b in pairs)

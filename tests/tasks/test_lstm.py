@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run.run import Run
+from hpc_adabatch.run.recipe_run import RecipeRun
 from hpc_adabatch.tasks.models import build_model
 from hpc_adabatch.tasks.models.lstm import RowLstm, WordLstm, sizes
 
@@ -205,6 +205,6 @@ def test_rows_of_real_digits_are_learned(tmp_path: Path) -> None:
     """One class in ten by chance."""
     flags = ["--model=lstm_1x32", "--epochs=6", "--task.augment=false", "--policy=fixed"]
     recipe, _, resolved = parse_recipe("train", [RECIPE, *flags])
-    assert Run(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
+    assert RecipeRun(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert result["metric"]["value"] > 0.9

@@ -20,7 +20,7 @@ from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.run.evaluation import evaluate
 from hpc_adabatch.run.preview import preview
-from hpc_adabatch.run.run import Run
+from hpc_adabatch.run.recipe_run import RecipeRun
 from hpc_adabatch.tasks import Digits, ImageFolder, Ridge, Task, TaskData, Text
 from hpc_adabatch.tasks.models.lstm import WordLstm
 from hpc_adabatch.tasks.text import ids_of, windows
@@ -293,7 +293,7 @@ def test_a_run_learns_a_periodic_text(tmp_path: Path, capsys: pytest.CaptureFixt
     flags += ["--policy=adabatch", "--policy.interval=3", "--learning_rate.milestones=[6]", "--optimizer.lr=0.5"]
     flags += ["--learning_rate.reference_batch=4", "--learning_rate.scaling=none"]
     recipe, _, resolved = parse_recipe("train", [RECIPE, *flags])
-    assert Run(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
+    assert RecipeRun(recipe, resolved, tmp_path / "run", resume=False, cluster=SingleProcess()).train() == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert result["metric"]["name"] == "perplexity"
     assert 1 <= result["metric"]["value"] < 1.02

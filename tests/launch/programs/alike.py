@@ -41,9 +41,10 @@ CASES: dict[str, Callable[[], hab.AdaptiveTraining]] = {
     "global_batch": lambda: make(batch=8 if last else 6),
     "dataset": lambda: make(dataset=data(30 * last)),
     "dataset ": lambda: make(dataset=data(samples=30 + last)),
-    "policy": lambda: make(policy=hab.AdaBatch(factor=4) if last else hab.AdaBatch()),
-    "learning_rate": lambda: make(learning_rate=hab.LearningRate(scaling="linear" if last else "none")),
-    "options": lambda: make(options=hab.LoopOptions(clip_norm=1.0 if last else 2.0)),
+    "policy": lambda: make(policy=hab.Fixed() if last else hab.AdaBatch()),
+    "policy.factor": lambda: make(policy=hab.AdaBatch(factor=4) if last else hab.AdaBatch()),
+    "learning_rate.scaling": lambda: make(learning_rate=hab.LearningRate(scaling="linear" if last else "none")),
+    "clip_norm": lambda: make(options=hab.LoopOptions(clip_norm=1.0 if last else 2.0)),
 }
 for field, case in CASES.items():
     with pytest.raises(hab.InputError, match=r"on rank \d, .*on rank 0; allowed: the same on every rank") as caught:

@@ -46,6 +46,11 @@ class Loaded:
     damaged: dict[str, str]
     """The newer files that are not whole: what is wrong by name."""
 
+    def told(self, folder: Path) -> Iterator[str]:
+        """Yields a line for each file of the folder that is not whole."""
+        for name, why in self.damaged.items():
+            yield f"{folder / name} is {why}: kept as {DAMAGED}"
+
 
 def save(folder: Path, state: dict[str, Any]) -> None:
     """Writes the state, and keeps the one before; called on rank 0 only."""

@@ -10,7 +10,7 @@ import torch
 
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run import checkpoint
+from hpc_adabatch.training import checkpoint
 
 
 def test_the_newest_is_loaded_and_the_one_before_is_kept(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.training import LoopOptions
-from hpc_adabatch.training.checkpoints import LONGEST_S, SHORTEST_S, CheckpointClock, daly
+from hpc_adabatch.training.checkpoint_clock import LONGEST_S, SHORTEST_S, CheckpointClock, daly
 
 
 def test_dalys_interval_loses_least() -> None:
