@@ -30,6 +30,7 @@ _NAMES = {  # of each module that `import hpc_adabatch` offers; imported at firs
         *("Plateau", "Policy", "Progress", "Proposal", "Schedule", "Seesaw", "SimiGrad", "Smith"),
     ),
     "replay": ("Replay",),
+    "run.run": ("Run",),
     "training": ("AdaptiveTraining", "LoopOptions", "Step"),
     "training.evaluation": ("evaluate",),
     "training.journal": ("Journal",),
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from .policies import SimiGrad as SimiGrad
     from .policies import Smith as Smith
     from .replay import Replay as Replay
+    from .run.run import Run as Run
     from .training import AdaptiveTraining as AdaptiveTraining
     from .training import LoopOptions as LoopOptions
     from .training import Step as Step
