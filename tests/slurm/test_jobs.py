@@ -231,6 +231,23 @@ def test_a_job_at_the_end_of_its_time_is_queued_again_and_goes_on_exactly(
     assert_same(tmp_path / "run", undisturbed)
 
 
+def test_a_script_of_the_users_own_is_stopped_queued_again_and_goes_on(
+    small_cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    """The template starts it as it stands; the batch script is told what Slurm tells it before the time is up."""
+    script = ROOT / "tests" / "slurm" / "programs" / "script.py"
+    where = (f"--chdir={tmp_path}", f"--export=ALL,ADABATCH_HOME={ROOT},ADABATCH_LAUNCHER=srun")
+    job = small_cluster.sbatch(*where, TEMPLATE, "python", script, tmp_path / "run")
+    until_it_trains(small_cluster, job, tmp_path, 20)
+    small_cluster.run("scancel", "--batch", "--signal=USR2", job)
+    left(small_cluster, job, "PENDING")
+    finish(small_cluster, job, tmp_path)
+    found = records(tmp_path / "run")
+    assert [record["step"] for record in found if record["kind"] == "statistics"] == list(range(1, 46))
+    assert [record["reason"] for record in found if record["kind"] == "end"] == ["stop file", "complete"]
+    assert [record["world_size"] for record in found if record["kind"] in ("start", "resume")] == [2, 2]
+
+
 def test_a_job_that_loses_a_slurmd_and_then_a_node_is_queued_again_and_goes_on_exactly(
     small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:

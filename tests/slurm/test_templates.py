@@ -94,6 +94,34 @@ def test_a_word_before_the_recipe_is_another_command(tmp_path: Path) -> None:
     assert "adabatch train r.yaml --seed 1 --out runs/r-81234 --resume auto" in trained
 
 
+@pytest.mark.parametrize("program", ["python", "python3.12", "/opt/site/bin/python", "./own", "bash"])
+def test_a_script_is_started_as_it_stands_and_queued_again_when_it_was_stopped(
+    program: str, tmp_path: Path, no_waiting: dict[str, str]
+) -> None:
+    """Its flags are its own, and so is the folder of its run."""
+    (tmp_path / "own").write_text("", encoding="utf-8")
+    (tmp_path / "own").chmod(0o755)
+    words = [program, "train.py", "--lr", "0.1", "--out", "two words"]
+    flags = {"ADABATCH_FLAGS": "--precision float16"}
+    done = job(*words, cwd=tmp_path, FAKE_CODE="75", **flags, **no_waiting)
+    assert done.returncode == 75
+    assert f"--unbuffered {program} train.py --lr 0.1 --out two\\ words\n" in done.stdout
+    assert asked(tmp_path) == ["scontrol requeue 81234"]
+    done = job(*words, cwd=tmp_path, FAKE_CODE="75", SLURM_RESTART_COUNT="5", **no_waiting)
+    assert done.stderr.endswith("stopped 6 times; to go on: submit the same command again\n")
+    assert job(*words, cwd=tmp_path, FAKE_CODE="70", **no_waiting).returncode == 70
+    assert job(*words, cwd=tmp_path, **no_waiting).returncode == 0
+    assert len(asked(tmp_path)) == 1
+
+
+def test_a_script_that_may_not_be_queued_again_hands_its_words_to_its_successor(
+    tmp_path: Path, no_waiting: dict[str, str]
+) -> None:
+    how = {"FAKE_CODE": "75", "FAKE_REFUSES": "disabled", "FAKE_JOBS": TOLD.format(state="RUNNING"), **no_waiting}
+    job("python", "train.py", "two words", cwd=tmp_path, **how)
+    assert asked(tmp_path)[-5:] == ["python", "train.py", "two words", "restarts 2", "the script of job 81234"]
+
+
 def test_a_launcher_that_says_well_done_without_a_result_is_not_believed(tmp_path: Path) -> None:
     """srun has ended with 0 where a requeued job's step could not be launched."""
     fakes = tmp_path / "fakes"
