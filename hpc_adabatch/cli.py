@@ -19,7 +19,7 @@ from typing import NoReturn
 from . import commands
 from .completion import bash
 from .environment import launch, leave_code
-from .errors import OneLineError, complain, require
+from .errors import OneLineError, complain, name_flags, require
 
 PATIENCE_S = 10.0  # for rank 0 to start and to read the same input; its end is usually this rank's too
 
@@ -110,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: The words of the command line; those of this process when not given.
     """
+    name_flags()
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that are no text
         sys.stdout.reconfigure(errors="backslashreplace")
     verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]

@@ -3,13 +3,66 @@
  2   InputError     input that cannot be used
 70   DivergedError  training that has diverged
 74   StorageError   a file that cannot be written    (EX_IOERR of sysexits.h)
+
+What mends the input is a flag of the command ``adabatch``, and a keyword of the same name in a script. It is written as
+a flag everywhere, with a blank before its value, and ``advice`` makes a keyword of it where a script is told:
+
+    --policy.factor 2               factor=2                   --resume auto    the same command again
+    --learning_rate.warmup legw     warmup="legw"              --out DIR        folder=DIR
+    --policy big_batch              policy=BigBatch()          --clip_norm null clip_norm=None
 """
 
 import math
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from numbers import Integral, Real
+
+_VALUE = r"""(?:\[[^]]*\]|"[^"]*"|[^\s,;-][^\s,;]*)"""
+_FLAG = re.compile(rf"--(?P<name>[a-z_]+(?:\.[a-z_]+)*)(?![\w=.-])(?: (?P<value>{_VALUE})(?P<more> (?=--))?)?")
+_FIELDS = {"out": "folder", "resume": "folder"}  # those of the command that have another name in a script
+_AGAIN = "the same command again"
+_names_flags = False
+
+
+def name_flags() -> None:
+    """Makes the errors of this process name flags, as the command ``adabatch`` has them, and no keywords."""
+    global _names_flags
+    _names_flags = True
+
+
+def advice(flags: str) -> str:
+    """Returns words with flags of ``adabatch`` in them as they are there; in a script with keywords instead."""
+    return flags if _names_flags else _FLAG.sub(_keyword, flags)
+
+
+def _keyword(flag: re.Match[str]) -> str:
+    field, value, more = flag["name"], flag["value"], ", " if flag["more"] else ""
+    if (field, value) == ("resume", "auto"):
+        return _AGAIN
+    name = _FIELDS.get(field, field).rpartition(".")[2]
+    if value is None:
+        return name
+    if field == "policy":
+        return f"policy={value.title().replace('_', '')}(){more}"
+    if field == "optimizer":
+        return f"optimizer={value.upper()}(...){more}"
+    return f"{name}={_in_python(value)}{more}"
+
+
+def _in_python(value: str) -> str:
+    known = {"null": "None", "true": "True", "false": "False"}
+    if value in known or value.startswith('"') or value.isupper() or not math.isnan(_number(value)):
+        return known.get(value, value)
+    return f"({value[1:-1].replace(',', ', ')})" if value.startswith("[") else f'"{value}"'
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 class OneLineError(Exception):
@@ -57,8 +110,13 @@ class InputError(OneLineError, ValueError):
         super().__init__(field, self.given, allowed, hint)  # pickle makes the error again from these four
 
     def __str__(self) -> str:
-        line = f"{self.field}: given {self.given}; allowed: {self.allowed}"
-        words = " ".join((f"{line}; type {self.hint}" if self.hint else line).split())
+        field, allowed, hint = self.field, self.allowed, advice(self.hint)
+        if not _names_flags:
+            field = _FIELDS.get(field, field)
+            allowed = re.sub(r"\bnull\b", "None", re.sub(r"^true or false\b", "True or False", allowed))
+        line = f"{field}: given {self.given}; allowed: {allowed}"
+        verb = "type" if hint == self.hint or hint.startswith(_AGAIN) else "write"
+        words = " ".join((f"{line}; {verb} {hint}" if hint else line).split())
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
 
 

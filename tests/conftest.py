@@ -14,12 +14,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from hpc_adabatch import errors
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small networks gain nothing from more
 # Hundreds of Pythons are started; none shall compile the package, or rewrite the tests' asserts, that another one has.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+errors.name_flags()  # as the command does, of which most tests are; the others have in_a_script
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "launch" / "programs"
@@ -77,6 +80,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
     config.option.loadscopereorder = False  # longest first, which is not the one with most tests
     return FilesThatShare(config, log)
+
+
+@pytest.fixture
+def in_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors name keywords, as in every process that is not the command ``adabatch``."""
+    monkeypatch.setattr(errors, "_names_flags", False)
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 import math
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_adabatch import InputError
-from hpc_adabatch.errors import reading, require
+from hpc_adabatch import InputError, errors
+from hpc_adabatch.errors import advice, reading, require
 from hpc_adabatch.records import fits
 
 FIELDS = ("field", "given", "allowed", "hint", "shared")
@@ -32,6 +34,75 @@ def test_it_prints_one_line_whatever_it_is_given(field: str, given_text: str, al
     line = str(InputError(field, given_text, allowed, hint))
     assert line.isprintable()
     line.encode()
+
+
+IN_A_SCRIPT = {
+    "--global_batch 64": "global_batch=64",
+    "--clip_norm null": "clip_norm=None",
+    "--split_passes true": "split_passes=True",
+    "--optimizer.weight_decay 5e-4": "weight_decay=5e-4",
+    "--learning_rate.warmup legw": 'warmup="legw"',
+    "--policy.milestones [30,60,80]": "milestones=(30, 60, 80)",
+    '--policy.text "0:128 20ep:256"': 'text="0:128 20ep:256"',
+    "--policy.warmup_epochs 0 --policy.baseline_batch null": "warmup_epochs=0, baseline_batch=None",
+    "--policy big_batch": "policy=BigBatch()",
+    "--optimizer lars": "optimizer=LARS(...)",
+    "--out DIR, to start anew, or first: rm x": "folder=DIR, to start anew, or first: rm x",
+    "another --out, to start anew": "another folder, to start anew",
+    "--resume auto, which leaves damaged lines out": "the same command again, which leaves damaged lines out",
+    "--engine torch, or srun --mpi=pmix": 'engine="torch", or srun --mpi=pmix',
+    "sbatch --test-only x --bind-to none": "sbatch --test-only x --bind-to none",
+    "./launch/install": "./launch/install",
+}
+
+
+@pytest.mark.usefixtures("in_a_script")
+def test_a_script_is_told_keywords_instead_of_flags() -> None:
+    assert {flags: advice(flags) for flags in IN_A_SCRIPT} == IN_A_SCRIPT
+    told = {
+        "seed: given -1; allowed: 0 or more; write seed=0": InputError("seed", -1, "0 or more", "--seed 0"),
+        "folder: given x; allowed: y; write folder=DIR": InputError("out", "x", "y", "--out DIR"),
+        "a: given b; allowed: c, or None; type ./launch/install": InputError(
+            "a", "b", "c, or null", "./launch/install"
+        ),
+        "a: given b; allowed: True or False; type the same command again": InputError(
+            "a", "b", "true or false", "--resume auto"
+        ),
+    }
+    assert [str(error) for error in told.values()] == list(told)
+
+
+def test_under_the_command_flags_stay_flags() -> None:
+    assert [advice(flags) for flags in IN_A_SCRIPT] == list(IN_A_SCRIPT)
+
+
+REACHED = ["batches", "cluster", "gradients", "learning_rate", "optim", "policies", "training", "replay.py", "run"]
+OF_COMMANDS = ("branches.py", "evaluation.py", "forecast.py", "noise.py", "preview.py", "recipe_run.py", "target.py")
+
+
+@pytest.mark.usefixtures("in_a_script")
+def test_no_words_that_a_script_may_be_told_keep_a_flag() -> None:
+    """All literals of the modules that scripts reach, with x in the place of what is filled in."""
+    package = Path(errors.__file__).parent
+    paths = [path for name in REACHED for path in ([package / name] if "." in name else (package / name).rglob("*.py"))]
+    found = {}
+    for path in paths:
+        if path.name in OF_COMMANDS:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        parts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+        parts |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                words = "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+                words = node.value
+            else:
+                continue
+            if re.match(r"--[a-z]", words):
+                found[words] = advice(words)
+    assert len(found) > 60
+    assert {flags: words for flags, words in found.items() if "--" in words.replace("srun --mpi=pmix", "")} == {}
 
 
 def test_newlines_and_indents_become_blanks() -> None:

@@ -23,7 +23,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import complain
+from ..errors import advice, complain
 
 EXIT_CODE = 75  # EX_TEMPFAIL: the run may be started again, from its checkpoint
 LOOKS = 20  # within the limit
@@ -125,8 +125,8 @@ class Watchdog:
             why: The words for what was seen.
         """
         complain(
-            f"adabatch: rank {self.rank}: {why}; ends with {EXIT_CODE}; to go on: --resume auto; to wait longer:"
-            " ADABATCH_STALL_S=SECONDS"
+            f"adabatch: rank {self.rank}: {why}; ends with {EXIT_CODE}; to go on: {advice('--resume auto')};"
+            " to wait longer: ADABATCH_STALL_S=SECONDS"
         )
         if self.note is not None:
             with contextlib.suppress(OSError):

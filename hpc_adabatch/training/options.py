@@ -104,7 +104,7 @@ def check_rates(policy: Policy, learning_rate: LearningRate, step_size: Armijo |
     if step_size is not None:
         search, plain = type(step_size).__name__, replace(schedule, epochs=None) == LearningRate()
         allowed = f"none with {search}, which searches its steps"
-        require(plain, "learning_rate", "a schedule", allowed, "the recipe without learning_rate")
+        require(plain, "learning_rate", "a schedule", allowed, "no learning_rate at all")
         # with a batch that stays, the step falls with 1 - variance / (batch |gradient|^2), and nothing lifts it
         allowed = f"a rule that measures the gradient's noise, with {search}, whose steps the noise shortens"
         require(policy.measures or not step_size.needs_variance, "policy", rule, allowed, "--policy big_batch")

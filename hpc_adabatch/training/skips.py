@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import DivergedError, complain
+from ..errors import DivergedError, advice, complain
 
 WHY = "a loss or a gradient is not finite on some rank"
 
@@ -48,10 +48,10 @@ class Skips:
 
     def error(self, step: int) -> DivergedError:
         """Returns the error that ends training at this step."""
+        mend = "a lower --optimizer.lr, --clip_norm 1, or --learning_rate.warmup fixed --learning_rate.warmup_epochs 5"
         return DivergedError(
             f"training has diverged: {self._in_a_row} steps in a row, up to step {step}, were skipped, because a loss"
-            " or a gradient was not finite on some rank; type a lower --optimizer.lr, --clip_norm 1, or"
-            " --learning_rate.warmup fixed --learning_rate.warmup_epochs 5"
+            f" or a gradient was not finite on some rank; try {advice(mend)}"
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def test_a_rank_that_does_not_move_says_where_and_ends(tmp_path: Path) -> None:
     assert (tmp_path / "stop").exists()
     assert "rank 3: nothing has moved for 0.3" in done.stderr
     assert "in step 12, at waits_for_a_peer" in done.stderr
-    assert "--resume auto" in done.stderr
+    assert "to go on: the same command again" in done.stderr
 
 
 class Ended(BaseException):
