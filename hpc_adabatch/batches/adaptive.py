@@ -7,7 +7,7 @@ from collections.abc import Callable, Sized
 from typing import Any, cast
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..errors import require, whole
 from .loader import Loader, open_loader
@@ -20,10 +20,14 @@ Transform = Callable[[Any, torch.Tensor], Any]  # (inputs, keys) -> inputs, on t
 class AdaptiveBatches:
     """A training set cut into global batches whose size may change at every optimizer step.
 
+    An epoch has each sample once, in an order that follows from the seed: there is no sampler, and no IterableDataset.
+    ``Subset(dataset, indices)`` with indices that come several times weighs samples. Micro-batches have any number of
+    samples, so there is no collate_fn: the dataset gives samples of one shape.
+
     Args:
         dataset: A map-style dataset; a TensorDataset is indexed without workers. Its samples may be tensors, numbers,
             text, and tuples and dicts of them: a micro-batch has their form, with a tensor (samples, ...) in the place
-            of each tensor and number, and a list in that of each text.
+            of each tensor and number, and a list in that of each text and of all else.
         global_batch: Samples per optimizer step over all ranks, at the start.
         max_global_batch: Largest global batch, in samples; the whole training set when not given.
         min_global_batch: Smallest global batch, in samples; ``global_batch`` when not given.
@@ -53,10 +57,11 @@ class AdaptiveBatches:
         workers: int = 0,
         transform: Transform | None = None,
     ) -> None:
-        sized = isinstance(dataset, Sized)
-        require(
-            sized, "dataset", type(dataset).__name__, "a map-style dataset, which has a length", "TensorDataset(x, y)"
-        )
+        name, loads = type(dataset).__name__, isinstance(dataset, DataLoader)
+        allowed = "the dataset of the loader, without its sampler and collate_fn"
+        require(not loads, "dataset", name, allowed, "loader.dataset")
+        mapped = isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
+        require(mapped, "dataset", name, "a map-style dataset, which has a length", "TensorDataset(x, y)")
         n_samples = len(cast(Sized, dataset))
         self.plan = BatchPlan(n_samples, seed)
         require(

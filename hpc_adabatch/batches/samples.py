@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from ..errors import InputError
+
 Column = torch.Tensor | list[Any]
 
 
@@ -23,14 +25,15 @@ def collate(samples: Sequence[Any]) -> Any:
     """Returns the columns of some samples, which have one form.
 
     Raises:
-        ValueError: The samples' tuples differ in length, or their tensors in shape.
+        InputError: The samples' tensors differ in shape.
+        ValueError: The samples' tuples differ in length.
     """
     first = samples[0]
     if isinstance(first, Mapping):
         return {key: collate([sample[key] for sample in samples]) for key in first}
     if isinstance(first, tuple | list):
         return _like(first, map(collate, zip(*samples, strict=True)))
-    return default_collate(list(samples)) if _is_numeric(first) else list(samples)
+    return _stacked(samples) if _is_numeric(first) else list(samples)
 
 
 def each_column(function: Callable[..., Any], *columns: Any) -> Any:
@@ -70,6 +73,15 @@ def _is_numeric(value: Any) -> bool:
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.kind in "biufc"
     return isinstance(value, torch.Tensor | int | float | complex)
+
+
+def _stacked(samples: Sequence[Any]) -> torch.Tensor:
+    shapes = {tuple(np.shape(sample)): None for sample in samples}  # in the order of the samples
+    if len(shapes) > 1:
+        given = " and ".join(map(str, [*shapes][:2]))
+        allowed = "samples of one shape: the dataset cuts or pads them, as there is no collate_fn"
+        raise InputError("dataset", f"samples of shapes {given}", allowed, "torch.nn.functional.pad in the dataset")
+    return default_collate(list(samples))
 
 
 def _joined(*columns: Any) -> Column:

@@ -38,7 +38,7 @@ from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
 from .alike import check_alike
-from .arguments import check_also, check_kinds, check_model, check_optimizer_of
+from .arguments import check_also, check_kinds, check_layers, check_model, check_optimizer_of
 from .checkpoint_clock import CheckpointClock
 from .coordinator import Coordinator, Decision
 from .evaluation import average_buffers
@@ -137,6 +137,7 @@ class AdaptiveTraining:
             check_kinds(journal=journal, scaler=scaler, groups=groups, stop_flag=stop_flag, also=also)
             check_also(also)
             check_model(model)
+            check_layers(model, cluster.size)
             check_optimizer_of(model, optimizer)
             batches.belong(self)
         self.policy, self.learning_rate = policy or Fixed(), learning_rate or LearningRate()

@@ -84,6 +84,19 @@ def check_model(model: nn.Module) -> None:
     require(sparse is None, "model", f"{sparse}, a layer with sparse gradients", allowed, "sparse=False")
 
 
+def check_layers(model: nn.Module, n_ranks: int) -> None:
+    """Checks that no layer sums over ranks by itself.
+
+    Raises:
+        InputError: A layer does: ranks may take different numbers of passes, and would wait for each other in it.
+    """
+    for name, module in model.named_modules():
+        allowed = "BatchNorm, whose statistics are those of a rank's micro-batch, or GroupNorm"
+        example = "the network as it was before convert_sync_batchnorm"
+        sums = n_ranks > 1 and type(module).__name__ == "SyncBatchNorm"  # torch's or Horovod's
+        require(not sums, f"model.{name}".rstrip("."), f"SyncBatchNorm on {n_ranks} ranks", allowed, example)
+
+
 def check_optimizer_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Checks that the optimizer is one that may be stepped here.
 

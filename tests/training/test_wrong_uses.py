@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import hpc_adabatch as hab
 from hpc_adabatch.cluster import SingleProcess
+from hpc_adabatch.training.arguments import check_layers
 
 DRAW = torch.Generator().manual_seed(0)
 DATA = TensorDataset(torch.randn(64, 3, generator=DRAW), torch.randn(64, 1, generator=DRAW))
@@ -217,6 +218,45 @@ def test_an_argument_of_another_kind(case: str) -> None:
     name, make, said = ARGUMENTS[case]
     with pytest.raises(hab.InputError, match=rf"^{name}: {said}"):
         training(**{name: make()})
+
+
+class Stream(IterableDataset[torch.Tensor]):
+    """One that knows its length, as torch allows."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return iter(DATA.tensors[0])
+
+    def __len__(self) -> int:
+        return 64
+
+
+class Ragged(Dataset[torch.Tensor]):
+    """Sequences of different lengths, which a collate_fn would pad."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.zeros(3 + index // 4)
+
+
+def test_what_is_no_dataset_of_samples_by_number() -> None:
+    with pytest.raises(hab.InputError, match=r"^dataset: given DataLoader; allowed: the dataset .*type loader.dataset"):
+        hab.AdaptiveBatches(DataLoader(DATA, 16), 16)  # type: ignore[arg-type]
+    with pytest.raises(hab.InputError, match=r"^dataset: given Stream; allowed: a map-style dataset, which has"):
+        hab.AdaptiveBatches(Stream(), 16)
+    with pytest.raises(hab.InputError, match=r"samples of shapes \((3|4),\) and .* no collate_fn; type torch"):
+        carry_out(training(batches=hab.AdaptiveBatches(Ragged(), 8)), backward, update)
+
+
+def test_a_layer_that_sums_over_ranks_by_itself() -> None:
+    """On several ranks it was plain batch normalisation, without a word; under torch's engine it may wait for ever."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    check_layers(model, 2)
+    synced = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    check_layers(synced, 1)
+    with pytest.raises(hab.InputError, match=r"^model.1: given SyncBatchNorm on 2 ranks; allowed: BatchNorm, whose"):
+        check_layers(synced, 2)
 
 
 def test_batches_that_another_training_has_begun() -> None:
