@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..errors import require, whole
-from .loader import Loader, open_loader
+from .loader import Collate, Loader, open_loader
 from .plan import BatchPlan
 from .sampler import RankSampler
 
@@ -35,8 +35,10 @@ class AdaptiveBatches:
         seed: Seed of the order of the samples and of their augmentation.
         workers: Number of processes of each rank that read samples ahead.
         transform: A function (inputs, keys) -> inputs that prepares a micro-batch on the device. Inputs are the first
-            field of samples that are tuples, else the whole micro-batch. The keys, one for each sample, shape
-            (samples,), int64, are equal for equal seed, epoch and sample on any number of ranks.
+            field of a micro-batch that is a tuple, else all of it. The keys, one for each sample, shape (samples,),
+            int64, are equal for equal seed, epoch and sample on any number of ranks.
+        collate: A function that makes a micro-batch of any form of a list of samples, as DataLoader's ``collate_fn``:
+            for example, one that pads sequences to the longest of them.
 
     Attributes:
         plan: The cursor over the epochs' permutations, which cuts the global batches.
@@ -56,6 +58,7 @@ class AdaptiveBatches:
         seed: int = 0,
         workers: int = 0,
         transform: Transform | None = None,
+        collate: Collate | None = None,
     ) -> None:
         name, loads = type(dataset).__name__, isinstance(dataset, DataLoader)
         allowed = "the dataset of the loader, without its sampler and collate_fn"
@@ -91,6 +94,7 @@ class AdaptiveBatches:
         require(whole(micro) >= 1, "max_micro_batch", micro, "1 or more", "--max_micro_batch 64")
         require(whole(workers) >= 0, "workers", workers, "0 or more", "--workers 2")
         require(transform is None or callable(transform), "transform", transform, "a function (inputs, keys) -> inputs")
+        require(collate is None or callable(collate), "collate", collate, "a function (list of samples) -> micro-batch")
         self._owner: weakref.ref[object] | None = None
         self.dataset = dataset
         self.global_batch = global_batch
@@ -100,6 +104,7 @@ class AdaptiveBatches:
         self.seed = seed
         self.workers = workers
         self.transform = transform
+        self.collate = collate
 
     def belong(self, training: object) -> None:
         """Gives the batches, whose cursor moves on with every step, to one training.
@@ -129,4 +134,5 @@ class AdaptiveBatches:
         """
         self.check_ranks(n_ranks)
         chunk = min(self.max_micro_batch, -(-self.global_batch // n_ranks))
-        return open_loader(self.dataset, RankSampler(self.plan, rank, n_ranks), chunk=chunk, workers=self.workers)
+        sampler = RankSampler(self.plan, rank, n_ranks)
+        return open_loader(self.dataset, sampler, chunk=chunk, workers=self.workers, collate=self.collate)

@@ -6,13 +6,14 @@ micro-batch is cut from the chunks that have arrived.
     workers   [ chunk ][ chunk ][ chunk ][ chunk ]  ...read ahead
     taken     [ 24 ][ 24 ][    48    ][    48    ]  ...as the batch is now
 
-So the batch may change at every step, with any number of workers, and no loader is ever restarted.
+So the batch may change at every step, with any number of workers, and no loader is ever restarted. A user's function
+that collates is called with the samples of a micro-batch, after it was cut: until then samples stay apart.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from .workers import Chunks
 Columns = (
     Any  # as samples.py has them: a tensor (samples, ...) or a list for each value of a sample, in a sample's form
 )
+Collate = Callable[[list[Any]], Any]  # some samples -> a micro-batch of any form
 
 
 class Loader(ABC):
@@ -77,19 +79,18 @@ class MemoryLoader(Loader):
 
 
 class WorkerLoader(Loader):
-    """A reader of any map-style dataset, read ahead in chunks by worker processes that live as long as the reader.
+    """A reader of samples that arrive in chunks, read ahead by worker processes.
 
     Args:
-        dataset: The dataset.
+        chunks: Passes over the chunks of an epoch, in the order of the sampler.
         sampler: The order of the samples.
-        chunk: Samples that a worker reads at a time.
-        workers: Number of worker processes; with 0 this process reads.
+        collate: Makes a micro-batch of samples that arrive in lists; they arrive in columns when not given.
     """
 
-    def __init__(self, dataset: Dataset[Any], sampler: RankSampler, *, chunk: int, workers: int) -> None:
+    def __init__(self, chunks: Iterable[Columns], sampler: RankSampler, collate: Collate | None = None) -> None:
         super().__init__(sampler)
-        self._chunks = Chunks(dataset, chunk=chunk, workers=workers, sampler=sampler)
-        self._arrived: list[Columns] = []
+        self._chunks, self._collate = chunks, collate
+        self._arrived: list[Columns] = []  # a list of samples is one column
         self._arrivals: Iterator[Any] = iter(())
 
     def enter_epoch(self) -> None:
@@ -104,11 +105,23 @@ class WorkerLoader(Loader):
             missing -= length(self._arrived[-1])
         columns = join(self._arrived)
         self._arrived = [cut(columns, len(indices), None)] if missing < 0 else []
-        return cut(columns, None, len(indices))
+        taken = cut(columns, None, len(indices))
+        return taken if self._collate is None else self._collate(taken)
 
 
-def open_loader(dataset: Dataset[Any], sampler: RankSampler, *, chunk: int, workers: int) -> Loader:
-    """Returns the reader for a dataset: a TensorDataset is indexed, everything else is read sample by sample."""
-    if isinstance(dataset, TensorDataset):
+def open_loader(
+    dataset: Dataset[Any], sampler: RankSampler, *, chunk: int, workers: int, collate: Collate | None = None
+) -> Loader:
+    """Returns the reader for a dataset: a TensorDataset is indexed, everything else is read sample by sample.
+
+    Args:
+        dataset: The dataset.
+        sampler: The order of its samples.
+        chunk: The samples that a worker reads at a time.
+        workers: The number of worker processes, which live as long as the reader; with 0 this process reads.
+        collate: The user's function; tensors are stacked as samples.py has it when not given.
+    """
+    if isinstance(dataset, TensorDataset) and collate is None:
         return MemoryLoader(dataset.tensors, sampler)
-    return WorkerLoader(dataset, sampler, chunk=chunk, workers=workers)
+    chunks = Chunks(dataset, chunk=chunk, workers=workers, sampler=sampler, apart=collate is not None)
+    return WorkerLoader(chunks, sampler, collate)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from .parcel import pack, unpack
 from .samples import collate
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
@@ -34,27 +35,38 @@ class Chunks:
         workers: The number of worker processes; with 0 this process reads.
         sampler: The order of the samples; that of the dataset when not given. With one, the workers are kept from one
             pass to the next.
+        apart: True for chunks that are lists of samples; False for columns (samples.py).
     """
 
-    def __init__(self, dataset: Dataset[Any], *, chunk: int, workers: int, sampler: Sampler[int] | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        *,
+        chunk: int,
+        workers: int,
+        sampler: Sampler[int] | None = None,
+        apart: bool = False,
+    ) -> None:
+        self._travel = apart and workers > 0
         self._loader = DataLoader(
             dataset,
             batch_size=chunk,
             sampler=sampler,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=pack if self._travel else list if apart else collate,
             persistent_workers=workers > 0 and sampler is not None,
             worker_init_fn=_hear_the_rank_alone,
             generator=torch.Generator(),  # else each pass draws from the generator that dropout draws from
         )
 
     def __iter__(self) -> Iterator[Any]:
-        """Begins a pass; the chunks arrive in order, each as columns (samples.py)."""
+        """Begins a pass; the chunks arrive in order."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # a new process inherits what is blocked
         try:
-            return iter(self._loader)
+            chunks = iter(self._loader)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return map(unpack, chunks) if self._travel else chunks
 
 
 def _hear_the_rank_alone(worker: int) -> None:  # noqa: ARG001 (torch gives its number)

@@ -9,10 +9,9 @@ import torch
 
 from ..batches import AdaptiveBatches
 from ..batches.keys import sample_keys
-from ..batches.samples import each_column
 from ..cluster import Cluster
 
-Micro = Any  # the columns of a micro-batch, in the form of the dataset's samples (batches/samples.py)
+Micro = Any  # a micro-batch in the form of the dataset's samples (batches/samples.py), or of the user's collate
 
 
 class Feed:
@@ -44,7 +43,7 @@ class Feed:
         return len(self._kept)
 
     def take(self, n_samples: int) -> Micro:
-        """Returns the next samples of this rank, in the form of the dataset's: tensors of shape (n_samples, ...)."""
+        """Returns the next samples of this rank as a micro-batch."""
         self._watchdog.beat()
         columns, indices = self._loader.take(n_samples)
         if self._keeps:
@@ -57,10 +56,7 @@ class Feed:
             yield len(indices), self._ready(columns, indices)
 
     def _ready(self, columns: Micro, indices: torch.Tensor) -> Micro:
-        def move(column: Any) -> Any:
-            return column.to(self._device, non_blocking=True) if isinstance(column, torch.Tensor) else column
-
-        micro = each_column(move, columns)
+        micro = moved(columns, self._device)
         if self._batches.transform is None:
             return micro
         epoch = self._batches.plan.epoch
@@ -68,3 +64,17 @@ class Feed:
         if isinstance(micro, tuple):
             return (self._batches.transform(micro[0], keys), *micro[1:])
         return self._batches.transform(micro, keys)
+
+
+def moved(form: Any, device: torch.device) -> Any:
+    """Returns a micro-batch of any form with its tensors on the device, and whatever else can go there by ``to``."""
+    if isinstance(form, torch.Tensor):
+        return form.to(device, non_blocking=True)
+    if callable(getattr(form, "to", None)):
+        return form.to(device)
+    if isinstance(form, dict):
+        return {key: moved(part, device) for key, part in form.items()}
+    if isinstance(form, tuple | list):
+        parts = (moved(part, device) for part in form)
+        return type(form)(*parts) if hasattr(form, "_fields") else type(form)(parts)  # a named tuple has fields
+    return form

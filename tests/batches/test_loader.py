@@ -65,7 +65,7 @@ def test_any_portions_give_the_order_of_the_sampler(
     loader: Loader = (
         MemoryLoader(in_memory(n_samples), sampler)
         if whole
-        else WorkerLoader(Squares(n_samples), sampler, chunk=chunk, workers=0)
+        else open_loader(Squares(n_samples), sampler, chunk=chunk, workers=0)
     )
     for _ in range(2):
         if entered := data.draw(st.integers(0, n_samples - 1)):
@@ -82,7 +82,7 @@ def test_any_portions_give_the_order_of_the_sampler(
 def test_workers_live_through_batch_changes_epochs_and_epochs_left_early() -> None:
     plan = BatchPlan(90, seed=1)
     sampler = RankSampler(plan, 1, 2)
-    loader = WorkerLoader(Squares(90), sampler, chunk=4, workers=2)
+    loader = open_loader(Squares(90), sampler, chunk=4, workers=2)
     processes = set()
     for sizes, n_samples in (([3, 1, 14], 45), ([2], 10), ([7, 30], 45)):  # of the second epoch 35 are left unread
         loader.enter_epoch()
@@ -118,7 +118,7 @@ def test_whole_tensors_are_indexed_and_everything_else_is_read() -> None:
 def test_entering_an_epoch_leaves_the_generator_of_dropout_alone() -> None:
     """Bug story: a run resumed inside an epoch entered it once more than the run that was never stopped, so its
     dropout masks differed from there on."""
-    loader = WorkerLoader(Squares(10), RankSampler(BatchPlan(10, 0), 0, 1), chunk=4, workers=0)
+    loader = open_loader(Squares(10), RankSampler(BatchPlan(10, 0), 0, 1), chunk=4, workers=0)
     before = torch.get_rng_state()
     loader.enter_epoch()
     loader.take(10)
