@@ -6,10 +6,12 @@ import weakref
 from collections.abc import Callable, Sized
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..errors import require, whole
+from .draws import Draws, Weights
 from .loader import Collate, Loader, open_loader
 from .plan import BatchPlan
 from .sampler import RankSampler
@@ -29,7 +31,7 @@ class AdaptiveBatches:
             text, and tuples and dicts of them: a micro-batch has their form, with a tensor (samples, ...) in the place
             of each tensor and number, and a list in that of each text and of all else.
         global_batch: Samples per optimizer step over all ranks, at the start.
-        max_global_batch: Largest global batch, in samples; the whole training set when not given.
+        max_global_batch: Largest global batch, in samples; a whole epoch when not given.
         min_global_batch: Smallest global batch, in samples; ``global_batch`` when not given.
         max_micro_batch: Most samples that one rank passes through its device at once; ``global_batch`` when not given.
         seed: Seed of the order of the samples and of their augmentation.
@@ -39,9 +41,13 @@ class AdaptiveBatches:
             int64, are equal for equal seed, epoch and sample on any number of ranks.
         collate: A function that makes a micro-batch of any form of a list of samples, as DataLoader's ``collate_fn``:
             for example, one that pads sequences to the longest of them.
+        weights: A positive number for each sample, where an epoch is made of draws with replacement: as many as there
+            are samples, each of which comes as often as its weight says. Else an epoch has every sample once.
+        samples_per_epoch: The draws of an epoch, where ``weights`` are given; the samples of the dataset when not
+            given.
 
     Attributes:
-        plan: The cursor over the epochs' permutations, which cuts the global batches.
+        plan: The cursor over the epochs, which cuts the global batches.
 
     Raises:
         InputError: An argument is out of range or of the wrong type.
@@ -59,19 +65,25 @@ class AdaptiveBatches:
         workers: int = 0,
         transform: Transform | None = None,
         collate: Collate | None = None,
+        weights: Weights | None = None,
+        samples_per_epoch: int | None = None,
     ) -> None:
-        name, loads = type(dataset).__name__, isinstance(dataset, DataLoader)
-        allowed = "the dataset of the loader, without its sampler and collate_fn"
-        require(not loads, "dataset", name, allowed, "loader.dataset")
-        mapped = isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
-        require(mapped, "dataset", name, "a map-style dataset, which has a length", "TensorDataset(x, y)")
-        n_samples = len(cast(Sized, dataset))
+        sized = isinstance(dataset, Sized)
+        require(
+            sized, "dataset", type(dataset).__name__, "a map-style dataset, which has a length", "TensorDataset(x, y)"
+        )
+        n_samples = length = len(cast(Sized, dataset))
+        if samples_per_epoch is not None:
+            require(weights is not None, "samples_per_epoch", samples_per_epoch, "none: an epoch has every sample once")
+            require(whole(samples_per_epoch) >= 1, "samples_per_epoch", samples_per_epoch, "1 or more draws")
+            n_samples = samples_per_epoch
         self.plan = BatchPlan(n_samples, seed)
+        self._draws = Draws(weights, length, n_samples, seed) if weights is not None else None
         require(
             1 <= whole(global_batch) <= n_samples,
             "global_batch",
             global_batch,
-            f"1 to {n_samples}, the samples of the training set",
+            f"1 to {n_samples}, the samples of an epoch",
             f"--global_batch {min(64, n_samples)}",
         )
         maximum = n_samples if max_global_batch is None else max_global_batch
@@ -106,6 +118,16 @@ class AdaptiveBatches:
         self.transform = transform
         self.collate = collate
 
+    @property
+    def population(self) -> int | None:
+        """Returns the samples of the training set, each of which an epoch has once; None where they are drawn."""
+        return self.plan.n_samples if self._draws is None else None
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """Returns the weights of draws with replacement, one a sample; None where an epoch has every sample once."""
+        return self._draws.weights if self._draws is not None else None
+
     def belong(self, training: object) -> None:
         """Gives the batches, whose cursor moves on with every step, to one training.
 
@@ -134,5 +156,5 @@ class AdaptiveBatches:
         """
         self.check_ranks(n_ranks)
         chunk = min(self.max_micro_batch, -(-self.global_batch // n_ranks))
-        sampler = RankSampler(self.plan, rank, n_ranks)
+        sampler = RankSampler(self.plan, rank, n_ranks, self._draws)
         return open_loader(self.dataset, sampler, chunk=chunk, workers=self.workers, collate=self.collate)

@@ -46,20 +46,21 @@ class Loader(ABC):
         self._taken = 0
 
     def take(self, n_samples: int) -> tuple[Columns, torch.Tensor]:
-        """Returns the columns of the next samples, and their dataset indices, shape (n_samples,).
+        """Returns the next samples, and the numbers of which their keys are made, shape (n_samples,).
 
         Raises:
             IndexError: Fewer samples are left in this epoch.
         """
-        indices = self._sampler.indices[self._taken : self._taken + n_samples]
-        if len(indices) < n_samples:
-            raise IndexError(f"{n_samples} samples wanted, {len(indices)} left in this epoch")
-        self._taken += n_samples
-        return self._read(indices), indices
+        start, stop, end = self._taken, self._taken + n_samples, len(self._sampler.positions)
+        if stop > end:
+            raise IndexError(f"{n_samples} samples wanted, {end - start} left in this epoch")
+        samples = self._read(start, stop)
+        self._taken = stop
+        return samples, self._sampler.numbers(start, stop)
 
     @abstractmethod
-    def _read(self, indices: torch.Tensor) -> Columns:
-        """Returns the samples of these indices, which continue those read before."""
+    def _read(self, start: int, stop: int) -> Columns:
+        """Returns the rank's samples from one place in the epoch to another, which continue those read before."""
 
 
 class MemoryLoader(Loader):
@@ -74,7 +75,8 @@ class MemoryLoader(Loader):
         super().__init__(sampler)
         self._tensors = tensors
 
-    def _read(self, indices: torch.Tensor) -> Columns:
+    def _read(self, start: int, stop: int) -> Columns:
+        indices = self._sampler.indices[start:stop]
         return tuple(tensor[indices] for tensor in self._tensors)
 
 
@@ -98,14 +100,15 @@ class WorkerLoader(Loader):
         self._arrived = []
         self._arrivals = iter(self._chunks)
 
-    def _read(self, indices: torch.Tensor) -> Columns:
-        missing = len(indices) - sum(map(length, self._arrived))
+    def _read(self, start: int, stop: int) -> Columns:
+        n_samples = stop - start
+        missing = n_samples - sum(map(length, self._arrived))
         while missing > 0:
             self._arrived.append(next(self._arrivals))
             missing -= length(self._arrived[-1])
         columns = join(self._arrived)
-        self._arrived = [cut(columns, len(indices), None)] if missing < 0 else []
-        taken = cut(columns, None, len(indices))
+        self._arrived = [cut(columns, n_samples, None)] if missing < 0 else []
+        taken = cut(columns, None, n_samples)
         return taken if self._collate is None else self._collate(taken)
 
 

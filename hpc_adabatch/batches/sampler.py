@@ -1,5 +1,9 @@
 """The order in which one rank reads an epoch.
 
+    epoch                        read at position p    keys are made of
+    each sample once             permutation[p]        permutation[p]
+    draws with replacement       draws[p]              p: a sample that is drawn twice is augmented twice
+
 It depends on the cursor at which the epoch is entered and on nothing that happens later, so a loader may read as far
 ahead as it likes.
 """
@@ -11,6 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
+from .draws import Draws
 from .plan import BatchPlan, permutation, share
 
 
@@ -18,26 +23,42 @@ class RankSampler(Sampler[int]):
     """A sampler of one rank's dataset indices, from the plan's cursor to the end of the plan's epoch.
 
     Args:
-        plan: The cursor over the epochs' permutations.
+        plan: The cursor over the epochs.
         rank: Number of the rank, from 0 on.
         n_ranks: Number of ranks that share a global batch.
+        draws: Draws with replacement; an epoch has each sample once when not given.
 
     Attributes:
-        indices: Dataset indices of the epoch entered last, in order. Shape (samples of this rank,), int64.
+        positions: Positions of the rank in the epoch entered last.
+        indices: Dataset indices at these positions. Shape (samples of this rank,), int64.
     """
 
-    def __init__(self, plan: BatchPlan, rank: int, n_ranks: int) -> None:
-        self._plan, self._rank, self._n_ranks = plan, rank, n_ranks
+    def __init__(self, plan: BatchPlan, rank: int, n_ranks: int, draws: Draws | None = None) -> None:
+        self._plan, self._rank, self._n_ranks, self._draws = plan, rank, n_ranks, draws
+        self.positions = range(0)
         self.indices = torch.empty(0, dtype=torch.int64)
 
     def enter_epoch(self) -> None:
         """Fixes the order, from the plan's present epoch and cursor."""
-        positions = share(self._plan.cursor, self._plan.n_samples, self._rank, self._n_ranks)
-        order = permutation(self._plan.seed, self._plan.epoch, self._plan.n_samples)
-        self.indices = torch.from_numpy(order[positions.start : positions.stop : positions.step].copy())
+        self.positions = share(self._plan.cursor, self._plan.n_samples, self._rank, self._n_ranks)
+        if self._draws is None:
+            order = permutation(self._plan.seed, self._plan.epoch, self._plan.n_samples)
+        else:
+            order = self._draws.of(self._plan.epoch)
+        own = slice(self.positions.start, self.positions.stop, self.positions.step)
+        self.indices = torch.from_numpy(order[own].copy())
+
+    def numbers(self, start: int, stop: int) -> torch.Tensor:
+        """Returns the numbers of the rank's samples from one place to another, of which their keys are made (keys.py).
+
+        Shape (samples,), int64.
+        """
+        if self._draws is None:
+            return self.indices[start:stop]
+        return torch.tensor(self.positions[start:stop], dtype=torch.int64)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices.tolist())
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.positions)

@@ -51,7 +51,15 @@ class BarzilaiBorwein(Armijo):
         return self.alpha
 
     def learn(
-        self, *, change: float, moved: float, variance: float, mean_square: float, samples: int, samples_per_epoch: int
+        self,
+        *,
+        change: float,
+        moved: float,
+        variance: float,
+        mean_square: float,
+        samples: int,
+        samples_per_epoch: int,
+        draws: bool = False,
     ) -> None:
         """Adapts the step size to the curvature along a step from x to x'.
 
@@ -62,10 +70,11 @@ class BarzilaiBorwein(Armijo):
             mean_square: Squared length of the gradient before the step, |g(x)|^2.
             samples: Samples of the batch (K).
             samples_per_epoch: Samples of the training set (N).
+            draws: True where they are drawn with replacement, so that a batch of N has noise too.
         """
         if not (math.isfinite(change) and change > 0 and moved > 0 and mean_square > 0):
             return
         curvature, part = change / moved, samples / samples_per_epoch
-        noise = variance / (samples * mean_square) if samples < samples_per_epoch else 0.0
+        noise = variance / (samples * mean_square) if samples < samples_per_epoch or draws else 0.0
         wanted = max(0.0, 1.0 - noise) / curvature
         self.alpha = self.alpha * (1 - part) + wanted * part

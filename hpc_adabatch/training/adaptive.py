@@ -189,8 +189,15 @@ class AdaptiveTraining:
         self._rates = Rates(self.optimizer, self._course, searched=step_size is not None)
         self.line_search: LineSearch | NoSearch = NoSearch()
         if step_size is not None:
-            sizes = {"start_batch": self._start_batch, "samples_per_epoch": self.plan.n_samples}
-            self.line_search = LineSearch(step_size, model, self.optimizer, cluster, **sizes)
+            self.line_search = LineSearch(
+                step_size,
+                model,
+                self.optimizer,
+                cluster,
+                start_batch=self._start_batch,
+                samples_per_epoch=self.plan.n_samples,
+                draws=batches.population is None,
+            )
         feed = Feed(batches, cluster, keeps=self.line_search.searches)
         self._passes = Passes(feed, self._gradient, self.measuring, cluster, batches.max_micro_batch)
         self._coordinator = Coordinator(cluster, self.policy)

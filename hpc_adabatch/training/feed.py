@@ -27,7 +27,7 @@ class Feed:
         self._batches, self._device, self._keeps = batches, cluster.device, keeps
         self._watchdog = cluster.watchdog
         self._loader = batches.loader(cluster.rank, cluster.size)
-        self._kept: list[tuple[Micro, torch.Tensor]] = []  # columns and indices of the step in hand
+        self._kept: list[tuple[Micro, torch.Tensor]] = []  # of the step in hand: samples, and numbers for their keys
 
     def enter_epoch(self) -> None:
         """Starts reading at the plan's cursor."""
@@ -45,22 +45,22 @@ class Feed:
     def take(self, n_samples: int) -> Micro:
         """Returns the next samples of this rank as a micro-batch."""
         self._watchdog.beat()
-        columns, indices = self._loader.take(n_samples)
+        samples, numbers = self._loader.take(n_samples)
         if self._keeps:
-            self._kept.append((columns, indices))
-        return self._ready(columns, indices)
+            self._kept.append((samples, numbers))
+        return self._ready(samples, numbers)
 
     def again(self) -> Iterator[tuple[int, Micro]]:
         """Yields the micro-batches of the step once more, augmented alike, each with the number of its samples."""
-        for columns, indices in self._kept:
-            yield len(indices), self._ready(columns, indices)
+        for samples, numbers in self._kept:
+            yield len(numbers), self._ready(samples, numbers)
 
-    def _ready(self, columns: Micro, indices: torch.Tensor) -> Micro:
-        micro = moved(columns, self._device)
+    def _ready(self, samples: Micro, numbers: torch.Tensor) -> Micro:
+        micro = moved(samples, self._device)
         if self._batches.transform is None:
             return micro
         epoch = self._batches.plan.epoch
-        keys = sample_keys(self._batches.seed, epoch, indices).to(self._device, non_blocking=True)
+        keys = sample_keys(self._batches.seed, epoch, numbers).to(self._device, non_blocking=True)
         if isinstance(micro, tuple):
             return (self._batches.transform(micro[0], keys), *micro[1:])
         return self._batches.transform(micro, keys)

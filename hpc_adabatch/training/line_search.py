@@ -71,6 +71,7 @@ class LineSearch:
         cluster: The ranks, of which rank 0 accepts a step size for all.
         start_batch: The global batch at step 0.
         samples_per_epoch: The length of the training set.
+        draws: True where samples are drawn with replacement.
 
     Attributes:
         evaluations: The samples whose loss alone was computed again, over all ranks, since the search was made.
@@ -87,11 +88,12 @@ class LineSearch:
         *,
         start_batch: int,
         samples_per_epoch: int,
+        draws: bool = False,
     ) -> None:
         self.rule = rule
         self.evaluations = 0
         self._model, self._optimizer, self._cluster = model, optimizer, cluster
-        self._samples_per_epoch = samples_per_epoch
+        self._samples_per_epoch, self._draws = samples_per_epoch, draws
         self._batch = start_batch  # of the last search that the next one starts from
 
     def find(self, start: Start, again: Again) -> Generator[Micro, None, None]:
@@ -149,6 +151,7 @@ class LineSearch:
             mean_square=line.slope,
             samples=start.samples,
             samples_per_epoch=self._samples_per_epoch,
+            draws=self._draws,
         )
         rule.alpha = self._told(rule.alpha)
 

@@ -332,5 +332,5 @@ def measuring_for(
         budget=options.statistics_budget,
         keep=kept if policy.inner_products else 0,
         pieces=pieces,
-        population=batches.plan.n_samples,
+        population=batches.population,
     )

@@ -87,13 +87,12 @@ def digest(content: bytes) -> str:
 
 def content(dataset: Dataset[Any]) -> str:
     """Returns words for what a dataset holds, where that is seen without reading: others may open files by it."""
-    words = f"{len(dataset)} samples"  # type: ignore[arg-type]
     if isinstance(dataset, TensorDataset):
         chosen = sorted({0, len(dataset) // 2, len(dataset) - 1})
         rows = [tensor[chosen].detach().cpu().contiguous() for tensor in dataset.tensors]
-        return f"{words} with the digest {digest(b''.join(row.view(torch.uint8).numpy().tobytes() for row in rows))}"
+        return f" with the digest {digest(b''.join(row.view(torch.uint8).numpy().tobytes() for row in rows))}"
     indices = getattr(dataset, "indices", None)  # of torch's Subset
-    return f"{words} with the digest {digest(repr(list(indices)).encode())}" if indices is not None else words
+    return f" with the digest {digest(repr(list(indices)).encode())}" if indices is not None else ""
 
 
 def _own(argument: object) -> dict[str, Any]:
@@ -115,4 +114,7 @@ def _optimizer(optimizer: torch.optim.Optimizer) -> Settings:
 
 def _batches(batches: AdaptiveBatches) -> Settings:
     names = ("global_batch", "min_global_batch", "max_global_batch", "max_micro_batch", "seed")
-    return {name: repr(getattr(batches, name)) for name in names} | {"dataset": content(batches.dataset)}
+    weights = batches.weights
+    told = {name: repr(getattr(batches, name)) for name in names}
+    told["dataset"] = f"{batches.plan.n_samples} samples{content(batches.dataset)}"
+    return told | {"weights": "none" if weights is None else f"those with the digest {digest(weights.tobytes())}"}

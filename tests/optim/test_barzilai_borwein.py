@@ -60,6 +60,11 @@ def test_with_all_samples_it_is_one_over_the_curvature_along_the_step(
     assert 1 / max(curvatures) * (1 - 1e-6) <= rule.alpha <= 1 / min(curvatures) * (1 + 1e-6)
 
 
+def test_as_many_draws_with_replacement_have_noise_too() -> None:
+    assert learnt(variance=20.0) == 1 / 4
+    assert learnt(variance=20.0, draws=True) == (1 - 20 / 100) / 4
+
+
 @given(
     st.floats(1e-3, 1e3),
     st.floats(1e-3, 1e3),

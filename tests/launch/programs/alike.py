@@ -26,10 +26,11 @@ def make(
     dataset: TensorDataset | None = None,
     seed: int = 0,
     batch: int = 6,
+    weights: list[float] | None = None,
     **more: Any,
 ) -> hab.AdaptiveTraining:
     model = torch.nn.Linear(3, width)
-    batches = hab.AdaptiveBatches(dataset or data(), batch, max_global_batch=12, seed=seed)
+    batches = hab.AdaptiveBatches(dataset or data(), batch, max_global_batch=12, seed=seed, weights=weights)
     return hab.AdaptiveTraining(model, kind(model.parameters(), lr=lr), batches, cluster=cluster, **more)
 
 
@@ -41,6 +42,7 @@ CASES: dict[str, Callable[[], hab.AdaptiveTraining]] = {
     "global_batch": lambda: make(batch=8 if last else 6),
     "dataset": lambda: make(dataset=data(30 * last)),
     "dataset ": lambda: make(dataset=data(samples=30 + last)),
+    "weights": lambda: make(weights=[1.0 + last] * 30),
     "policy": lambda: make(policy=hab.Fixed() if last else hab.AdaBatch()),
     "policy.factor": lambda: make(policy=hab.AdaBatch(factor=4) if last else hab.AdaBatch()),
     "learning_rate.scaling": lambda: make(learning_rate=hab.LearningRate(scaling="linear" if last else "none")),
