@@ -106,6 +106,9 @@ CONSTRUCTORS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, list[Any]
             "seed": [*COUNT, None],
             "workers": [*COUNT, None],
             "transform": [1, "word"],
+            "collate": [1, "word"],
+            "weights": [1, "word", [1.0], [0.0] * 20, [1.0] * 19 + [math.nan]],
+            "samples_per_epoch": [*COUNT, 0, 20],
         },
     ),
     hab.parameter_groups: (

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sized
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 
 from ..errors import require, whole
+from .dataset import epoch_of
 from .draws import Draws, Weights
-from .loader import Collate, Loader, open_loader
+from .loader import Collate, Loader, open_loader, open_stream
 from .plan import BatchPlan
-from .sampler import RankSampler
+from .sampler import RankPositions, RankSampler
 
 Transform = Callable[[Any, torch.Tensor], Any]  # (inputs, keys) -> inputs, on the device
 
@@ -22,20 +23,17 @@ Transform = Callable[[Any, torch.Tensor], Any]  # (inputs, keys) -> inputs, on t
 class AdaptiveBatches:
     """A training set cut into global batches whose size may change at every optimizer step.
 
-    An epoch has each sample once, in an order that follows from the seed: there is no sampler, and no IterableDataset.
-    ``Subset(dataset, indices)`` with indices that come several times weighs samples. Micro-batches have any number of
-    samples, so there is no collate_fn: the dataset gives samples of one shape.
-
     Args:
-        dataset: A map-style dataset; a TensorDataset is indexed without workers. Its samples may be tensors, numbers,
-            text, and tuples and dicts of them: a micro-batch has their form, with a tensor (samples, ...) in the place
-            of each tensor and number, and a list in that of each text and of all else.
+        dataset: A map-style dataset, or a stream (docs/datasets.md); a TensorDataset is indexed without workers. Its
+            samples may be tensors, numbers, text, and tuples and dicts of them: a micro-batch has their form, with a
+            tensor (samples, ...) in the place of each tensor and number, and a list in that of each text.
         global_batch: Samples per optimizer step over all ranks, at the start.
         max_global_batch: Largest global batch, in samples; a whole epoch when not given.
         min_global_batch: Smallest global batch, in samples; ``global_batch`` when not given.
         max_micro_batch: Most samples that one rank passes through its device at once; ``global_batch`` when not given.
         seed: Seed of the order of the samples and of their augmentation.
-        workers: Number of processes of each rank that read samples ahead.
+        workers: Number of processes of each rank that read samples ahead; 1 at most for a stream that has no
+            ``strided``, because each of them would make all samples.
         transform: A function (inputs, keys) -> inputs that prepares a micro-batch on the device. Inputs are the first
             field of a micro-batch that is a tuple, else all of it. The keys, one for each sample, shape (samples,),
             int64, are equal for equal seed, epoch and sample on any number of ranks.
@@ -43,11 +41,12 @@ class AdaptiveBatches:
             for example, one that pads sequences to the longest of them.
         weights: A positive number for each sample, where an epoch is made of draws with replacement: as many as there
             are samples, each of which comes as often as its weight says. Else an epoch has every sample once.
-        samples_per_epoch: The draws of an epoch, where ``weights`` are given; the samples of the dataset when not
-            given.
+        samples_per_epoch: Number of samples of a stream, or of draws with ``weights``, that are an epoch; of draws as
+            many as there are samples when not given.
 
     Attributes:
         plan: The cursor over the epochs, which cuts the global batches.
+        is_stream: True for a stream, which is read in its own order.
 
     Raises:
         InputError: An argument is out of range or of the wrong type.
@@ -68,17 +67,9 @@ class AdaptiveBatches:
         weights: Weights | None = None,
         samples_per_epoch: int | None = None,
     ) -> None:
-        sized = isinstance(dataset, Sized)
-        require(
-            sized, "dataset", type(dataset).__name__, "a map-style dataset, which has a length", "TensorDataset(x, y)"
-        )
-        n_samples = length = len(cast(Sized, dataset))
-        if samples_per_epoch is not None:
-            require(weights is not None, "samples_per_epoch", samples_per_epoch, "none: an epoch has every sample once")
-            require(whole(samples_per_epoch) >= 1, "samples_per_epoch", samples_per_epoch, "1 or more draws")
-            n_samples = samples_per_epoch
+        n_samples = epoch_of(dataset, samples_per_epoch, drawn=weights is not None)
         self.plan = BatchPlan(n_samples, seed)
-        self._draws = Draws(weights, length, n_samples, seed) if weights is not None else None
+        self._draws = Draws(weights, len(dataset), n_samples, seed) if weights is not None else None  # type: ignore[arg-type]
         require(
             1 <= whole(global_batch) <= n_samples,
             "global_batch",
@@ -105,6 +96,10 @@ class AdaptiveBatches:
         micro = global_batch if max_micro_batch is None else max_micro_batch
         require(whole(micro) >= 1, "max_micro_batch", micro, "1 or more", "--max_micro_batch 64")
         require(whole(workers) >= 0, "workers", workers, "0 or more", "--workers 2")
+        self.is_stream = isinstance(dataset, IterableDataset)
+        shares = workers <= 1 or not self.is_stream or hasattr(dataset, "strided")
+        allowed = "0 or 1, or a stream with strided(start, step): each worker would make all samples"
+        require(shares, "workers", workers, allowed, "workers=1")
         require(transform is None or callable(transform), "transform", transform, "a function (inputs, keys) -> inputs")
         require(collate is None or callable(collate), "collate", collate, "a function (list of samples) -> micro-batch")
         self._owner: weakref.ref[object] | None = None
@@ -156,5 +151,8 @@ class AdaptiveBatches:
         """
         self.check_ranks(n_ranks)
         chunk = min(self.max_micro_batch, -(-self.global_batch // n_ranks))
+        if isinstance(self.dataset, IterableDataset):
+            positions = RankPositions(self.plan, rank, n_ranks)
+            return open_stream(self.dataset, positions, chunk=chunk, workers=self.workers, collate=self.collate)
         sampler = RankSampler(self.plan, rank, n_ranks, self._draws)
         return open_loader(self.dataset, sampler, chunk=chunk, workers=self.workers, collate=self.collate)

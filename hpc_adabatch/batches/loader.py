@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from .sampler import RankSampler
+from .sampler import RankPositions, RankSampler
 from .samples import cut, join, length
+from .stream import Stream, StreamChunks
 from .workers import Chunks
 
 Columns = (
@@ -36,7 +37,7 @@ class Loader(ABC):
         sampler: The order of the samples.
     """
 
-    def __init__(self, sampler: RankSampler) -> None:
+    def __init__(self, sampler: RankPositions) -> None:
         self._sampler = sampler
         self._taken = 0
 
@@ -49,6 +50,7 @@ class Loader(ABC):
         """Returns the next samples, and the numbers of which their keys are made, shape (n_samples,).
 
         Raises:
+            InputError: A stream has ended before its epoch.
             IndexError: Fewer samples are left in this epoch.
         """
         start, stop, end = self._taken, self._taken + n_samples, len(self._sampler.positions)
@@ -73,10 +75,10 @@ class MemoryLoader(Loader):
 
     def __init__(self, tensors: tuple[torch.Tensor, ...], sampler: RankSampler) -> None:
         super().__init__(sampler)
-        self._tensors = tensors
+        self._tensors, self._order = tensors, sampler
 
     def _read(self, start: int, stop: int) -> Columns:
-        indices = self._sampler.indices[start:stop]
+        indices = self._order.indices[start:stop]
         return tuple(tensor[indices] for tensor in self._tensors)
 
 
@@ -89,7 +91,7 @@ class WorkerLoader(Loader):
         collate: Makes a micro-batch of samples that arrive in lists; they arrive in columns when not given.
     """
 
-    def __init__(self, chunks: Iterable[Columns], sampler: RankSampler, collate: Collate | None = None) -> None:
+    def __init__(self, chunks: Iterable[Columns], sampler: RankPositions, collate: Collate | None = None) -> None:
         super().__init__(sampler)
         self._chunks, self._collate = chunks, collate
         self._arrived: list[Columns] = []  # a list of samples is one column
@@ -128,3 +130,11 @@ def open_loader(
         return MemoryLoader(dataset.tensors, sampler)
     chunks = Chunks(dataset, chunk=chunk, workers=workers, sampler=sampler, apart=collate is not None)
     return WorkerLoader(chunks, sampler, collate)
+
+
+def open_stream(
+    stream: Stream, positions: RankPositions, *, chunk: int, workers: int, collate: Collate | None = None
+) -> Loader:
+    """Returns the reader for a stream; its arguments are those of ``open_loader``."""
+    chunks = StreamChunks(stream, positions, chunk=chunk, workers=workers, apart=collate is not None)
+    return WorkerLoader(chunks, positions, collate)

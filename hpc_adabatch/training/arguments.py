@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..batches import AdaptiveBatches
+from ..batches.dataset import instead_of
 from ..cluster import Cluster
 from ..errors import require
 from ..learning_rate import LearningRate
@@ -26,7 +27,7 @@ CALL = "AdaptiveTraining(model, optimizer, batches, cluster=cluster)"
 KINDS: dict[str, tuple[Any, str, str]] = {  # of each argument: its kind, in words, and what to write
     "model": (nn.Module, "a torch.nn.Module", CALL),
     "optimizer": (torch.optim.Optimizer, "a torch.optim.Optimizer", CALL),
-    "batches": (AdaptiveBatches, "AdaptiveBatches", "AdaptiveBatches(dataset, 64), of the dataset itself"),
+    "batches": (AdaptiveBatches, "AdaptiveBatches", ""),  # instead_of says what to write
     "cluster": (Cluster, "the ranks", "cluster=hab.Cluster.start()"),
     "policy": (Policy | None, "a rule, such as AdaBatch() or NoiseScale()", "policy=AdaBatch()"),
     "learning_rate": (
@@ -52,6 +53,7 @@ def check_kinds(**given: object) -> None:
     """
     for name, argument in given.items():
         kind, allowed, example = KINDS[name]
+        example = example or instead_of(argument)
         what = f"{type(argument).__name__}: {argument!r:.60}"
         if isinstance(argument, type):
             what = f"the class {argument.__name__}"

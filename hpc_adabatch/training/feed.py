@@ -25,13 +25,18 @@ class Feed:
 
     def __init__(self, batches: AdaptiveBatches, cluster: Cluster, *, keeps: bool) -> None:
         self._batches, self._device, self._keeps = batches, cluster.device, keeps
-        self._watchdog = cluster.watchdog
+        self._cluster, self._watchdog = cluster, cluster.watchdog
         self._loader = batches.loader(cluster.rank, cluster.size)
         self._kept: list[tuple[Micro, torch.Tensor]] = []  # of the step in hand: samples, and numbers for their keys
 
     def enter_epoch(self) -> None:
-        """Starts reading at the plan's cursor."""
-        self._loader.enter_epoch()
+        """Starts reading at the plan's cursor; all ranks wait until a stream has been passed over that far."""
+        if not self._batches.is_stream:
+            self._loader.enter_epoch()
+            return
+        self._watchdog.enter("passing over a stream's samples up to the cursor", prepares=True)
+        with self._cluster.together():
+            self._loader.enter_epoch()
 
     def begin_step(self) -> None:
         """Forgets the micro-batches of the step before."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
 import hpc_adabatch as hab
 from hpc_adabatch.cluster import SingleProcess
@@ -174,7 +174,16 @@ class Summing(torch.optim.SGD):
 
 
 ARGUMENTS: dict[str, tuple[str, Callable[[], Any], str]] = {
-    "a DataLoader": ("batches", lambda: DataLoader(DATA, 16), r"given DataLoader.*type AdaptiveBatches\(dataset, 64\)"),
+    "a DataLoader": (
+        "batches",
+        lambda: DataLoader(DATA, 16, collate_fn=list),
+        r"given DataLoader.*type AdaptiveBatches\(loader.dataset, 64, collate=loader.collate_fn\)",
+    ),
+    "a sampler": (
+        "batches",
+        lambda: WeightedRandomSampler([1.0] * 64, 64),
+        r"given WeightedRandomSampler.*type AdaptiveBatches\(dataset, 64, weights=sampler.weights\)",
+    ),
     "a dataset": ("batches", lambda: DATA, r"given TensorDataset.*type AdaptiveBatches\(dataset, 64\)"),
     "a rule's name": ("policy", lambda: "adabatch", r"given str: 'adabatch'.*type policy=AdaBatch\(\)"),
     "a rule's class": ("policy", lambda: hab.NoiseScale, r"given the class NoiseScale.*type policy=NoiseScale\(\)"),
