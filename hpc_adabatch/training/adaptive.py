@@ -336,6 +336,8 @@ class AdaptiveTraining:
     def _sum_over_ranks(self, samples: int, *, added: int = 0) -> Summed:
         """Makes ``p.grad`` the mean over the batch in hand on every rank; all learn whether to stop or to save.
 
+        Where one of them could not read its samples, all raise its error.
+
         Args:
             samples: The samples of the batch.
             added: The samples that this sum adds to them; 0 for the first sum of a step.
@@ -345,10 +347,14 @@ class AdaptiveTraining:
             self.stop_flag.numbers(),
             self.measuring.message(),
         )
-        flags = [due, *stop]
+        flags = [due, float(self._passes.unread is not None), *stop]
         summed = self._gradient.sum_over_ranks(flags, measured, samples=samples, added=added)
+        if summed.beside[1]:
+            with self.cluster.together():  # no rank is left waiting: all have the sum behind them
+                if self._passes.unread is not None:
+                    raise self._passes.unread
         self.checkpoints.hear(summed.beside[0])
-        self.stopped = self.stop_flag.agreed(summed.beside[1 : len(flags)]) or self.stopped
+        self.stopped = self.stop_flag.agreed(summed.beside[2 : len(flags)]) or self.stopped
         if measured:
             add = partial(self.cluster.allreduce_, name="step.inner")
             loss = summed.loss / summed.weight if summed.weight else math.nan

@@ -63,7 +63,7 @@ def evaluate(
     """
     n_samples = len(dataset)  # type: ignore[arg-type]
     require(n_samples > 0, "dataset", "0 samples", "1 or more")
-    check_alike(cluster, {"dataset": f"{len(dataset)} samples{content(dataset)}"})
+    check_alike(cluster, {"dataset": f"{n_samples} samples{content(dataset)}"})
     average_buffers(model, cluster)
 
     def sums(*columns: Any) -> dict[str, torch.Tensor]:

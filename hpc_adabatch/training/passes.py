@@ -11,7 +11,7 @@ import torch
 from ..batches import GlobalBatch
 from ..batches.micro_batch import parts, pieces
 from ..cluster import Cluster
-from ..errors import require
+from ..errors import OneLineError, require
 from .feed import Feed, Micro
 from .gradient import Gradient
 from .measuring import Measuring, NotMeasuring
@@ -38,6 +38,9 @@ class Passes:
         measuring: Measures its length, on measured steps.
         cluster: The ranks that share a batch.
         max_micro_batch: The most samples of a pass.
+
+    Attributes:
+        unread: The error that has ended the reading of samples on this rank; all ranks raise it after their sum.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Passes:
         self._cluster, self._max_micro_batch = cluster, max_micro_batch
         self._waiting: Pass | None = None
         self._weighted: bool | None = None  # None before the first pass
+        self.unread: OneLineError | None = None
 
     def enter_epoch(self) -> None:
         """Starts reading samples at the plan's cursor."""
@@ -68,7 +72,11 @@ class Passes:
         self._measuring.begin_passes(len(sizes))
         self._gradient.expect(len(sizes))
         for samples in sizes:
-            micro_batch = self._feed.take(samples)
+            try:
+                micro_batch = self._feed.take(samples)
+            except OneLineError as error:
+                self.unread = error
+                return
             yield from self._wait(micro_batch, Pass(samples=samples, of=len(batch), is_again=False))
 
     def again(self, samples: int, gradients: bool) -> Generator[Micro, None, float]:

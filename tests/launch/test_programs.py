@@ -115,6 +115,11 @@ def test_doctor_tells_why_ranks_cannot_join_and_what_else_there_is(
     assert done.returncode != 0
 
 
+def test_streams_are_shared_out_and_what_one_rank_cannot_read_ends_all(launch: Any, programs: Path) -> None:
+    """The other ranks waited for it in their sum, until the watchdog ended them."""
+    assert launch(programs / "streams.py", launcher="horovodrun --gloo").stdout.count("streams hold") == 2
+
+
 def test_what_differs_between_ranks_is_named_before_anything_is_sent(launch: Any, programs: Path) -> None:
     """Samples came twice and never, ranks drifted apart, or all of them waited for ever."""
     assert launch(programs / "alike.py", ranks=3).stdout.count("all are named") == 3
