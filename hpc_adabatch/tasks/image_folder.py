@@ -34,6 +34,8 @@ class Listing:
     """Number of the class of each image, shape (images,), int64."""
     classes: list[str]
     """Names of the classes, by number."""
+    passed_over: list[str]
+    """Paths of the files whose names are not those of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,20 +91,20 @@ class FolderTask(Classification):
         pixels = decode_all(listing.files, size, torch.get_num_threads(), cluster)
         return TensorDataset(pixels, torch.from_numpy(listing.targets))
 
-    @property
-    def _told(self) -> str:
-        """Returns the line by which a run says on which of two parts it is tested."""
-        both = all((Path(self.root) / name).is_dir() for name in ("val", "test"))
-        return f"{self.root} has val/ and test/: val/ is what the run is tested on" if both else ""
+    def told(self, train: Listing, test: Listing) -> str:
+        """Returns the line by which a run says what of the folder it does not read; empty where it reads all."""
+        said = []
+        if all((Path(self.root) / name).is_dir() for name in ("val", "test")):
+            said.append(f"{self.root} has val/ and test/: val/ is what the run is tested on")
+        if passed_over := train.passed_over + test.passed_over:
+            said.append(f"{len(passed_over)} file(s) not named as images are not read, such as {passed_over[0]}")
+        return "; ".join(said)
 
     def _listings(self) -> tuple[Listing, Listing]:
         train, test = self._list("train"), self._list("val", "test")
-        require(
-            train.classes == test.classes,
-            "task.root",
-            f"{self.root}: {len(train.classes)} classes to train, {len(test.classes)} to test",
-            "the same class folders in both",
-        )
+        only = sorted(set(train.classes) ^ set(test.classes))
+        given = f"{self.root}: {', '.join(only[:3])}{', ...' if len(only) > 3 else ''} in one of two"
+        require(not only, "task.root", given, "the same class folders to train and to test")
         return train, test
 
     def _list(self, *names: str) -> Listing:
@@ -113,14 +115,21 @@ class FolderTask(Classification):
             raise InputError(
                 "task.root", self.root, f"a folder that holds {' or '.join(n + '/' for n in names)}", "--task.root DIR"
             )
+        passed_over: list[str] = []
+
+        def is_image(path: str) -> bool:
+            found: bool = datasets.folder.is_image_file(path)
+            if not (found or Path(path).name.startswith(".")):
+                passed_over.append(path)
+            return found
+
         try:
-            found = datasets.ImageFolder(str(folder))
+            found = datasets.ImageFolder(str(folder), is_valid_file=is_image)
         except FileNotFoundError as error:
-            raise InputError(
-                "task.root", f"{folder} ({error})", "class folders with images in each", "--task.root DIR"
-            ) from error
+            allowed = f"class folders with images in each, named as {', '.join(datasets.folder.IMG_EXTENSIONS)}"
+            raise InputError("task.root", f"{folder} ({error})", allowed, "--task.root DIR") from error
         paths = ImagePaths(path for path, _ in found.samples)
-        return Listing(paths, np.array(found.targets, dtype=np.int64), found.classes)
+        return Listing(paths, np.array(found.targets, dtype=np.int64), found.classes, passed_over)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +163,7 @@ class ImageFolder(FolderTask):
             prepare=prepare,
             sample_shape=(3, size, size),
             n_classes=len(train.classes),
-            told=self._told if cluster.leads else "",
+            told=self.told(train, test),
         )
 
 

@@ -71,5 +71,5 @@ class ImageNet(FolderTask):
             prepare=cut,
             sample_shape=(3, self.image_size, self.image_size),
             n_classes=len(train.classes),
-            told=self._told if cluster.leads else "",
+            told=self.told(train, test),
         )

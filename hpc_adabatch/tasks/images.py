@@ -1,12 +1,13 @@
 """Image files, decoded at the size that is stored.
 
-    mode of the file                        what becomes of it
-    grey, RGB, CMYK, palettes, 1 bit        RGB
-    with transparency (LA, RGBA, P)         RGB as if there were none
-    grey of 16 bits (I;16, I)               its 65,536 levels become 256: Pillow alone makes white of all above 255
-    floating point (F), more than 16 bits   refused: nothing says which value is white
+    the file                                        what becomes of it
+    grey, RGB, CMYK, palettes, 1 bit                RGB
+    with transparency (LA, RGBA, palettes)          RGB as if there were none
+    grey of 16 bits, in TIFF also of 12             its levels become 256: Pillow alone makes white of all above 255
+    floating point, signed, more than 16 bits       refused: nothing says which value is white
+    16 bits of which 0 is white (TIFF)              refused: Pillow reads it as black
 
-Of several pages the first is read, and a camera's note of its orientation is left aside, as torchvision does.
+Of several pages or frames the first is read, and a camera's note of its orientation is left aside, as torchvision does.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 from torch.utils.data import Dataset
 
 from ..cluster import Cluster
 from ..errors import InputError
 
-WHITE = 65_535  # of 16 bits
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 CHUNK = 256  # images that one thread decodes at a time
 ROUND_BYTES = 2**28  # that all ranks together tell one another at a time
 
@@ -39,7 +41,7 @@ def decode(path: Path, size: int) -> np.ndarray:
     """
     try:
         with Image.open(path) as file:
-            image = (_eight_bits(file, path) if file.mode[0] in "IF" else file).convert("RGB")
+            image = _rgb(file, path)
     except InputError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -54,14 +56,32 @@ def decode(path: Path, size: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def _eight_bits(file: Image.Image, path: Path) -> Image.Image:
-    """Returns a grey image of 16 bits with 8."""
-    levels = np.asarray(file)
-    if file.mode == "F" or levels.min() < 0 or levels.max() > WHITE:
-        kind = "floating point" if file.mode == "F" else "more than 16 bits"
+def _rgb(file: Image.Image, path: Path) -> Image.Image:
+    """Returns an image as RGB, 8 bits a channel.
+
+    Raises:
+        InputError: Nothing says which of its values are black and white.
+    """
+    file.info.pop("transparency", None)  # Pillow would look for a colour of the palette to stand for it
+    tags = file.tag_v2 if isinstance(file, TiffImageFile) else {}
+    deep = file.mode.startswith(("I", "F"))
+    fault = ""
+    if file.mode == "F" or tags.get(SAMPLE_FORMAT, (1,))[0] == 3:
+        fault = "floating point"
+    elif tags.get(SAMPLE_FORMAT, (1,))[0] == 2:
+        fault = "signed"
+    elif file.mode == "I" and file.format not in ("PNG", "PPM"):  # of these Pillow makes 16 bits
+        fault = "more than 16 bits"
+    elif deep and tags.get(PHOTOMETRIC, 1) == 0:
+        fault = "16 bits of which 0 is white"
+    if fault:
         allowed = "8 or 16 bits a channel, whose black and white are known"
-        raise InputError("task.root", f"{path} ({kind})", allowed, f"mogrify -auto-level -depth 8 {path}")
-    return Image.fromarray(((levels.astype(np.int64) * 255 + WHITE // 2) // WHITE).astype(np.uint8))
+        raise InputError("task.root", f"{path} ({fault})", allowed, f"mogrify -level BLACK,WHITE -depth 8 {path}")
+    if not deep:
+        return file.convert("RGB")
+    white = 2 ** tags.get(BITS, (16,))[0] - 1
+    levels = np.asarray(file).astype(np.int64)
+    return Image.fromarray(((levels * 255 + white // 2) // white).astype(np.uint8)).convert("RGB")
 
 
 class ImagePaths(Sequence[Path]):

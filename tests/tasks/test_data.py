@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import struct
 import tarfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -61,46 +63,94 @@ def test_a_run_is_tested_on_val_where_there_is_test_too_and_says_so(tmp_path: Pa
     assert len(ImageFolder(root=str(root)).load().test) == 6  # type: ignore[arg-type]
 
 
+def test_files_that_are_not_named_as_images_are_told_and_class_folders_that_differ_are_named(tmp_path: Path) -> None:
+    """torchvision passes over them without a word: half of a class may be missing."""
+    root = folder(tmp_path)
+    for name in ("a.gif", "b.jp2", ".DS_Store"):
+        (root / "train" / "1" / name).write_bytes(b"")
+    told = ImageFolder(root=str(root)).load().told
+    assert told == f"2 file(s) not named as images are not read, such as {root}/train/1/a.gif"
+    (root / "val" / "2").rename(root / "val" / "two")
+    with pytest.raises(InputError, match=rf"^task\.root: given {root}: 2, two in one of two; allowed: the same class"):
+        ImageFolder(root=str(root)).load()
+
+
 GREY = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040  # of 16 bits, 0 to 65,520
 
 
+def tiff(path: Path, bits: int, values: bytes, *, photometric: int = 1, sample_format: int = 1) -> Path:
+    """A grey image of 8x8, as Pillow does not write them."""
+    tags = {256: 8, 257: 8, 258: bits, 259: 1, 262: photometric, 277: 1, 278: 8, 279: len(values)}
+    tags |= {273: 10 + 12 * 10 + 4, 339: sample_format}
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, tags[tag], 0) for tag in sorted(tags))
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + values)
+    return path
+
+
+def twelve_bits(values: np.ndarray) -> bytes:
+    """Two values in three bytes."""
+    return b"".join((int(a) << 12 | int(b)).to_bytes(3, "big") for a, b in values.reshape(-1, 2))
+
+
 @pytest.mark.parametrize(
-    "name", ["a.png", "a.tif", "big-endian.tif", "32 bits.tif", "eight.png", "alpha.png", "palette.png"]
+    "name", ["a.png", "a.tif", "big-endian.tif", "12 bits.tif", "a.ppm", "eight.png", "alpha.png", "palette.png"]
 )
 def test_grey_of_any_depth_is_the_grey_that_it_is(name: str, tmp_path: Path) -> None:
-    """Pillow alone makes white of all that is above 255 of 65,535."""
+    """Pillow alone makes white of all that is above 255 of 65,535, and leaves 12 bits dark."""
     path, eight = tmp_path / name, np.round(GREY / 257).astype(np.uint8)
-    if name == "32 bits.tif":
-        image = Image.fromarray(GREY.astype(np.int32))
-    elif name in ("eight.png", "alpha.png", "palette.png"):
+    if name in ("eight.png", "alpha.png", "palette.png"):
         image = Image.fromarray(eight)
-        image = {"e": image, "a": image.convert("LA"), "p": image.convert("P")}[name[0]]
+        {"e": image, "a": image.convert("LA"), "p": image.convert("P")}[name[0]].save(path)
+    elif name == "a.ppm":
+        path.write_bytes(b"P5 8 8 65535\n" + GREY.astype(">u2").tobytes())
+    elif name == "12 bits.tif":
+        tiff(path, 12, twelve_bits(GREY >> 4))
     else:
-        image = Image.fromarray(GREY.astype(">u2" if name.startswith("big") else "<u2"))
-    image.save(path)
+        Image.fromarray(GREY.astype(">u2" if name.startswith("big") else "<u2")).save(path)
     found = decode(path, 8)
     assert found.shape == (8, 8, 3)
-    assert np.abs(found.astype(int) - eight[:, :, None]).max() <= (3 if name == "palette.png" else 0)
+    assert np.abs(found.astype(int) - eight[:, :, None]).max() <= (3 if name[:2] in ("pa", "12") else 0)
 
 
-@pytest.mark.parametrize("values", [np.linspace(0, 1, 64, dtype=np.float32), np.arange(64, dtype=np.int32) * 10**6])
-def test_an_image_whose_white_is_unknown_is_refused_in_one_line(values: np.ndarray, tmp_path: Path) -> None:
-    Image.fromarray(values.reshape(8, 8)).save(tmp_path / "a.tif")
-    with pytest.raises(InputError, match=r"^task\.root: given .*a\.tif \((floating|more).*; allowed: 8 or 16 bits"):
-        decode(tmp_path / "a.tif", 8)
+@pytest.mark.parametrize(
+    ("bits", "kind", "photometric", "sample_format", "fault"),
+    [
+        (32, "<f4", 1, 3, "floating point"),
+        (32, "<u4", 1, 1, "more than 16 bits"),  # 0 to 63 would all be black
+        (16, "<i2", 1, 2, "signed"),
+        (8, "i1", 1, 2, "signed"),
+        (16, "<u2", 0, 1, "16 bits of which 0 is white"),  # Pillow makes black of it
+    ],
+)
+def test_an_image_whose_white_is_unknown_is_refused_in_one_line(
+    bits: int, kind: str, photometric: int, sample_format: int, fault: str, tmp_path: Path
+) -> None:
+    values = np.arange(64).astype(kind).tobytes()
+    path = tiff(tmp_path / "a.tif", bits, values, photometric=photometric, sample_format=sample_format)
+    with pytest.raises(InputError, match=rf"^task\.root: given .*a\.tif \({fault}\); allowed: 8 or 16 bits"):
+        decode(path, 8)
 
 
-def test_of_pages_the_first_is_read_and_orientation_is_left_aside_as_by_torchvision(tmp_path: Path) -> None:
-    pages = [Image.fromarray(np.full((8, 8), level, dtype=np.uint8)) for level in (10, 200)]
-    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    assert decode(tmp_path / "a.tif", 8).max() == 10
-    lying = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["alpha.png", "palette.png", "palette.gif", "cmyk.jpg", "turned.png", "pages.tif"])
+def test_other_images_are_as_torchvision_reads_them(name: str, tmp_path: Path) -> None:
+    """Transparency and a camera's note of its orientation are left aside, and of pages the first is read."""
+    path, kind = tmp_path / name, name.partition(".")[0]
+    grey = Image.fromarray(np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8))
+    colours = Image.merge("RGB", (grey, grey.rotate(90), grey.rotate(180)))
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
-    lying.save(tmp_path / "b.png", exif=exif)
-    assert np.array_equal(
-        decode(tmp_path / "b.png", 8), np.asarray(datasets.folder.pil_loader(str(tmp_path / "b.png")))
-    )
+    image = {"alpha": Image.merge("LA", (grey, grey)), "palette": colours.quantize(16), "cmyk": colours.convert("CMYK")}
+    options: dict[str, Any] = {
+        "palette": {"transparency": bytes(range(16)) if name == "palette.png" else 3},
+        "turned": {"exif": exif},
+        "pages": {"save_all": True, "append_images": [grey.rotate(90)]},
+    }
+    image.get(kind, grey).save(path, **options.get(kind, {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, for transparency
+        expected = datasets.folder.pil_loader(str(path))
+    assert np.array_equal(decode(path, 8), np.asarray(expected))
 
 
 def test_an_image_folder_is_the_same_in_memory_and_read_one_by_one(tmp_path: Path) -> None:
