@@ -23,6 +23,12 @@ def parts(share: int, passes: int) -> list[int]:
     return [small + 1] * larger + [small] * (passes - larger)
 
 
+def leaves_one(global_batch: int, n_ranks: int, max_micro_batch: int) -> bool:
+    """Reports whether a pass of some rank has one sample."""
+    share, rest = divmod(global_batch, n_ranks)
+    return any(1 in pieces(size, max_micro_batch) for size in (share, share + (rest > 0)))
+
+
 def passes_and_micro_batch(global_batch: int, n_ranks: int, max_micro_batch: int) -> tuple[int, int]:
     """Returns the passes of a step and the samples of a pass, both of the rank with the most samples."""
     sizes = pieces(-(-global_batch // n_ranks), max_micro_batch)

@@ -39,6 +39,28 @@ def steps_per_epoch(n_samples: int, global_batch: int) -> int:
     return max(1, -(-(2 * n_samples - global_batch) // (2 * global_batch)))
 
 
+def next_size(left: int, global_batch: int) -> int:
+    """Returns the samples of the next step, of those left of an epoch."""
+    if 2 * left <= 3 * global_batch:
+        return left
+    return -(-left // 2) if left < 2 * global_batch else global_batch
+
+
+def sizes_ahead(left: int, global_batch: int) -> set[int]:
+    """Returns how many samples each of the next steps may have, to the epoch's end, while the global batch stays.
+
+    Args:
+        left: The samples left of the epoch.
+        global_batch: The samples of a step.
+    """
+    sizes = {global_batch} if left >= 2 * global_batch else set()
+    left -= max(0, left // global_batch - 1) * global_batch
+    while left > 0:
+        sizes.add(next_size(left, global_batch))
+        left -= next_size(left, global_batch)
+    return sizes
+
+
 def rated(samples: int, global_batch: int) -> int:
     """Returns the batch whose learning rate a step has: the global batch, or its samples if they are less than 3/4.
 
@@ -111,13 +133,7 @@ class BatchPlan:
         """
         if global_batch < 1:
             raise ValueError(f"a global batch of {global_batch} samples")
-        left = self.n_samples - self.cursor
-        if 2 * left <= 3 * global_batch:
-            size = left
-        elif left < 2 * global_batch:
-            size = -(-left // 2)
-        else:
-            size = global_batch
+        size = next_size(self.n_samples - self.cursor, global_batch)
         return GlobalBatch(self.epoch, self.cursor, self.cursor + size)
 
     def lengthen(self, batch: GlobalBatch, samples: int) -> GlobalBatch:

@@ -29,6 +29,7 @@ from ..recipe import Recipe
 from ..run.build import Forward, build_model, gradient_bytes, load_data, loss_scaler
 from ..tasks import TaskData
 from ..training import AdaptiveTraining, LoopOptions
+from ..training.one_sample import OneSampleError
 from .timing import LEAST_ROUNDS, WARM_ROUNDS, Timer, Times
 
 STANDING_STILL = 1e-12  # learning rate; 0 would be divided by
@@ -155,6 +156,8 @@ class RecipeSteps:
         reason = ""
         try:  # without communication: a rank that has no memory left keeps no other waiting
             alone.step()
+        except OneSampleError as error:
+            reason = f"allowed are {error.allowed}"
         except InputError:
             raise
         except (RuntimeError, ValueError) as error:

@@ -48,6 +48,7 @@ from .journal import Journal
 from .line_search import LineSearch, NoSearch, Start
 from .losses import Losses
 from .measuring import measuring_for
+from .one_sample import OneSampleWatch
 from .options import LoopOptions, check_rates
 from .passes import Passes
 from .settings import settings
@@ -200,6 +201,7 @@ class AdaptiveTraining:
             )
         feed = Feed(batches, cluster, keeps=self.line_search.searches)
         self._passes = Passes(feed, self._gradient, self.measuring, cluster, batches.max_micro_batch)
+        self._one_sample = OneSampleWatch(model, batches, cluster, lambda: self._passes.samples_in_hand)
         self._coordinator = Coordinator(cluster, self.policy)
         self._coordinator.start(self.progress)
         for name, tensor in model.state_dict().items():
@@ -258,6 +260,7 @@ class AdaptiveTraining:
         self._gradient.check_parameters()
         if not self.plan.epoch_finished:
             self._passes.enter_epoch()
+            self._one_sample.foresee(self.global_batch)
         while not (self.plan.epoch_finished or self.stopped or self._ended):
             self._times.begin()
             self.cluster.watchdog.enter(f"step {self.steps + 1}")
@@ -290,7 +293,7 @@ class AdaptiveTraining:
             batch_after = max(batch_after, wanted)
             longer = self.plan.lengthen(step.batch, wanted)
             added = GlobalBatch(longer.epoch, step.batch.stop, longer.stop)
-            if len(added) <= 0:  # the epoch or the largest batch ends it
+            if len(added) < 2 * self._cluster.size:  # the epoch or the largest batch ends it
                 break
             self._gradient.set_aside()
             step.batch, lengthened = longer, True
@@ -403,6 +406,7 @@ class AdaptiveTraining:
     def _adopt(self, decision: Decision) -> None:
         """Makes a decision hold from the next step on: the only place where the global batch changes in training."""
         self._course.resize(self.global_batch, decision.global_batch)
+        self._one_sample.foresee(decision.global_batch)
         self._global_batch = decision.global_batch
         self._rates.factor = decision.learning_rate_factor
         told: dict[str, Any] = {}

@@ -57,6 +57,11 @@ class Passes:
         self._weighted: bool | None = None  # None before the first pass
         self.unread: OneLineError | None = None
 
+    @property
+    def samples_in_hand(self) -> int:
+        """Returns the samples of the micro-batch that waits for its loss; 0 where none does."""
+        return self._waiting.samples if self._waiting is not None else 0
+
     def enter_epoch(self) -> None:
         """Starts reading samples at the plan's cursor."""
         self._feed.enter_epoch()

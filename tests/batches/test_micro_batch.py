@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc_adabatch.batches.micro_batch import even, is_even, next_even, passes_and_micro_batch, pieces
+from hpc_adabatch.batches.micro_batch import even, is_even, leaves_one, next_even, passes_and_micro_batch, pieces
 from hpc_adabatch.batches.plan import share
 
 
@@ -35,6 +35,12 @@ def test_the_fullest_rank_has_the_passes_that_are_announced(
     sizes = [pieces(len(share(start, start + global_batch, rank, n_ranks)), max_micro_batch) for rank in range(n_ranks)]
     fullest = max(sizes, key=sum)
     assert passes_and_micro_batch(global_batch, n_ranks, max_micro_batch) == (len(fullest), fullest[0])
+
+
+@given(st.integers(0, 1000), st.integers(1, 200), st.integers(1, 33), st.integers(1, 40))
+def test_a_pass_of_one_sample_is_foreseen(start: int, batch: int, n_ranks: int, micro: int) -> None:
+    sizes = [pieces(len(share(start, start + batch, rank, n_ranks)), micro) for rank in range(n_ranks)]
+    assert leaves_one(batch, n_ranks, micro) == any(1 in passes for passes in sizes)
 
 
 def fits(batch: int, n_ranks: int, max_micro_batch: int | None) -> bool:

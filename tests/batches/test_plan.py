@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hpc_adabatch import InputError
 from hpc_adabatch.batches import BatchPlan
-from hpc_adabatch.batches.micro_batch import pieces
-from hpc_adabatch.batches.plan import permutation, share, steps_per_epoch
+from hpc_adabatch.batches.micro_batch import leaves_one, pieces
+from hpc_adabatch.batches.plan import permutation, share, sizes_ahead, steps_per_epoch
 from hpc_adabatch.batches.sampler import RankSampler
 
 SEEDS = st.integers(0, 2**70)
@@ -181,3 +181,27 @@ def test_the_state_of_another_training_set_is_refused(n_samples: int, seed: int,
     with pytest.raises(InputError) as caught:
         BatchPlan(n_samples, seed).load_state_dict(BatchPlan(10, 3).state_dict())
     assert caught.value.field == field
+
+
+@given(st.integers(1, 300), st.integers(1, 60), st.data())
+def test_the_sizes_ahead_are_those_of_the_steps_to_the_epochs_end(
+    n_samples: int, global_batch: int, data: st.DataObject
+) -> None:
+    plan = BatchPlan(n_samples, 0)
+    plan.cursor = data.draw(st.integers(0, n_samples))
+    sizes, left = set(), n_samples - plan.cursor
+    while not plan.epoch_finished:
+        batch = plan.cut(global_batch)
+        sizes.add(len(batch))
+        plan.advance(batch)
+    assert sizes_ahead(left, global_batch) == sizes
+
+
+@given(st.integers(1, 3000), st.integers(1, 16), st.integers(0, 60), st.integers(3, 200))
+def test_batches_of_a_few_samples_a_rank_never_leave_a_rank_one(
+    n_samples: int, n_ranks: int, more: int, max_micro_batch: int
+) -> None:
+    """Half of what is left, of 1.5 batches or more, is two samples a rank where a batch is 8/3 of them."""
+    batch = -(-8 * n_ranks // 3) + more
+    ones = [size for size in sizes_ahead(n_samples, batch) if leaves_one(size, n_ranks, max_micro_batch)]
+    assert ones == [] or n_samples < 2 * n_ranks

@@ -24,3 +24,10 @@ def test_runs_of_the_same_command_are_equal_bit_by_bit(ranks: int, launcher: str
     bits = [re.findall(r"bits ([0-9a-f]{64})", output) for output in outputs]
     assert len(bits[0]) == len(bits[1]) == ranks
     assert len({*bits[0], *bits[1]}) == 1
+
+
+@pytest.mark.parametrize("launcher", ["horovodrun --gloo", "torchrun"])
+def test_networks_of_a_script_train_on_several_ranks_as_on_one(launcher: str, launch: Any, programs: Path) -> None:
+    """Bug story: a share of one sample ended every epoch in torch's ValueError, on the rank that had it."""
+    done = launch(programs / "own_networks.py", launcher=launcher)
+    assert done.stdout.count("all train alike") == 2
