@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from ..cluster import Cluster
 from ..errors import InputError
 from ..recipe import Recipe
-from ..tasks import TaskData
+from ..tasks import Task, TaskData
+from ..tasks.classification import Classification
 
 _REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -29,21 +31,45 @@ def load_data(recipe: Recipe, cluster: Cluster) -> TaskData:
 
 
 def build_model(recipe: Recipe, data: TaskData, device: torch.device) -> nn.Module:
-    """Returns the recipe's network with fresh weights.
+    """Returns the recipe's network with fresh weights, after a look at how it takes a sample.
 
     Raises:
         InputError: There is no such network, or it does not take samples of the task's shape.
     """
     torch.manual_seed(recipe.options.seed)
-    model = recipe.task.model(recipe.model_name, data).to(device)
-    inputs, _ = data.example(1)
-    try:  # one look at a sample: a network may not take images of this size
-        with torch.no_grad():
-            model.eval()(inputs.to(device))
-    except RuntimeError as error:
-        shape, reason = "x".join(map(str, data.sample_shape)), str(error).splitlines()[0]
-        raise InputError("model", f"{recipe.model_name} ({reason})", f"one that takes samples of {shape}") from error
+    shape = "x".join(map(str, data.sample_shape))
+    allowed = f"one that takes samples of {shape}"
+    try:
+        model = recipe.task.model(recipe.model_name, data).to(device)
+        _look(model, recipe.task, data, device)
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:  # of torch and torchvision
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError("model", f"{recipe.model_name} ({reason})", allowed) from error
     return model
+
+
+@torch.no_grad()
+def _look(model: nn.Module, task: Task, data: TaskData, device: torch.device) -> None:
+    """Passes a sample through the network as in evaluation, then twice the sample as in training."""
+    for samples, trains in ((1, False), (2, True)):  # batch normalisation cannot be trained with one
+        inputs, targets = (field.to(device) for field in data.example(samples))
+        buffers = {
+            name: buffer.clone() for name, buffer in model.named_buffers()
+        }  # running statistics stay as they are
+        outputs = functional_call(model.train(trains), buffers, (inputs,))
+        fits = isinstance(outputs, torch.Tensor) and len(outputs) == samples
+        if isinstance(task, Classification):
+            fits = fits and outputs.shape == (samples, data.n_classes)
+        if not fits:
+            raise ValueError(f"returns {_form(outputs)} for {samples} sample(s) of {data.n_classes} classes")
+        task.loss(outputs, targets)
+    model.eval()
+
+
+def _form(outputs: object) -> str:
+    return f"a tensor {tuple(outputs.shape)}" if isinstance(outputs, torch.Tensor) else f"a {type(outputs).__name__}"
 
 
 def loss_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler | None:

@@ -144,6 +144,48 @@ def test_images_that_are_too_small_are_refused_in_one_line(name: str, side: int)
         build_for_recipe(recipe, data_of((3, side, side)), torch.device("cpu"))
 
 
+SIZES = {"inception_v3": 299}  # of ImageNet's images; 224 else
+TOO_SMALL = {"alexnet": "Output size is too small", "inception_v3": "Kernel size", "maxvit_t": "partition size 7"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("alexnet", "convnext_tiny", "efficientnet_b0", "googlenet", "inception_v3", "maxvit_t", "mobilenet_v3_small"),
+        *("shufflenet_v2_x0_5", "squeezenet1_0", "vgg11_bn", "vit_b_16"),
+    ],
+)
+@pytest.mark.parametrize("own_size", [True, False])
+def test_torchvisions_networks_train_or_are_refused_in_one_line(name: str, own_size: bool) -> None:
+    """One of each kind, without numbers. Bug stories: tuples in training, asserts of sizes, ValueErrors of others."""
+    side = SIZES.get(name, 224) if own_size else 32
+    recipe, _, _ = parse_recipe("train", [RECIPE, "--model", name])
+    data, meta = data_of((3, side, side)), torch.device("meta")
+    with meta:
+        if not own_size and name in TOO_SMALL:
+            with pytest.raises(
+                InputError, match=rf"^model: given {name} \(.*{TOO_SMALL[name]}.*takes samples of 3x32x32$"
+            ):
+                build_for_recipe(recipe, data, meta)
+            return
+        model = build_for_recipe(recipe, data, meta).train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        for _ in range(2):
+            inputs, targets = (field.to(meta) for field in data.example(3))
+            recipe.task.loss(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_a_look_at_a_network_leaves_its_running_statistics() -> None:
+    recipe, _, _ = parse_recipe("train", [RECIPE, "--model=googlenet"])
+    model = build_for_recipe(recipe, data_of((3, 32, 32)), torch.device("cpu"))
+    means = [buffer for name, buffer in model.named_buffers() if name.endswith("running_mean")]
+    assert all(mean.eq(0).all() for mean in means)
+    model.train()(torch.randn(4, 3, 32, 32))
+    assert all(mean.ne(0).any() for mean in means)
+
+
 def test_torchvisions_networks_take_colours_only() -> None:
     with pytest.raises(InputError, match=r"cifar_alexnet, .* for images of 1 channel"):
         build_model("resnet18", 10, (1, 32, 32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -31,8 +32,9 @@ def build_model(name: str, n_classes: int, sample_shape: tuple[int, ...]) -> nn.
     """Returns a network by name, with fresh weights.
 
     ``resnet20`` to ``resnet110`` are the CIFAR networks of depth 6n + 2; torchvision's ``resnet18``, ``resnet34``,
-    ``resnet50``, ``alexnet``, ``vgg19_bn``, ... are ImageNet's. ``lstm_1x128``, or any other size, reads an image row
-    by row.
+    ``resnet50``, ``alexnet``, ``vgg19_bn``, ... are ImageNet's: ``googlenet`` and ``inception_v3`` without their
+    auxiliary classifiers, ``vit_...`` and ``maxvit_t`` for images of this size. ``lstm_1x128``, or any other size,
+    reads an image row by row.
 
     Args:
         name: Name of the network.
@@ -61,4 +63,14 @@ def build_model(name: str, n_classes: int, sample_shape: tuple[int, ...]) -> nn.
     if channels != 3:
         allowed = f"{', '.join(OURS)}, for images of {channels} channel(s)"
         raise InputError("model", name, allowed, "--model small_cnn")
-    return models.get_model(name, weights=None, num_classes=n_classes)
+    return models.get_model(name, weights=None, num_classes=n_classes, **_of_torchvision(name, sample_shape))
+
+
+def _of_torchvision(name: str, sample_shape: tuple[int, ...]) -> dict[str, Any]:
+    """Returns what a network must be told so that it takes images of this size, and returns one tensor in training."""
+    _, height, width = sample_shape
+    if name in ("googlenet", "inception_v3"):
+        return {"aux_logits": False, "init_weights": True}
+    if name.startswith("vit_"):  # which takes squares only
+        return {"image_size": height}
+    return {"input_size": (height, width)} if name.startswith("maxvit") else {}
