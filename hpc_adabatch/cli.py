@@ -77,6 +77,11 @@ VERBS = {
         "Measures the noise scale of a model's gradient, layer by layer, and suggests a batch.",
         ("RECIPE [--checkpoint RUN] [--steps N] [--FIELD VALUE ...]",),
     ),
+    "check-data": Verb(
+        commands.check_data,
+        "Reads every image of a recipe on all ranks, and lists those that cannot be read.",
+        ("RECIPE [--out FILE] [--FIELD VALUE ...]",),
+    ),
     "report": Verb(commands.report, "Prints the table of the finished run in the folder RUN.", ("RUN",), plain=True),
     "checkpoint": Verb(
         commands.checkpoint,

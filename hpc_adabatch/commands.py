@@ -158,6 +158,17 @@ def noise(arguments: list[str]) -> int:
     return on_all_ranks(run, recipe.options.engine)
 
 
+def check_data(arguments: list[str]) -> int:
+    """Reads all images of a recipe, and lists those that cannot be read."""
+    from .command_line import parse_recipe
+    from .run.check_data import CheckFlags
+    from .run.check_data import check_data as check
+
+    recipe, known, _ = parse_recipe("check-data", arguments, CheckFlags)
+    flags = _flags(CheckFlags, known)
+    return on_all_ranks(lambda cluster: check(recipe, flags, cluster), recipe.options.engine)
+
+
 def report(arguments: list[str]) -> int:
     """Prints the table of a finished run."""
     require(len(arguments) == 1, "RUN", " ".join(arguments) or "nothing", "one folder", "adabatch report runs/NAME")

@@ -4,7 +4,7 @@ A run that goes on with the same recipe on as many ranks equals one that was nev
 recipe that differs
 
     leaves the steps as they are    may: FREE
-    changes their rounding          may, and is said: ROUNDING
+    changes them a little           may, and is said: LITTLE
     stretches the schedule          may, and is said with both rates: epochs
     changes the run                 may not: all others
 """
@@ -31,7 +31,11 @@ FREE = (
 )
 """The fields that may differ between a checkpoint and the run that goes on from it: the same data may lie elsewhere."""
 
-ROUNDING = {**settings.ROUNDING, "channels_last": "another memory layout is rounded otherwise"}
+LITTLE = {
+    **settings.ROUNDING,
+    "channels_last": "another memory layout is rounded otherwise",
+    "task.leave_out": "other images stand in for those left out",
+}
 """The fields that may differ, at the price of bits, and why."""
 
 
@@ -46,7 +50,7 @@ def check_same(saved: str, now: str) -> None:
         InputError: A field differs that must not; the first one is named.
     """
     for field, (before, after) in differences(saved, now).items():
-        if field not in FREE and field not in ROUNDING:
+        if field not in FREE and field not in LITTLE:
             given, word = ("null" if value is None else value for value in (after, before))
             raise InputError(field, given, f"{word}, as in the run that is resumed", f"--{field} {word}")
 
@@ -126,7 +130,7 @@ def tell_changes(saved: str, now: str, training: AdaptiveTraining) -> Iterator[s
         training: The loop, with the state of the checkpoint.
     """
     changed, rule = differences(saved, now), yaml.safe_load(now)["learning_rate"]
-    for field, why in ROUNDING.items():
+    for field, why in LITTLE.items():
         if field in changed:
             before, after = changed[field]
             yield f"{field} {after} instead of {before}: {why}, so the run is no longer the same bit by bit"

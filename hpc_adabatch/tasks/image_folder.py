@@ -18,9 +18,10 @@ from torch.utils.data import Dataset, TensorDataset
 
 from ..cluster import Cluster, SingleProcess
 from ..errors import InputError, real, require
+from . import leave_out
 from .augment import CropAndFlip, NoAugmentation, Prepare
 from .classification import Classification
-from .images import ImageFiles, ImagePaths, decode, decode_all
+from .images import ImageFiles, ImagePaths, decode_all
 from .task import TaskData
 
 
@@ -36,6 +37,8 @@ class Listing:
     """Names of the classes, by number."""
     passed_over: list[str]
     """Paths of the files whose names are not those of images."""
+    left_out: int
+    """Number of images that are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,9 @@ class FolderTask(Classification):
     """Mean of each channel, on the scale 0 to 1; ImageNet's by default."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     """Standard deviation of each channel, on the scale 0 to 1; ImageNet's by default."""
+    leave_out: str | None = None
+    """Text file that names images to leave out, by their paths below root; in training another of its class stands in
+    for each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,29 +102,32 @@ class FolderTask(Classification):
         said = []
         if all((Path(self.root) / name).is_dir() for name in ("val", "test")):
             said.append(f"{self.root} has val/ and test/: val/ is what the run is tested on")
+        if train.left_out or test.left_out:
+            both = f"{train.left_out} training and {test.left_out} test image(s)"
+            said.append(f"{self.leave_out}: {both} left out; in training others of their classes stand in")
         if passed_over := train.passed_over + test.passed_over:
             said.append(f"{len(passed_over)} file(s) not named as images are not read, such as {passed_over[0]}")
         return "; ".join(said)
 
     def _listings(self) -> tuple[Listing, Listing]:
-        train, test = self._list("train"), self._list("val", "test")
+        left_out = leave_out.read(self.leave_out, self.root) if self.leave_out is not None else set()
+        train, test = self._list(left_out, "train"), self._list(left_out, "val", "test")
         only = sorted(set(train.classes) ^ set(test.classes))
         given = f"{self.root}: {', '.join(only[:3])}{', ...' if len(only) > 3 else ''} in one of two"
         require(not only, "task.root", given, "the same class folders to train and to test")
         return train, test
 
-    def _list(self, *names: str) -> Listing:
+    def _list(self, left_out: set[str], *parts: str) -> Listing:
         from .vision import datasets
 
-        folder = next((Path(self.root) / name for name in names if (Path(self.root) / name).is_dir()), None)
+        folder = next((Path(self.root) / part for part in parts if (Path(self.root) / part).is_dir()), None)
         if folder is None:
-            raise InputError(
-                "task.root", self.root, f"a folder that holds {' or '.join(n + '/' for n in names)}", "--task.root DIR"
-            )
+            allowed = f"a folder that holds {' or '.join(part + '/' for part in parts)}"
+            raise InputError("task.root", self.root, allowed, "--task.root DIR")
         passed_over: list[str] = []
 
         def is_image(path: str) -> bool:
-            found: bool = datasets.folder.is_image_file(path)
+            found = path.lower().endswith(endings())
             if not (found or Path(path).name.startswith(".")):
                 passed_over.append(path)
             return found
@@ -126,10 +135,26 @@ class FolderTask(Classification):
         try:
             found = datasets.ImageFolder(str(folder), is_valid_file=is_image)
         except FileNotFoundError as error:
-            allowed = f"class folders with images in each, named as {', '.join(datasets.folder.IMG_EXTENSIONS)}"
+            allowed = f"class folders with images in each, named as {', '.join(endings())}"
             raise InputError("task.root", f"{folder} ({error})", allowed, "--task.root DIR") from error
-        paths = ImagePaths(path for path, _ in found.samples)
-        return Listing(paths, np.array(found.targets, dtype=np.int64), found.classes, passed_over)
+        names = [path[len(str(Path(self.root))) + 1 :] for path, _ in found.samples]
+        targets = np.array(found.targets, dtype=np.int64)
+        left_out = {name for name in left_out if name.startswith(f"{folder.name}/")}
+        for name in left_out:
+            known = name.split("/")[1] in found.classes and name.lower().endswith(endings())
+            require(known, "task.leave_out", f"{self.leave_out}: {name}", "paths of images in class folders")
+        if left_out:
+            names = leave_out.applied(left_out, names, trains=folder.name == "train")
+            targets = np.array([found.class_to_idx[name.split("/")[1]] for name in names], dtype=np.int64)
+        paths = ImagePaths(self.root, names, self.leave_out)
+        return Listing(paths, targets, found.classes, passed_over, len(left_out))
+
+
+def endings() -> tuple[str, ...]:
+    """Returns the endings of the names of images, as torchvision has them."""
+    from .vision import datasets
+
+    return datasets.folder.IMG_EXTENSIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +178,7 @@ class ImageFolder(FolderTask):
         cluster = cluster or SingleProcess()
         train, test = self.listings(cluster)
         with cluster.together():
-            side = _side(train.files[0]) if self.image_size is None and cluster.leads else self.image_size
+            side = _side(train.files) if self.image_size is None and cluster.leads else self.image_size
         size = cluster.tell(side)
         prepare = Prepare(tuple(self.mean), tuple(self.std))
         return TaskData(
@@ -167,7 +192,7 @@ class ImageFolder(FolderTask):
         )
 
 
-def _side(path: Path) -> int:
-    decode(path, 1)  # says so when the file is no image
-    with Image.open(path) as image:
+def _side(files: ImagePaths) -> int:
+    files.decode(0, 1)  # says so when the file is no image
+    with Image.open(files[0]) as image:
         return min(image.size)

@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 
 from ..cluster import Cluster
 from ..errors import InputError
+from .leave_out import advice
 
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 CHUNK = 256  # images that one thread decodes at a time
@@ -44,9 +45,9 @@ def decode(path: Path, size: int) -> np.ndarray:
             image = _rgb(file, path)
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        given = f"{path} ({type(error).__name__})"
-        raise InputError("task.root", given, "images that can be read", f"rm {path}") from error
+    except Exception as error:  # Pillow names no common class for what it cannot read
+        reason = f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}".removesuffix(": ")
+        raise InputError("task.root", f"{path} ({reason})", "images that can be read") from error
     if image.size != (size, size):
         scale = size / min(image.size)
         width, height = (max(size, round(side * scale)) for side in image.size)
@@ -91,20 +92,36 @@ class ImagePaths(Sequence[Path]):
     object writes its reference count; and it takes long to be told to other ranks.
 
     Args:
-        paths: The paths.
+        root: The folder that they lie in.
+        names: Their paths below it.
+        leave_out: The list of images that are left out; None where there is none.
     """
 
-    def __init__(self, paths: Iterable[str | Path]) -> None:
-        self._bytes = np.array([os.fsencode(path) for path in paths])  # (images,), bytes of equal length
+    def __init__(self, root: str, names: Iterable[str], leave_out: str | None = None) -> None:
+        self._root, self._leave_out = Path(root), leave_out
+        self._names = np.array([os.fsencode(name) for name in names])  # (images,), bytes of equal length
 
     def __len__(self) -> int:
-        return len(self._bytes)
+        return len(self._names)
 
     def __getitem__(self, index: Any) -> Any:
-        return Path(os.fsdecode(self._bytes[index]))
+        return self._root / self.name(index)
+
+    def name(self, index: int) -> str:
+        """Returns the path of an image below the root."""
+        return os.fsdecode(self._names[index])
+
+    def decode(self, index: int, size: int) -> np.ndarray:
+        """Returns an image as ``decode`` does, which is where it says what can be done about one that fails."""
+        try:
+            return decode(self[index], size)
+        except InputError as error:
+            words = advice(self.name(index), self._leave_out)
+            hint = f"{error.hint}, or {words}" if error.hint else words
+            raise InputError(error.field, error.given, error.allowed, hint) from error
 
 
-def decode_all(paths: Sequence[Path], size: int, threads: int, cluster: Cluster) -> torch.Tensor:
+def decode_all(paths: ImagePaths, size: int, threads: int, cluster: Cluster) -> torch.Tensor:
     """Returns all images, each decoded by one rank. Shape (images, 3, size, size), uint8.
 
     Args:
@@ -122,7 +139,7 @@ def decode_all(paths: Sequence[Path], size: int, threads: int, cluster: Cluster)
 
     def fill(chunk: range) -> None:
         for index in chunk:
-            pixels[index] = decode(paths[index], size).transpose(2, 0, 1)
+            pixels[index] = paths.decode(index, size).transpose(2, 0, 1)
 
     with cluster.together(), ThreadPoolExecutor(threads) as pool:  # Pillow decodes outside the interpreter's lock
         list(pool.map(fill, (mine[start : start + CHUNK] for start in range(0, len(mine), CHUNK))))
@@ -160,5 +177,5 @@ class ImageFiles(Dataset[Any]):
         return len(self._paths)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        pixels = torch.from_numpy(decode(self._paths[index], self._size).copy())
+        pixels = torch.from_numpy(self._paths.decode(index, self._size).copy())
         return pixels.permute(2, 0, 1).contiguous(), int(self._targets[index])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -89,17 +90,41 @@ def test_the_cifar_recipe_with_bfloat16_and_channels_last(adabatch: Any, images:
         assert tensor.dtype in (torch.float32, torch.int64)
 
 
+def small_folder(root: Path) -> None:
+    """15 images to train on and 6 to test, of 8x8 pixels, in 3 classes."""
+    draw = np.random.default_rng(0)
+    for part, count in (("train", 5), ("val", 2)):
+        for name in ("0", "1", "2"):
+            (root / part / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / part / name / f"{index}.png")
+
+
+def test_a_broken_image_is_one_line_from_the_rank_that_reads_it_and_is_found_before(
+    adabatch: Any, tmp_path: Path
+) -> None:
+    """Bug story: a traceback of torch, with another of the loader's process in it."""
+    small_folder(tmp_path / "images")
+    broken, list_of_them = tmp_path / "images" / "train" / "1" / "3.png", tmp_path / "list"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    flags = [RECIPE, "--task.root", tmp_path / "images", "--workers=1"]
+    small = ["--task.memory_gb=0", "--model=small_cnn", "--precision=float32", "--global_batch=6", "--policy=fixed"]
+    done = adabatch("train", *flags, *small, "--out", tmp_path / "run", ranks=2, code=2)
+    (line,) = re.findall(r"adabatch: error \(rank [01]\): .*", done.stdout + done.stderr)
+    assert f"task.root: given {broken} (OSError: " in line
+    assert "; type echo train/1/3.png >> leave-out.txt, then --task.leave_out leave-out.txt" in line
+    assert "Traceback" not in done.stdout + done.stderr
+    done = adabatch("check-data", *flags, "--out", list_of_them, ranks=2, launcher="torchrun", code=1)  # torchrun's
+    assert f"1 of 21 images cannot be read; to leave them out: --task.leave_out {list_of_them}" in done.stdout
+    assert list_of_them.read_text(encoding="utf-8") == "train/1/3.png\n"
+
+
 @pytest.mark.parametrize("launcher", ["mpirun", "horovodrun --gloo"])
 def test_one_rank_lists_and_each_image_is_opened_once(
     launch: Any, programs: Path, tmp_path: Path, launcher: str
 ) -> None:
     """Every rank listed the whole folder, and opened all images that it kept in memory."""
-    draw = np.random.default_rng(0)
-    for part, count in (("train", 5), ("val", 2)):
-        for name in ("0", "1", "2"):
-            (tmp_path / part / name).mkdir(parents=True)
-            for index in range(count):
-                pixels = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(tmp_path / part / name / f"{index}.png")
+    small_folder(tmp_path)
     done = launch(programs / "open_once.py", tmp_path, ranks=3, launcher=launcher)
     assert done.stdout.count("refused by all") == 3
