@@ -75,6 +75,16 @@ def lamb(layer: Layer, gradient: torch.Tensor, lr: float, *, form: str = "") -> 
     layer.weight = layer.weight - lr * ratio * direction
 
 
+def adamw(layer: Layer, gradient: torch.Tensor, lr: float) -> None:
+    """Takes a step of w <- w - lr (m^ / (sqrt(v^) + eps) + decay w), with the weight decay outside the moments."""
+    layer.steps += 1
+    layer.mean = BETAS[0] * layer.mean + (1 - BETAS[0]) * gradient
+    layer.square = BETAS[1] * layer.square + (1 - BETAS[1]) * gradient**2
+    first, second = (1 - beta**layer.steps for beta in BETAS)
+    direction = layer.mean / first / ((layer.square / second).sqrt() + EPS)
+    layer.weight = layer.weight - lr * (direction + layer.decay * layer.weight)
+
+
 def draw(weights: Tensors, seed: int) -> Tensors:
     """Draws gradients in the shapes of the weights; a seed gives every optimizer the same ones."""
     source = torch.Generator().manual_seed(seed)

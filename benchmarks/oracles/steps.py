@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 import hpc_adabatch as hab
-from hpc_adabatch.optim.options import ArmijoOptions
+from hpc_adabatch.optim.options import AdamwOptions, ArmijoOptions
 
-from ..formulas import BETAS, DECAY, EPS, MOMENTUM, Layer, lamb, lars, sgd
+from ..formulas import BETAS, DECAY, EPS, MOMENTUM, Layer, adamw, lamb, lars, sgd
 from .case import Case, Pair
 from .equations import search
 from .equations.rules import written
@@ -78,6 +78,10 @@ def adaptive(model: nn.Module) -> torch.optim.Optimizer:
     return hab.LAMB(hab.parameter_groups(model, DECAY), lr=0.02, betas=BETAS, eps=EPS)
 
 
+def decoupled(model: nn.Module) -> torch.optim.Optimizer:
+    return AdamwOptions(lr=0.02, weight_decay=DECAY, beta1=BETAS[0], beta2=BETAS[1], eps=EPS).build(model)
+
+
 def outside(layer: Layer, gradient: torch.Tensor, lr: float) -> None:
     """Takes a step of LARS with the learning rate outside the velocity, which Goyal's correction amounts to."""
     lars(layer, gradient, lr, form="C")
@@ -137,6 +141,7 @@ OPTIMIZERS = (
     ("Polyak 1964", "SGD with momentum", sgd, momentum),
     (f"{YOU}, Algorithm 1", "LARS", lars, layerwise),
     (f"{LAMB}, Algorithm 2", "LAMB", lamb, adaptive),
+    ("Loshchilov & Hutter 1711.05101, Algorithm 2", "AdamW", adamw, decoupled),
 )
 CASES = [
     *(

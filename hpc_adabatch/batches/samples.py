@@ -79,8 +79,8 @@ def _stacked(samples: Sequence[Any]) -> torch.Tensor:
     shapes = {tuple(np.shape(sample)): None for sample in samples}  # in the order of the samples
     if len(shapes) > 1:
         given = " and ".join(map(str, [*shapes][:2]))
-        allowed = "samples of one shape: the dataset cuts or pads them, as there is no collate_fn"
-        raise InputError("dataset", f"samples of shapes {given}", allowed, "torch.nn.functional.pad in the dataset")
+        allowed = "samples of one shape, or a collate function that pads those of a micro-batch"
+        raise InputError("dataset", f"samples of shapes {given}", allowed, "AdaptiveBatches(dataset, 64, collate=...)")
     return default_collate(list(samples))
 
 

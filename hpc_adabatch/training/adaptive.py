@@ -293,7 +293,7 @@ class AdaptiveTraining:
             batch_after = max(batch_after, wanted)
             longer = self.plan.lengthen(step.batch, wanted)
             added = GlobalBatch(longer.epoch, step.batch.stop, longer.stop)
-            if len(added) < 2 * self._cluster.size:  # the epoch or the largest batch ends it
+            if len(added) < 2 * self.cluster.size:  # the epoch or the largest batch ends it
                 break
             self._gradient.set_aside()
             step.batch, lengthened = longer, True

@@ -69,7 +69,7 @@ def check_also(also: Mapping[str, object] | None) -> None:
     """
     for name, other in (also or {}).items():
         allowed = "an object with state_dict and load_state_dict"
-        require(isinstance(other, Stateful), f"also.{name}", type(other).__name__, allowed)
+        require(isinstance(other, Stateful), f"also.{name}", f"{type(other).__name__}: {other!r:.60}", allowed)
 
 
 def check_model(model: nn.Module) -> None:

@@ -84,7 +84,7 @@ def test_the_command_ends_in_1_where_a_line_does_not_hold(
     assert ("**no**" in (tmp_path / "page.md").read_text(encoding="utf-8")) == bool(code)
 
 
-def test_the_readme_says_how_many_lines_hold() -> None:
+def test_the_table_of_results_says_how_many_lines_hold() -> None:
     held = re.search(r"\*\*(\d+ of \d+) lines hold", PAGE.read_text(encoding="utf-8"))
     assert held
-    assert f"{held[1]} lines agree" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{held[1]} lines agree" in (PAGE.parent / "README.md").read_text(encoding="utf-8")
