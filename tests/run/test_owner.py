@@ -76,7 +76,7 @@ def claimed(processes: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str
         tell(process)
     words = [said(process) for process in processes]
     for word in words:
-        assert word == "claimed" or (word.startswith("refused out: given") and "in which process" in word)
+        assert word == "claimed" or (word.startswith("refused folder: given") and "in which process" in word)
     return [process for process, word in zip(processes, words, strict=True) if word == "claimed"]
 
 

@@ -124,8 +124,8 @@ def test_the_recipe_trains_on_the_folder(root: Path, tmp_path: Path, capsys: pyt
     run = trained(tmp_path / "run", root, "--task.least_area=0.5")
     result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert result["batches"] == [[0.0, 6], [4.0, 12], [8.0, 24]]
-    assert run.metric is not None
-    assert run.metric > 0.75  # 1/3 by chance
+    assert run.life.metric is not None
+    assert run.life.metric > 0.75  # 1/3 by chance
     assert "accuracy" in capsys.readouterr().out
 
 

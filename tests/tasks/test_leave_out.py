@@ -16,7 +16,7 @@ from hpc_adabatch.cli import main
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run.run import Run
+from hpc_adabatch.run.recipe_run import RecipeRun
 from hpc_adabatch.tasks import ImageFolder
 from hpc_adabatch.tasks.leave_out import applied
 from hpc_adabatch.tasks.vision import datasets
@@ -122,10 +122,10 @@ def test_a_list_that_fits_no_image_is_refused_in_one_line(line: str, said: str, 
         ImageFolder(root=str(root), leave_out=str(tmp_path / "nowhere")).load()
 
 
-def train(root: Path, out: Path, *flags: str) -> Run:
+def train(root: Path, out: Path, *flags: str) -> RecipeRun:
     small = ["--task=image_folder", f"--task.root={root}", "--task.memory_gb=0", "--model=narrow_cnn", "--policy=fixed"]
     recipe, _, resolved = parse_recipe("train", [RECIPE, *small, "--global_batch=4", *flags])
-    run = Run(recipe, resolved, out, resume=True, cluster=SingleProcess())
+    run = RecipeRun(recipe, resolved, out, resume=True, cluster=SingleProcess())
     assert run.train() == 0
     return run
 
