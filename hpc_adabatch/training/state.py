@@ -82,12 +82,17 @@ def check(training: Training, state: dict[str, Any]) -> None:
 
     Raises:
         InputError: The training set has another length.
-        LookupError, TypeError: A value is missing, or of another type, though the file is whole.
+        LookupError, TypeError, ValueError: A value is missing, of another type or out of range, though the file is
+            whole.
     """
     strange = list(_strange(state["training"], training.state_dict()))
     if strange:
         raise TypeError(f"another type of {', '.join(strange)}")
-    there, here = state["training"]["plan"]["n_samples"], training.plan.n_samples
+    plan, least = state["training"]["plan"], {"global_batch": 1, "start_batch": 1, "steps": 0}
+    low = [name for name, smallest in least.items() if state["training"][name] < smallest]
+    if low or not (plan["epoch"] >= 0 and 0 <= plan["cursor"] <= plan["n_samples"]):
+        raise ValueError(f"{', '.join(low) or 'the place in the epoch'} out of range")
+    there, here = plan["n_samples"], training.plan.n_samples
     allowed = f"one of {there}, as in the run that is resumed"
     require(there == here, "task", f"a training set of {here} samples", allowed, "the task of that run")
 

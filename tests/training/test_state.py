@@ -15,6 +15,7 @@ from torch.utils.data import TensorDataset
 
 import hpc_adabatch as hab
 from hpc_adabatch.cluster import SingleProcess
+from hpc_adabatch.training import checkpoint
 
 DRAW = torch.Generator().manual_seed(0)
 DATA = TensorDataset(torch.randn(200, 6, generator=DRAW), torch.randint(3, (200,), generator=DRAW))
@@ -187,3 +188,13 @@ def test_what_no_file_can_hold_is_refused_where_it_is_saved(tmp_path: Path) -> N
     assert best.best == 0.5
     with pytest.raises(hab.InputError, match=r"^also.best: given float: 0.5; allowed: an object with state_dict"):
         Mixed(also={"best": 0.5})
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("global_batch", 0), ("steps", -1), ("cursor", 201), ("epoch", -2)])
+def test_numbers_out_of_their_ranges_are_one_line(name: str, wrong: int, saved: Path) -> None:
+    """Bug story: a whole file with a batch of 0 ended in an IndexError."""
+    state = torch.load(saved / "last.pt", weights_only=True)
+    (state["training"]["plan"] if name in ("cursor", "epoch") else state["training"])[name] = wrong
+    checkpoint.save(saved, state)
+    with pytest.raises(hab.InputError, match=r"^checkpoint: given .*ValueError.*; allowed: the checkpoint of such a"):
+        Mixed().training.load(saved)
