@@ -6,6 +6,7 @@ name, and the fields of that class come with it:
     policy: {name: adabatch, factor: 2, interval: 20}      in the recipe
     --policy.factor 4                                      overrules one field
     --policy schedule                                      another class; the recipe's policy.* fields are dropped
+    --task my_module:MyTask                                a task of the user's own, with its fields
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from .policies import POLICIES
 from .recipe import Options, Recipe
 from .replay import Replay
 from .tasks import TASKS
+from .tasks.own import is_own, own_task
 from .yaml_core import dump, load
 
 CHOICES: dict[str, tuple[dict[str, Any], str]] = {  # field: (classes by name, default)
@@ -89,7 +91,7 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
             raise InputError(key, "null", "a value", f"--{key} {example(key, parser)}")
     _expand_preset(known, sections, flags)
     text = _resolved(parser, known, extra)
-    classes = {field: CHOICES[field][0][name] for field, name in chosen.items()}
+    classes = {field: _class(field, name) for field, name in chosen.items()}
     recipe = Recipe(
         name=path.stem if path is not None else "run",
         chosen=chosen,
@@ -187,11 +189,17 @@ def _choose(field: str, sections: dict[str, Any], flags: list[str]) -> str:
             name = flags[index + 1]
         elif argument.startswith(f"{flag}="):
             name = argument.partition("=")[2]
-    near = difflib.get_close_matches(str(name), classes, n=1) or [default]
-    require(isinstance(name, str) and name in classes, field, name, ", ".join(classes), f"--{field} {near[0]}")
+    near, own = difflib.get_close_matches(str(name), classes, n=1) or [default], field == "task"
+    known = isinstance(name, str) and (name in classes or (own and is_own(name)))
+    allowed = ", ".join(classes) + (", or module:Class of your own" if own else "")
+    require(known, field, name, allowed, f"--{field} {near[0]}")
     if name != in_recipe:
         sections[field] = {"name": name}
     return str(name)
+
+
+def _class(field: str, name: str) -> Any:
+    return own_task(name) if is_own(name) else CHOICES[field][0][name]
 
 
 @cache  # a study's plan reads hundreds of lines with the same classes
@@ -214,14 +222,19 @@ def _parser(
         parser.add_class_arguments(extra)
     parser.add_class_arguments(Options)
     for field, name in chosen:
-        classes, _ = CHOICES[field]
         parser.add_argument(
             f"--{field}.name",
-            type=Literal[tuple(classes)],
+            type=Literal[(*CHOICES[field][0], name)],
             default=name,
             help=f"The name of the {field}'s class; --{field} is short for this flag.",
         )
-        parser.add_class_arguments(classes[name], field)
+        try:
+            parser.add_class_arguments(_class(field, name), field)
+        except (ValueError, TypeError) as error:  # of jsonargparse, about a class of the user's own
+            if isinstance(error, InputError) or not is_own(name):
+                raise
+            allowed = "a class whose fields have a type, and all but a few a default"
+            raise InputError(field, f"{name} ({error})", allowed) from error
         _describe(parser, field, "NAME", f"The name of the {field}'s class; short for --{field}.name.")
     parser.add_class_arguments(LearningRateFlags, "learning_rate")
     _describe(parser, "learning_rate", "FILE", "A YAML file with these fields.")

@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from torch import nn
+
 from .batches import AdaptiveBatches
-from .errors import require
+from .errors import InputError, require
 from .learning_rate import LearningRate
 from .optim import OptimizerOptions
 from .policies import Policy
 from .tasks import Task, TaskData
+from .tasks.own import is_own, own_network, place
 from .training.options import LoopOptions, check_rates
+
+UNFIT = (RuntimeError, ValueError, AssertionError, ZeroDivisionError)
+"""The errors by which networks of torch and torchvision say that samples do not fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +37,7 @@ class Options(LoopOptions):
     seed: int = 0
     """The seed of weights, order of samples, and augmentation."""
     model: str | None = None
-    """The network by name; the task's own when not given."""
+    """The network by name, or module:function of your own; the task's own when not given."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """The precision of activations, by autocast; weights and statistics stay float32. float16 scales the loss."""
     channels_last: bool = False
@@ -99,6 +105,33 @@ class Recipe:
     def model_name(self) -> str:
         """Returns the name of the network."""
         return self.options.model or self.task.default_model
+
+    def network(self, data: TaskData) -> nn.Module:
+        """Returns the recipe's network with fresh weights: the task's by this name, or the user's own.
+
+        Raises:
+            InputError: There is no such network, or none for samples of this shape.
+        """
+        name = self.model_name
+        try:
+            return own_network(name, data) if is_own(name) else self.task.model(name, data)
+        except InputError:
+            raise
+        except UNFIT as error:
+            raise self.unfit(data, error) from error
+
+    def unfit(self, data: TaskData, error: Exception) -> InputError:
+        """Returns the line for a network that does not take the samples.
+
+        Args:
+            data: The data of the task.
+            error: The error that the network raised, one of UNFIT.
+        """
+        shape = "x".join(map(str, data.sample_shape))
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        if is_own(self.model_name):
+            reason += place(error, self.model_name)
+        return InputError("model", f"{self.model_name} ({reason})", f"one that takes samples of {shape}")
 
     @property
     def schedule(self) -> LearningRate:

@@ -190,3 +190,17 @@ def test_odd_names_come_through_a_batch_job_to_every_rank(tmp_path: Path) -> Non
     given = json.loads((tmp_path / "given.json").read_text(encoding="utf-8"))
     assert given[-len(ODD) - 3 :] == ["adabatch", "noise", QUICKSTART, *arguments()]
     assert not list(tmp_path.rglob("owned"))
+
+
+def test_a_task_that_a_checkpoint_names_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """module:Class is imported by the words of a flag or a recipe given now, never by those in a run's folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("raise SystemExit('carried out')", encoding="utf-8")
+    _, _, now = parse_recipe("train", [QUICKSTART])
+    for name, saved in (("task.name", "task: {name: 'evil:Task'}"), ("model", "model: 'evil:network'")):
+        before = yaml.safe_load(now) | yaml.safe_load(saved)
+        with pytest.raises(InputError, match=rf"^{name}: given .*; allowed: evil:\w+, as in the run that is resumed"):
+            restart.check_same(yaml.safe_dump(before), now)
+    assert "evil" not in sys.modules
+    with pytest.raises(SystemExit, match="carried out"):  # it would have been
+        parse_recipe("train", [QUICKSTART, "--task=evil:Task"])

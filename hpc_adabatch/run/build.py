@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from ..cluster import Cluster
 from ..errors import InputError
-from ..recipe import Recipe
+from ..recipe import UNFIT, Recipe
 from ..tasks import Task, TaskData
 from ..tasks.classification import Classification
 
@@ -37,16 +37,13 @@ def build_model(recipe: Recipe, data: TaskData, device: torch.device) -> nn.Modu
         InputError: There is no such network, or it does not take samples of the task's shape.
     """
     torch.manual_seed(recipe.options.seed)
-    shape = "x".join(map(str, data.sample_shape))
-    allowed = f"one that takes samples of {shape}"
+    model = recipe.network(data).to(device)
     try:
-        model = recipe.task.model(recipe.model_name, data).to(device)
         _look(model, recipe.task, data, device)
     except InputError:
         raise
-    except (RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:  # of torch and torchvision
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError("model", f"{recipe.model_name} ({reason})", allowed) from error
+    except UNFIT as error:
+        raise recipe.unfit(data, error) from error
     return model
 
 

@@ -36,7 +36,7 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool, from_run: str | None
     recipe.task.fetch()
     data = recipe.task.load()
     recipe.batches(data).check_ranks(n_ranks)
-    model = recipe.task.model(recipe.model_name, data)
+    model = recipe.network(data)
     run = _journal(recipe, from_run) if from_run is not None else None
     if not recipe.policy.foreseeable:
         if run is None:

@@ -37,7 +37,9 @@ class RecipeIdentity:
     def __init__(self, recipe: Recipe, resolved: str, folder: Path, training: AdaptiveTraining) -> None:
         self._resolved, self._training = resolved, training
         self.again = f"--out {folder} --resume auto"
-        self.named = {"name": recipe.name, **recipe.chosen, "model": recipe.model_name}
+        self.named: dict[str, Any] = {"name": recipe.name, **recipe.chosen, "model": recipe.model_name}
+        if not recipe.task.larger_is_better:
+            self.named["larger_is_better"] = False
         self.saved = {"recipe": resolved}
 
     def check_same(self, state: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ samples (batches/keys.py), so they are the same for any number of ranks and any 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -158,7 +159,7 @@ class NoAugmentation:
         prepare: The function that prepares the images.
     """
 
-    prepare: Prepare
+    prepare: Callable[[torch.Tensor], torch.Tensor]
 
     def __call__(self, images: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         return self.prepare(images)

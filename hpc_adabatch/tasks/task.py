@@ -1,6 +1,7 @@
-"""The interface of a task: data, model, loss and metric."""
+"""The interface of a task: data, model, loss and metric. docs/own-task.md has one of a user's own."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,8 @@ from torch.utils.data import Dataset
 
 from ..batches.adaptive import Transform
 from ..cluster import Cluster
-from .augment import Prepare
+from ..errors import InputError
+from .augment import AsStored, NoAugmentation, Prepare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +24,21 @@ class TaskData:
     """Training set; a sample is (input, target)."""
     test: Dataset[Any]
     """Test set; a sample is (input, target)."""
-    augment: Transform
-    """Function that makes the model's inputs of stored training inputs, on the device, with random augmentation."""
-    prepare: Prepare
-    """Function that makes the model's inputs of stored test inputs, on the device, without randomness."""
     sample_shape: tuple[int, ...]
     """Shape of one input of the model, without the dimension of the samples."""
     n_classes: int
-    """Number of classes among the targets."""
+    """Number of classes among the targets; 1 where they are numbers."""
+    prepare: Prepare | Callable[[torch.Tensor], torch.Tensor] = AsStored(mean=(), std=())  # noqa: RUF009 (frozen)
+    """Function that makes the model's inputs of stored test inputs, on the device, without randomness."""
+    augment: Transform = None  # type: ignore[assignment]  # never after __post_init__
+    """Function that makes the model's inputs of stored training inputs, on the device, with random augmentation by the
+    samples' keys; ``prepare`` when not given."""
     told: str = ""
     """Line by which rank 0 says what a user should know of the data; empty for nothing."""
+
+    def __post_init__(self) -> None:
+        if self.augment is None:
+            object.__setattr__(self, "augment", NoAugmentation(self.prepare))
 
     def example(self, n_samples: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns inputs and targets, both (n_samples, ...): the first training sample again and again, prepared."""
@@ -66,13 +73,13 @@ class Task(ABC):
             InputError: The data are missing or damaged; with a cluster, a rank may be the only one to raise it.
         """
 
-    @abstractmethod
     def model(self, name: str, data: TaskData) -> nn.Module:
-        """Returns the network of this name, for these data.
+        """Returns the network of this name, for these data; here there is none but a user's own, ``module:function``.
 
         Raises:
             InputError: There is no network of this name.
         """
+        raise InputError("model", name, "module:function, a network of your own", "--model my_module:network")
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Returns the loss that training minimises, as a mean over the samples. Shape ()."""

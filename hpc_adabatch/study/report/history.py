@@ -11,6 +11,8 @@ from ...training.journal import Record
 from ..results import CellResult
 from ..state import State
 
+SMALLER = ("gap", "perplexity")
+"""The metrics that are better the smaller they are, in journals of earlier releases, which do not say so."""
 JournalOf = Callable[[CellResult], "list[Record] | None"]
 """A function that returns the records of a cell's journal; None where the cell left none."""
 
@@ -23,6 +25,8 @@ class History:
     """The cell that trained."""
     metric: str
     """The metric's name."""
+    larger_is_better: bool
+    """True for accuracy, False for perplexity."""
     batches: tuple[tuple[float, int], ...]
     """The pairs (time, samples of a step from then on), one for each change."""
     metrics: tuple[tuple[float, float], ...]
@@ -33,10 +37,7 @@ class History:
     @property
     def best(self) -> float | None:
         """Returns the best of the metric's values; None without any."""
-        from ...tasks import TASKS  # torch loads with it
-
-        smaller = {task.metric for task in TASKS.values() if not task.larger_is_better}
-        return (min if self.metric in smaller else max)((value for _, value in self.metrics), default=None)
+        return (max if self.larger_is_better else min)((value for _, value in self.metrics), default=None)
 
     @property
     def last(self) -> float | None:
@@ -76,6 +77,7 @@ def history(cell: CellResult, records: list[Record]) -> History | None:
     return History(
         cell=cell,
         metric=records[0]["metric"],
+        larger_is_better=records[0].get("larger_is_better", records[0]["metric"] not in SMALLER),
         batches=tuple(batches),
         metrics=tuple((record["time_s"], record["metric"]) for record in measured),
         end_s=records[-1]["time_s"],
