@@ -3,6 +3,7 @@
 OneLineError that all ranks raise    one line from rank 0, and its exit code (errors.py)
 OneLineError of one rank             one line from that rank, all are ended with its exit code
 Ctrl-C                               all are ended with 130
+another rank is lost                 the launcher ends this one, or the heartbeat: both know which one is lost
 any other exception                  its traceback, each line with the rank, all are ended with 1
 
 Launchers pass exit codes on in different ways: the rank that knows the code leaves it in a file for launch/run.
@@ -10,11 +11,14 @@ Launchers pass exit codes on in different ways: the rank that knows the code lea
 
 from __future__ import annotations
 
+import signal
+import time
 import traceback
 
 from ..environment import leave_code
 from ..errors import OneLineError, complain
 from .cluster import Cluster
+from .heartbeat import NOTICED_S
 
 
 def fail(error: BaseException, cluster: Cluster) -> int:
@@ -30,7 +34,11 @@ def fail(error: BaseException, cluster: Cluster) -> int:
         cluster.abort(error.exit_code)
         return error.exit_code
     code = 130 if isinstance(error, KeyboardInterrupt) else 1
-    if _report_fault(error, cluster):
+    if cluster.lost_a_rank(error):
+        _wait_to_be_ended()
+        complain(f"adabatch: rank {cluster.rank} ends because another rank did")
+    else:
+        _report_fault(error, cluster)
         leave_code(code)
     cluster.abort(code)
     raise error
@@ -43,11 +51,13 @@ def leave(cluster: Cluster, code: int) -> None:
     cluster.stop()
 
 
-def _report_fault(error: BaseException, cluster: Cluster) -> bool:
-    """Prints the traceback of a rank that failed, or a line of one that lost another. Reports whether it failed."""
-    if cluster.lost_a_rank(error):
-        complain(f"adabatch: rank {cluster.rank} ends because another rank did")
-        return False
+def _wait_to_be_ended() -> None:
+    """Waits for those who know which rank is lost; a code of this rank's own would come before the launcher's."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # with which a launcher ends this rank
+    time.sleep(NOTICED_S)
+
+
+def _report_fault(error: BaseException, cluster: Cluster) -> None:
+    """Prints the traceback, each line with the rank."""
     text = "".join(traceback.format_exception(error)).rstrip()
     complain("\n".join(f"adabatch: rank {cluster.rank}: {line}" for line in text.splitlines()))
-    return True

@@ -32,6 +32,7 @@ LOOKS = 15  # within the limit
 SILENT_S = 40.0  # and horovodrun takes another 10 s to end: within a minute, all told
 CONNECT_S = 5.0
 GRACE_S = 5.0  # for a rank that ends well to leave, and for one that failed to say why
+NOTICED_S = SILENT_S / LOOKS + GRACE_S + 2.0  # until a rank that has died has ended the others
 FAREWELL = b"bye"
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -323,6 +326,33 @@ def test_a_script_that_loses_a_rank_is_ended_and_told_which(
     else:
         assert "rank 1 on " in text
         assert "has not been heard for 2 s: frozen, or cut off; this one is in step 6, at " in text
+
+
+def test_a_rank_that_has_died_is_named_where_no_launcher_ends_the_others(tmp_path: Path) -> None:
+    """Bug story: a closed connection ended the others at once with 1, as a fault of the program, and named nobody."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = str(free.getsockname()[1])
+    variables = os.environ | {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "by hand"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "hpc_adabatch", *RUN, "--epochs=1000", "--out", tmp_path / "run"],
+            env=variables | {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": "2"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in ("0", "1")
+    ]
+    deadline = time.monotonic() + 90
+    while not any(record["step"] >= 20 for record in records(tmp_path / "run")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    ranks[1].kill()
+    _, said = ranks[0].communicate(timeout=60)
+    ranks[1].communicate()
+    assert ranks[0].returncode == 75
+    assert re.search(r"^adabatch: rank 0: rank 1 on \S+, in [\w ]+, is gone; .*; ends with 75", said, re.MULTILINE)
 
 
 def test_a_frozen_rank_ends_the_run_and_none_is_left_behind(
