@@ -8,6 +8,8 @@ How torch 2.13 with Gloo behaves, and what is done about it here:
     a rank that is gone is a RuntimeError on all others      one line (``lost_a_rank``)
     wants one address and one port before anything           MPI tells it, or the launcher's variables do (meeting.py)
     torchrun that is killed leaves its ranks running         each looks for its parent, and ends when that is gone
+    torch.distributed.nn keeps the group that it finds       it is imported first: an optimizer does that later, and the
+      when it is imported, and with it Gloo's threads          process would end while these threads are there
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class TorchCluster(LaunchedCluster):
 
     def __init__(self, launch: Launch) -> None:
         import torch.distributed as dist
+        import torch.distributed.nn.functional
 
         super().__init__(launch)
         self._dist = dist

@@ -17,6 +17,11 @@ def test_every_gradient_is_the_sum_over_ranks(launcher: str, launch: Any, progra
     assert launch(programs / "sums.py", ranks=3, launcher=launcher).stdout.count("sums hold") == 3
 
 
+def test_gloo_is_gone_when_the_ranks_have_stopped(launch: Any, programs: Path) -> None:
+    """Bug story: what an optimizer imports kept the group, whose threads were still there when the process ended."""
+    assert launch(programs / "threads.py", ranks=1, launcher="mpirun, torch", fresh=True).stdout == "left: []\n"
+
+
 @pytest.mark.parametrize(("ranks", "launcher"), [(3, "mpirun"), (4, "horovodrun --gloo"), (4, "torchrun")])
 def test_runs_of_the_same_command_are_equal_bit_by_bit(ranks: int, launcher: str, launch: Any, programs: Path) -> None:
     """Bug story: Horovod joined the gradients that happened to be ready, and on three ranks the last bits changed."""
