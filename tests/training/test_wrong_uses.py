@@ -240,9 +240,7 @@ class Ragged(Dataset[torch.Tensor]):
 
 
 def test_samples_of_several_shapes_ask_for_a_collate_function() -> None:
-    with pytest.raises(
-        hab.InputError, match=r"samples of shapes \((3|4),\) and .* or a collate function .*collate="
-    ):
+    with pytest.raises(hab.InputError, match=r"samples of shapes \((3|4),\) and .* or a collate function .*collate="):
         carry_out(training(batches=hab.AdaptiveBatches(Ragged(), 8)), backward, update)
 
 
