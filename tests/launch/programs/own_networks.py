@@ -39,7 +39,7 @@ for body in (nn.Sequential(nn.Flatten(), nn.Linear(27, 4), nn.BatchNorm1d(4)), n
         assert caught.value.shared, samples
         (said,) = set(cluster.gather(str(caught.value)))
         assert said.startswith(f"global_batch: given {batch} on 2 rank(s), of which a pass has one sample; "), said
-        assert f"; type --global_batch {larger}" in said, said
+        assert f"; write global_batch={larger}" in said, said
         assert trained(model, samples, larger).plan.epoch_finished, samples
 cluster.stop()
 print(f"rank {cluster.rank}: all train alike")
