@@ -103,7 +103,7 @@ def test_the_map_has_every_module_and_nothing_else() -> None:
 def test_the_drawing_is_a_command() -> None:
     command = [sys.executable, "tests/drawing.py", "batches"]
     drawn = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert re.search(r"^ +sampler.py +-> draws.py plan.py$", drawn, re.MULTILINE)
+    assert re.search(r"^ +sampler.py +-> draws.py keys.py plan.py$", drawn, re.MULTILINE)
     assert re.search(rf"^{len(house().modules)} files, \d+ arrows, \d+ circles$", drawn, re.MULTILINE)
 
 

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, Subset, TensorDataset
 
 from .sampler import RankPositions, RankSampler
 from .samples import cut, join, length
+from .seeded import KeyedSampler, SeededDataset
 from .stream import Stream, StreamChunks
 from .workers import Chunks
 
@@ -71,15 +72,19 @@ class MemoryLoader(Loader):
     Args:
         tensors: One tensor a field, each (all samples, ...).
         sampler: The order of the samples.
+        rows: The row of the tensors that holds each sample; None where sample i lies in row i. Shape (samples,), int64.
     """
 
-    def __init__(self, tensors: tuple[torch.Tensor, ...], sampler: RankSampler) -> None:
+    def __init__(
+        self, tensors: tuple[torch.Tensor, ...], sampler: RankSampler, rows: torch.Tensor | None = None
+    ) -> None:
         super().__init__(sampler)
-        self._tensors, self._order = tensors, sampler
+        self._tensors, self._order, self._rows = tensors, sampler, rows
 
     def _read(self, start: int, stop: int) -> Columns:
         indices = self._order.indices[start:stop]
-        return tuple(tensor[indices] for tensor in self._tensors)
+        rows = indices if self._rows is None else self._rows[indices]
+        return tuple(tensor[rows] for tensor in self._tensors)
 
 
 class WorkerLoader(Loader):
@@ -117,7 +122,7 @@ class WorkerLoader(Loader):
 def open_loader(
     dataset: Dataset[Any], sampler: RankSampler, *, chunk: int, workers: int, collate: Collate | None = None
 ) -> Loader:
-    """Returns the reader for a dataset: a TensorDataset is indexed, everything else is read sample by sample.
+    """Returns the reader for a dataset: a TensorDataset, or a part of one, is indexed; all else is read by samples.
 
     Args:
         dataset: The dataset.
@@ -126,10 +131,14 @@ def open_loader(
         workers: The number of worker processes, which live as long as the reader; with 0 this process reads.
         collate: The user's function; tensors are stacked as samples.py has it when not given.
     """
-    if isinstance(dataset, TensorDataset) and collate is None:
-        return MemoryLoader(dataset.tensors, sampler)
-    chunks = Chunks(dataset, chunk=chunk, workers=workers, sampler=sampler, apart=collate is not None)
-    return WorkerLoader(chunks, sampler, collate)
+    whole, rows = dataset, None
+    while type(whole) is Subset:  # of torch.utils.data.random_split, too
+        chosen = torch.as_tensor(whole.indices, dtype=torch.int64)
+        whole, rows = whole.dataset, chosen if rows is None else chosen[rows]
+    if isinstance(whole, TensorDataset) and collate is None:
+        return MemoryLoader(whole.tensors, sampler, rows)
+    keyed, order, apart = SeededDataset(dataset), KeyedSampler(sampler), collate is not None
+    return WorkerLoader(Chunks(keyed, chunk=chunk, workers=workers, sampler=order, apart=apart), sampler, collate)
 
 
 def open_stream(

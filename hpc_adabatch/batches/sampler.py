@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import Sampler
 
 from .draws import Draws
+from .keys import sample_keys
 from .plan import BatchPlan, permutation, share
 
 
@@ -48,6 +49,10 @@ class RankPositions:
         Shape (samples,), int64.
         """
         return torch.tensor(self.positions[start:stop], dtype=torch.int64)
+
+    def keys(self) -> torch.Tensor:
+        """Returns the keys of the rank's samples (keys.py). Shape (samples of this rank,), int64."""
+        return sample_keys(self._plan.seed, self.epoch, self.numbers(0, len(self.positions)))
 
 
 class RankSampler(RankPositions, Sampler[int]):

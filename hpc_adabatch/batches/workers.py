@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 from ..errors import OneLineError
 from .parcel import pack, unpack
 from .samples import collate
+from .seeded import kept
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 LOOK_EVERY_S = 1.0
@@ -48,7 +49,7 @@ class Chunks:
         *,
         chunk: int,
         workers: int,
-        sampler: Sampler[int] | None = None,
+        sampler: Sampler[Any] | None = None,
         apart: bool = False,
     ) -> None:
         self._travel = apart and workers > 0
@@ -71,10 +72,22 @@ class Chunks:
         """
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # a new process inherits what is blocked
         try:
-            chunks = iter(self._loader)
+            chunks: Iterator[Any] = iter(self._loader)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if not (self._loader.num_workers or isinstance(self._loader.dataset, IterableDataset)):
+            chunks = _aside(chunks)
         return map(unpack, map(_raised, chunks)) if self._travel else map(_raised, chunks)
+
+
+def _aside(chunks: Iterator[Any]) -> Iterator[Any]:
+    """Yields the chunks that this process reads, whose samples leave its generators alone."""
+    while True:
+        with kept():
+            chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
 
 
 class _Told(Dataset[Any]):

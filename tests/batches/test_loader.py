@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 from itertools import cycle
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, Subset, TensorDataset
 
 from hpc_adabatch.batches import BatchPlan
 from hpc_adabatch.batches.loader import Loader, MemoryLoader, WorkerLoader, open_loader
@@ -113,6 +115,74 @@ def test_whole_tensors_are_indexed_and_everything_else_is_read() -> None:
     sampler = RankSampler(BatchPlan(10, 0), 0, 1)
     assert isinstance(open_loader(TensorDataset(*in_memory(10)), sampler, chunk=4, workers=0), MemoryLoader)
     assert isinstance(open_loader(Squares(10), sampler, chunk=4, workers=0), WorkerLoader)
+    part = Subset(Subset(TensorDataset(*in_memory(30)), range(29, 9, -1)), range(0, 20, 2))  # 29, 27, ...
+    loader = open_loader(part, sampler, chunk=4, workers=0)
+    assert isinstance(loader, MemoryLoader)
+    loader.enter_epoch()
+    (_, squares, _), indices = loader.take(10)
+    assert torch.equal(squares, (29 - 2 * indices) ** 2)
+
+
+class Noisy(Dataset[torch.Tensor]):
+    """Sample i: i, and what torch, Python and numpy draw, as transforms of images do."""
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        drawn = [torch.rand(()).item(), random.random(), float(np.random.random())]
+        return torch.tensor([float(index), *drawn], dtype=torch.float64)
+
+
+class NoisyChunks(Noisy):
+    """The same, many at once."""
+
+    def __getitems__(self, indices: list[int]) -> list[torch.Tensor]:
+        return [self[index] for index in indices]
+
+
+def drawn(n_ranks: int, chunk: int, workers: int, epoch: int = 0, cursor: int = 0) -> dict[int, list[float]]:
+    """What the samples of an epoch have drawn, from a cursor on, whichever rank has read them."""
+    found: dict[int, list[float]] = {}
+    for rank in range(n_ranks):
+        plan = BatchPlan(24, seed=3)
+        plan.epoch, plan.cursor = epoch, cursor
+        loader = open_loader(Noisy(), RankSampler(plan, rank, n_ranks), chunk=chunk, workers=workers)
+        loader.enter_epoch()
+        while len(loader._sampler.indices) > loader._taken:
+            columns, _ = loader.take(1)
+            found |= {int(row[0]): row[1:].tolist() for row in columns}
+    return found
+
+
+def test_what_a_dataset_draws_belongs_to_the_sample() -> None:
+    """Bug story: a run that went on within an epoch, or on other ranks, augmented its images otherwise."""
+    expected = drawn(1, 24, 0)
+    assert len({value for values in expected.values() for value in values}) == 72
+    for n_ranks, chunk, workers in ((1, 5, 0), (3, 2, 0), (1, 7, 1)):
+        assert drawn(n_ranks, chunk, workers) == expected
+    rest = drawn(2, 4, 0, cursor=10)
+    assert rest == {index: expected[index] for index in rest}
+    assert len(rest) == 14
+    later = drawn(1, 24, 0, epoch=1)
+    assert not any(later[index] == expected[index] for index in expected)
+
+
+@pytest.mark.parametrize("dataset", [Noisy(), NoisyChunks()])
+def test_reading_leaves_the_generators_of_the_rank_alone(dataset: Noisy) -> None:
+    """Dropout would draw otherwise where the batch, and so the time of reading, is another one."""
+    loader = open_loader(dataset, RankSampler(BatchPlan(24, 0), 0, 1), chunk=4, workers=0)
+    loader.enter_epoch()
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    expected = torch.rand(()).item(), random.random(), np.random.random()
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    columns, indices = loader.take(6)
+    assert torch.equal(columns[:, 0], indices.double())
+    assert (torch.rand(()).item(), random.random(), np.random.random()) == expected
 
 
 def test_entering_an_epoch_leaves_the_generator_of_dropout_alone() -> None:
