@@ -1,1 +1,1 @@
-"""A recipe carried out: data, network, epochs, evaluation, checkpoints, result; and what it will do, foretold."""
+"""A run in its folder, a script's or a recipe's: epochs, checkpoints, result; and what a recipe will do, foretold."""

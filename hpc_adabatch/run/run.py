@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset
 
 from ..cluster.ends import fail, leave
 from ..environment import stop_file
-from ..errors import OneLineError, require
+from ..errors import OneLineError, real, require
 from ..training import AdaptiveTraining, Step
 from ..training.evaluation import Score, evaluate
 from ..training.journal import Journal
@@ -53,15 +54,21 @@ class Run:
         training: The training.
 
     Raises:
+        InputError: The training is none, or has taken a step.
         SystemExit: The folder cannot be used, with a line and code 2; or the run was told to stop.
     """
 
     def __init__(self, folder: str | Path, training: AdaptiveTraining, *, epochs: float, metric: str = "loss") -> None:
+        given, call = type(training).__name__, 'Run("runs/mine", training, epochs=90)'
+        require(isinstance(training, AdaptiveTraining), "training", given, "an AdaptiveTraining", call)
         self.training, self._metric = training, metric
-        self._folder, self._block = RunFolder(Path(folder)), ExitStack()
+        self._folder, self._block, self._is_entered = RunFolder(Path(folder)), ExitStack(), False
         cluster = training.cluster
         try:
             with cluster.together():
+                require(0 < real(epochs) < math.inf, "epochs", epochs, "more than 0", "--epochs 90")
+                allowed = "a new one: Run goes on from its folder by itself"
+                require(training.steps == 0, "training", f"one after {training.steps} steps", allowed, call)
                 own = training.journal.path
                 allowed = "none with Run, which writes it into its folder"
                 require(own is None, "journal", own, allowed, "AdaptiveTraining(...) without journal")
@@ -91,7 +98,12 @@ class Run:
         """Yields the numbers of the epochs that remain; after each of them a checkpoint is written.
 
         A caller may leave the loop: the run is complete then.
+
+        Raises:
+            RuntimeError: It is called outside of the run's ``with`` block, which listens to signals and ends the run.
         """
+        if not self._is_entered:
+            raise RuntimeError("a run is used within its block: with hab.Run(...) as run:")
         return self._life.epochs()
 
     def epoch(self, epoch: int) -> Iterator[Step]:
@@ -138,6 +150,7 @@ class Run:
 
     def __enter__(self) -> Run:
         self._block.enter_context(self.training.stop_flag.listening())
+        self._is_entered = True
         return self
 
     def __exit__(

@@ -223,6 +223,29 @@ def test_what_makes_another_run_is_refused_with_a_line(
     assert not (undisturbed / "owner.json").exists()
 
 
+def test_what_is_no_new_training_and_no_number_of_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        script(tmp_path / "run", epochs=0)
+    assert "epochs: given 0; allowed: more than 0" in capsys.readouterr().err
+    trained = script(tmp_path / "run", epochs=1)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        hab.Run(tmp_path / "other", trained, epochs=2)
+    assert "training: given one after 15 steps; allowed: a new one" in capsys.readouterr().err
+    with pytest.raises(hab.InputError, match=r"^training: given Linear; allowed: an AdaptiveTraining"):
+        hab.Run(tmp_path / "other", nn.Linear(1, 1), epochs=2)  # type: ignore[arg-type]
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_run_without_its_block_is_refused(tmp_path: Path) -> None:
+    """It would neither hear a signal nor end."""
+    model = nn.Linear(4, 2)
+    optimizer, batches = torch.optim.SGD(model.parameters(), lr=0.1), hab.AdaptiveBatches(TRAIN, 8)
+    training = hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess())
+    with pytest.raises(RuntimeError, match=r"within its block: with hab.Run\(...\) as run:"):
+        hab.Run(tmp_path / "run", training, epochs=1).epochs()
+
+
 def test_a_metric_that_the_script_does_not_have_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         script(tmp_path / "run", metric="f1")

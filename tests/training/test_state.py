@@ -165,6 +165,18 @@ def test_a_checkpoint_is_not_taken_within_a_step(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, small_files: Any) -> None:
+    run = Mixed()
+    run.train(until=1)
+    run.training.save(tmp_path)
+    run.train(until=2)
+    with small_files(2000), pytest.raises(hab.StorageError, match=r"last.pt cannot be written: File too large"):
+        run.training.save(tmp_path)
+    again = Mixed()
+    assert again.training.load(tmp_path)
+    assert again.training.steps == 1
+
+
 class Best:
     """A script's own state."""
 
