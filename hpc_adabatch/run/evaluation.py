@@ -34,15 +34,15 @@ def evaluate(
         workers: The processes that read samples, where these are not in memory.
     """
 
-    def sums(inputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+    def sums(samples: int, inputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
         outputs = forward(data.prepare(inputs))
         return {
-            "loss": task.evaluation_loss(outputs, targets).double() * len(targets),
+            "loss": task.evaluation_loss(outputs, targets).double() * samples,
             "score": task.score(outputs, targets).double(),
-            "samples": torch.tensor(len(targets), dtype=torch.float64),
+            "samples": torch.tensor(samples, dtype=torch.float64),
         }
 
     total = sum_over_samples(sums, data.test, model=model, cluster=cluster, batch=batch, workers=workers)
-    samples = total["samples"]
-    mean = {"loss": total["loss"] / samples, task.metric: task.metric_of(total["score"] / samples)}
-    return mean | {"samples": int(samples)}
+    seen = total["samples"]
+    mean = {"loss": total["loss"] / seen, task.metric: task.metric_of(total["score"] / seen)}
+    return mean | {"samples": int(seen)}

@@ -121,8 +121,10 @@ class Run:
     ) -> dict[str, float]:
         """Returns the mean of each score over a dataset, as ``hab.evaluate`` does, and records them.
 
+        Samples are collated as those of the training set, but not transformed.
+
         Args:
-            score: A function of the columns of some samples, which returns a number for each of them by name.
+            score: A function of some samples, which returns a number for each of them by name.
             dataset: The dataset, the same on every rank.
             model: The network whose statistics are averaged before, and which is in evaluation mode meanwhile; that of
                 the training when not given.
@@ -133,7 +135,9 @@ class Run:
             InputError: The metric is not among the scores; or as in ``hab.evaluate``.
         """
         chosen, cluster = self.training.model if model is None else model, self.training.cluster
-        scores = evaluate(score, dataset, model=chosen, cluster=cluster, batch=batch, workers=workers)
+        how = {"batch": batch, "workers": workers}
+        collate = self.training.batches.collate
+        scores = evaluate(score, dataset, model=chosen, cluster=cluster, **how, collate=collate)
         self.record(scores)
         return scores
 

@@ -9,19 +9,21 @@ No sample is repeated to make shares even, so no mean is of other samples than t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
+from ..batches.loader import Collate
 from ..batches.plan import share
-from ..batches.samples import each_column, length
+from ..batches.samples import length
 from ..batches.workers import Chunks
 from ..cluster import Cluster
 from ..errors import require
 from .alike import check_alike
+from .feed import moved
 from .settings import content
 
 Score = Callable[..., Mapping[str, torch.Tensor]]
@@ -36,6 +38,7 @@ def evaluate(
     cluster: Cluster,
     batch: int = 256,
     workers: int = 0,
+    collate: Collate | None = None,
 ) -> dict[str, float]:
     """Returns the mean of each score over a dataset, which the ranks share; all of them call it.
 
@@ -49,26 +52,29 @@ def evaluate(
     The running statistics of the model are averaged over ranks before.
 
     Args:
-        score: A function of the columns of some samples, on the device, in the form of the dataset's samples. Returns
+        score: A function of some samples on the device, as a step hands them out: of a tuple it gets the parts. Returns
             tensors of shape (samples, ...) by name; of a tensor with more dimensions the sum of a sample's numbers
             counts.
-        dataset: The dataset, the same on every rank.
+        dataset: The dataset, which has a length, the same on every rank.
         model: The network, in evaluation mode meanwhile, without gradients.
         cluster: The ranks.
         batch: The samples of one pass of one rank.
         workers: The processes of each rank that read samples, where these are not in memory.
+        collate: The function that makes a micro-batch of a list of samples, as that of ``AdaptiveBatches``.
 
     Raises:
-        InputError: A score is not one number for each sample, the dataset is empty, or it differs between ranks.
+        InputError: A score is not one number for each sample; the dataset is a stream, is empty, or differs between
+            ranks.
     """
+    sized = isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
+    require(sized, "dataset", type(dataset).__name__, "a map-style dataset, which has a length", "TensorDataset(x, y)")
     n_samples = len(dataset)  # type: ignore[arg-type]
     require(n_samples > 0, "dataset", "0 samples", "1 or more")
     check_alike(cluster, {"dataset": f"{n_samples} samples{content(dataset)}"})
     average_buffers(model, cluster)
 
-    def sums(*columns: Any) -> dict[str, torch.Tensor]:
-        found = score(*columns)
-        samples = length(columns)
+    def sums(samples: int, *parts: Any) -> dict[str, torch.Tensor]:
+        found = score(*parts)
         for name, values in found.items():
             shape = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
             fits = isinstance(values, torch.Tensor) and values.ndim > 0 and len(values) == samples
@@ -76,23 +82,33 @@ def evaluate(
             require(fits, f"score.{name}", shape, allowed, 'cross_entropy(outputs, targets, reduction="none")')
         return {name: values.double().sum() for name, values in found.items()}
 
-    totals = sum_over_samples(sums, dataset, model=model, cluster=cluster, batch=batch, workers=workers)
+    how = {"batch": batch, "workers": workers}
+    totals = sum_over_samples(sums, dataset, model=model, cluster=cluster, **how, collate=collate)
     return {name: total / n_samples for name, total in totals.items()}
 
 
 @torch.no_grad()
 def sum_over_samples(
-    sums: Score, dataset: Dataset[Any], *, model: nn.Module, cluster: Cluster, batch: int, workers: int
+    sums: Score,
+    dataset: Dataset[Any],
+    *,
+    model: nn.Module,
+    cluster: Cluster,
+    batch: int,
+    workers: int,
+    collate: Collate | None = None,
 ) -> dict[str, float]:
     """Returns sums over a dataset, each sample of it once.
 
     Args:
-        sums: A function of the columns of some samples, which returns sums over them, shape (), by name.
+        sums: A function of the number of some samples and of their parts, which returns sums over them, shape (), by
+            name.
         dataset: The dataset.
         model: The network, in evaluation mode meanwhile.
         cluster: The ranks.
         batch: The samples of one pass of one rank.
         workers: The processes of each rank that read samples, where these are not in memory.
+        collate: The function that makes a micro-batch of a list of samples; columns are made where it is None.
 
     Raises:
         InputError: ``sums`` raises it on some rank; all ranks raise it.
@@ -104,8 +120,9 @@ def sum_over_samples(
     mine = share(0, len(dataset), cluster.rank, cluster.size)  # type: ignore[arg-type]
     try:
         with cluster.together():
-            for columns in _read(dataset, mine, batch, workers) if len(mine) else ():
-                found = sums(*_on(cluster.device, columns))
+            for samples, micro in _read(dataset, mine, batch, workers, collate) if len(mine) else ():
+                ready = moved(micro, cluster.device)
+                found = sums(samples, *(ready if isinstance(ready, tuple) else (ready,)))
                 totals = {name: totals.get(name, 0.0) + value for name, value in found.items()}
                 cluster.watchdog.beat()
     finally:
@@ -122,18 +139,14 @@ def average_buffers(model: nn.Module, cluster: Cluster) -> None:
             cluster.allreduce_(buffer, f"buffers.{name}").div_(cluster.size)
 
 
-def _on(device: torch.device, columns: Any) -> tuple[Any, ...]:
-    def move(column: Any) -> Any:
-        return column.to(device, non_blocking=True) if isinstance(column, torch.Tensor) else column
-
-    moved = each_column(move, columns)
-    return moved if isinstance(moved, tuple) else (moved,)
-
-
-def _read(dataset: Dataset[Any], indices: range, batch: int, workers: int) -> Iterator[Any]:
-    if isinstance(dataset, TensorDataset):
+def _read(
+    dataset: Dataset[Any], indices: range, batch: int, workers: int, collate: Collate | None
+) -> Iterator[tuple[int, Any]]:
+    """Yields the number of some samples, and these."""
+    if isinstance(dataset, TensorDataset) and collate is None:
         for start in range(0, len(indices), batch):
             chosen = torch.tensor(indices[start : start + batch])
-            yield tuple(tensor[chosen] for tensor in dataset.tensors)
-    else:
-        yield from Chunks(Subset(dataset, indices), chunk=batch, workers=workers)
+            yield len(chosen), tuple(tensor[chosen] for tensor in dataset.tensors)
+        return
+    for chunk in Chunks(Subset(dataset, indices), chunk=batch, workers=workers, apart=collate is not None):
+        yield length(chunk), chunk if collate is None else collate(chunk)

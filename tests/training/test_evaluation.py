@@ -84,7 +84,24 @@ def test_what_is_no_number_for_each_sample_is_refused(case: str) -> None:
         )
 
 
-def test_an_empty_dataset_is_refused() -> None:
+@pytest.mark.parametrize(("batch", "workers"), [(4, 0), (10, 0), (3, 1)])
+def test_samples_of_different_lengths_are_collated_as_in_training(batch: int, workers: int) -> None:
+    words = [torch.arange(1.0, 2 + index % 5) for index in range(10)]
+
+    def padded(samples: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"words": nn.utils.rnn.pad_sequence(samples, batch_first=True)}
+
+    def score(found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"sum": found["words"].sum(1), "words": found["words"] > 0}
+
+    how = {"batch": batch, "workers": workers}
+    found = hab.evaluate(score, words, model=MODEL, cluster=SingleProcess(), **how, collate=padded)  # type: ignore[arg-type]
+    assert found == {"sum": 7.0, "words": 3.0}  # 1, 3, 6, 10 and 15 of 1 to 5 words
+
+
+def test_a_stream_and_an_empty_dataset_are_refused() -> None:
+    with pytest.raises(hab.InputError, match=r"^dataset: given generator; allowed: a map-style dataset, which has"):
+        hab.evaluate(of_pair, (pair for pair in ()), model=MODEL, cluster=SingleProcess())  # type: ignore[arg-type]
     dataset = TensorDataset(INPUTS[:0], LABELS[:0])
     with pytest.raises(hab.InputError, match=r"^dataset: given 0 samples; allowed: 1 or more"):
         hab.evaluate(of_pair, dataset, model=MODEL, cluster=SingleProcess())
