@@ -63,21 +63,27 @@ def share(gather: Callable[[Any], list[Any]], root: Path = Path("/")) -> Share:
 
 
 def _quotas(node: str, root: Path) -> Iterator[Limit]:
-    for folder in _groups(root):
+    for folder in groups(root, "cpu"):
         processors = _quota(folder)
         if processors < math.inf:
             found = folder.stat()  # its number tells groups apart also where each container sees its own as /
             yield Limit((node, found.st_dev, found.st_ino), processors, f"quota of {processors:g} core(s)")
 
 
-def _groups(root: Path) -> Iterator[Path]:
-    """Yields the folders of this process's control groups that may have a quota, with all that they lie in."""
-    mounts, groups = _lines(root / "proc/self/mountinfo"), _lines(root / "proc/self/cgroup")
-    paths = {name: path for _, names, path in (line.split(":", 2) for line in groups) for name in names.split(",")}
+def groups(root: Path, controller: str) -> Iterator[Path]:
+    """Yields the folders of this process's control groups that may have a limit, with all that they lie in.
+
+    Args:
+        root: The folder that stands for /.
+        controller: The resource that is limited, as version 1 names it, such as ``cpu`` or ``memory``.
+    """
+    mounts, own = lines(root / "proc/self/mountinfo"), lines(root / "proc/self/cgroup")
+    paths = {name: path for _, names, path in (line.split(":", 2) for line in own) for name in names.split(",")}
     for line in mounts:
         fields, _, rest = line.partition(" - ")
         kind, _, options = rest.split(" ", 2)
-        name = "" if kind == "cgroup2" else "cpu" if kind == "cgroup" and "cpu" in options.split(",") else None
+        limits = kind == "cgroup" and controller in options.split(",")
+        name = "" if kind == "cgroup2" else controller if limits else None
         if name is None or name not in paths:
             continue
         _, _, _, top, point, *_ = fields.split(" ")
@@ -88,8 +94,8 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float:
-    text = " ".join(_lines(folder / "cpu.max")) or " ".join(
-        line for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us") for line in _lines(folder / name)
+    text = " ".join(lines(folder / "cpu.max")) or " ".join(
+        line for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us") for line in lines(folder / name)
     )
     try:
         quota, period = map(int, text.split())
@@ -98,7 +104,8 @@ def _quota(folder: Path) -> float:
     return quota / period if quota > 0 and period > 0 else math.inf
 
 
-def _lines(path: Path) -> list[str]:
+def lines(path: Path) -> list[str]:
+    """Returns the lines of a file of the kernel; none where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -13,7 +13,7 @@ De, Yadav, Jacobs & Goldstein 2016, https://arxiv.org/abs/1610.05792, section 6:
 
 Each sample's objective contains the penalty, because the gradient's statistics must see it; set the optimizer's weight
 decay to 0. There is no bias, and weights start at 0. Everything is float64. The test set is the training set: the task
-is to minimise, not to generalise.
+is to minimise, not to generalise. A file whose features would take much memory is kept without its zeros (features.py).
 """
 
 from __future__ import annotations
@@ -31,10 +31,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import TensorDataset
 
 from ..cluster import Cluster
+from ..cluster.memory import check_memory
 from ..errors import InputError, real, require
 from .augment import AsStored, NoAugmentation
+from .features import SparseRows, dense_bytes, lengths, solve, sparse, sparse_bytes, times, transposed_times
 from .task import Task, TaskData
 
+DENSE_BYTES = 2**30  # of a file that is not standardised and is held dense
 MAX_NEWTON_STEPS = 100  # ten are usual
 DECREMENT = 1e-20  # decrease of the objective by one more Newton step, far below its rounding: the search ends
 ROUNDING = 1e-14  # relative rise of the objective that may be rounding
@@ -62,7 +65,7 @@ class Linear(nn.Module):
 def outputs_of(inputs: torch.Tensor, weight: torch.Tensor, penalty: float) -> torch.Tensor:
     """Returns the output of ``Linear`` with these weights, shape (features,)."""
     cost = penalty / 2 * weight.square().sum()
-    return torch.stack([inputs @ weight, cost.expand(len(inputs))], dim=1)  # (samples, 2)
+    return torch.stack([times(inputs, weight), cost.expand(len(inputs))], dim=1)  # (samples, 2)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Problem:
     """The data of a convex problem and its optimum; float64, on the CPU."""
 
     features: torch.Tensor
-    """Features of all samples, shape (samples, features)."""
+    """Features of all samples, dense or sparse, shape (samples, features)."""
     targets: torch.Tensor
     """Targets of all samples, shape (samples,)."""
     minimiser: torch.Tensor
@@ -101,9 +104,10 @@ class Convex(Task):
     data_seed: int = 0
     """Seed of drawn data, which are the same on all ranks."""
     file: str | None = None
-    """LIBSVM file to read instead of drawing, also .gz or .bz2; each rank holds 8 bytes for each feature and sample."""
+    """LIBSVM file to read instead of drawing, also .gz or .bz2."""
     standardise: bool = True
-    """Scales a file's features, and the targets of ridge, to mean 0 and variance 1, because there is no bias."""
+    """Scales a file's features, and the targets of ridge, to mean 0 and variance 1, because there is no bias; each rank
+    then holds 8 bytes for each feature and sample, and without it, in a large file, 24 bytes for each that is not 0."""
 
     metric = "gap"
     larger_is_better = False
@@ -119,8 +123,10 @@ class Convex(Task):
         )
 
     def load(self, cluster: Cluster | None = None) -> TaskData:
+        self.__dict__["_ranks"] = cluster.local_size if cluster is not None else 1  # as cached_property does
         problem = self._problem
-        samples = TensorDataset(problem.features, problem.targets)
+        features = SparseRows(problem.features) if problem.features.is_sparse else problem.features
+        samples = TensorDataset(features, problem.targets)  # type: ignore[arg-type]
         as_stored = AsStored(mean=(), std=())
         return TaskData(
             train=samples,
@@ -177,9 +183,11 @@ class Convex(Task):
         """Returns the mean length of one sample's gradient at w = 0. Shape ()."""
         outputs = torch.zeros(len(targets), 2, dtype=torch.float64, requires_grad=True)
         (slopes,) = torch.autograd.grad(self.loss(outputs, targets), outputs)  # (samples, 2), divided by samples
-        return (slopes[:, 0].abs() * features.norm(dim=1)).sum()
+        return (slopes[:, 0].abs() * lengths(features)).sum()
 
     def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+        needed = self._copies * dense_bytes(self.samples, self.features)
+        check_memory("task.samples", f"{self.samples:,} of {self.features:,} features", needed, "--task.samples 8000")
         random = np.random.Generator(np.random.PCG64(self.data_seed))
         eigenvalues = np.logspace(0, -math.log10(self.condition), self.features)
         rotation, _ = np.linalg.qr(random.standard_normal((self.features, self.features)))
@@ -194,15 +202,29 @@ class Convex(Task):
 
         allowed = "a LIBSVM file, each line 'target index:value index:value ...'"
         try:
-            sparse, values = load_svmlight_file(file)
-            features, targets = torch.from_numpy(sparse.toarray()), torch.from_numpy(values)
+            found, values = load_svmlight_file(file)
         except (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise InputError("task.file", f"{file} ({reason})", allowed, "--task.file FILE") from error
+        targets = torch.from_numpy(values)
         require(len(targets) > 0, "task.file", f"{file} (without samples)", allowed, "--task.file FILE")
-        finite = bool(features.isfinite().all() and targets.isfinite().all())
+        finite = bool(np.isfinite(found.data).all() and targets.isfinite().all())
         require(finite, "task.file", f"{file} (with nan or inf)", "finite numbers")
-        return standard(features) if self.standardise else features, self._file_targets(targets)
+        targets, dense = self._file_targets(targets), dense_bytes(*found.shape)
+        given = f"{str(self.standardise).lower()} for {file} ({found.shape[0]:,} x {found.shape[1]:,})"
+        if self.standardise or dense <= DENSE_BYTES:
+            hint = "--task.standardise false, which leaves out the zeros"
+            check_memory("task.standardise", given, self._copies * dense, hint)
+            features = torch.from_numpy(found.toarray())
+            return standard(features) if self.standardise else features, targets
+        needed = self._copies * sparse_bytes(found.nnz, found.shape[1])
+        check_memory("task.standardise", given, needed, "fewer features")
+        return sparse(found), targets
+
+    @property
+    def _copies(self) -> int:
+        """Returns the ranks of this node, each of which holds the data."""
+        return self.__dict__.get("_ranks", 1)
 
     @abstractmethod
     def _losses(self, predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -228,7 +250,7 @@ class Ridge(Convex):
         return (predictions - targets).square() / 2
 
     def _minimise(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return solve(features.T @ features / len(targets), self.penalty, features.T @ targets / len(targets))
+        return solve(features, None, self.penalty, transposed_times(features, targets) / len(targets))
 
     def _draw_targets(self, truth: np.ndarray, random: np.random.Generator) -> np.ndarray:
         return truth + self.noise * random.standard_normal(len(truth))
@@ -249,10 +271,9 @@ class Logistic(Convex):
 
         weight = torch.zeros(features.shape[1], dtype=torch.float64)
         for _ in range(MAX_NEWTON_STEPS):
-            odds = torch.sigmoid(features @ weight)  # (samples,)
-            gradient = features.T @ (odds - targets) / len(targets) + self.penalty * weight
-            curvature = (features.T * (odds * (1 - odds))) @ features / len(targets)  # (features, features)
-            step = solve(curvature, self.penalty, gradient)
+            odds = torch.sigmoid(times(features, weight))  # (samples,)
+            gradient = transposed_times(features, odds - targets) / len(targets) + self.penalty * weight
+            step = solve(features, odds * (1 - odds), self.penalty, gradient)
             decrement = (gradient @ step).item() / 2
             length, here = 1.0, value(weight)
             while value(weight - length * step) > here - length * decrement / 2 + ROUNDING * here:
@@ -269,13 +290,6 @@ class Logistic(Convex):
         classes = np.unique(targets.numpy())
         require(len(classes) == 2, "task.file", f"{self.file} ({len(classes)} classes)", "two classes", "--task ridge")
         return (targets == float(classes[1])).double()  # the larger label is class 1
-
-
-def solve(matrix: torch.Tensor, penalty: float, vector: torch.Tensor) -> torch.Tensor:
-    """Returns (matrix + penalty I)^-1 vector, shape (features,); not finite if there is no inverse."""
-    shifted = matrix + penalty * torch.eye(len(vector), dtype=matrix.dtype)
-    solution: torch.Tensor = torch.linalg.solve_ex(shifted, vector)[0]
-    return solution
 
 
 def standard(values: torch.Tensor) -> torch.Tensor:

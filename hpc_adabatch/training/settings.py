@@ -89,7 +89,7 @@ def content(dataset: Dataset[Any]) -> str:
     """Returns words for what a dataset holds, where that is seen without reading: others may open files by it."""
     if isinstance(dataset, TensorDataset):
         chosen = sorted({0, len(dataset) // 2, len(dataset) - 1})
-        rows = [tensor[chosen].detach().cpu().contiguous() for tensor in dataset.tensors]
+        rows = [tensor[chosen].detach().cpu().to_dense().contiguous() for tensor in dataset.tensors]
         return f" with the digest {digest(b''.join(row.view(torch.uint8).numpy().tobytes() for row in rows))}"
     indices = getattr(dataset, "indices", None)  # of torch's Subset
     return f" with the digest {digest(repr(list(indices)).encode())}" if indices is not None else ""

@@ -16,10 +16,13 @@ from sklearn.datasets import dump_svmlight_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as RidgeRegression
 
+from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.tasks import TASKS, Logistic, Ridge
+from hpc_adabatch.run.run import Run
+from hpc_adabatch.tasks import TASKS, Logistic, Ridge, convex
 from hpc_adabatch.tasks.convex import Convex, Linear, standard
+from hpc_adabatch.tasks.features import SparseRows
 from hpc_adabatch.tasks.task import TaskData
 
 pytestmark = pytest.mark.long
@@ -194,6 +197,72 @@ def test_a_libsvm_file_comes_back(standardise: bool, tmp_path: Path) -> None:
     assert wanted.numpy() == pytest.approx(targets, rel=1e-12)
     assert data.sample_shape == (4,)
     assert abs(gap(task, model, stored, wanted)) < 1e-13 * max(task.optimum, 1)
+
+
+def sparse_file(path: Path, samples: int, features: int) -> str:
+    """Eight numbers a sample, of length 1 together, as in texts; two classes that depend on them."""
+    random = np.random.default_rng(0)
+    truth = random.normal(size=features)
+    lines = []
+    for _ in range(samples):
+        places = np.sort(random.choice(features, 8, replace=False))
+        values = random.random(8)
+        values /= np.linalg.norm(values)
+        label = 1 if values @ truth[places] + 0.3 * random.normal() > 0 else -1
+        lines.append(
+            f"{label} " + " ".join(f"{at + 1}:{value!r}" for at, value in zip(places, values.tolist(), strict=True))
+        )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def trained(kind: str, file: str, out: Path, *flags: str) -> Run:
+    quickstart = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
+    small = ["--model=linear", "--epochs=3", "--policy=noise_scale", "--optimizer.lr=0.5", "--global_batch=8"]
+    fields = [f"--task={kind}", f"--task.file={file}", "--task.standardise=false", *small, *flags]
+    recipe, _, resolved = parse_recipe("train", [quickstart, *fields])
+    run = Run(recipe, resolved, out, resume=False, cluster=SingleProcess())
+    assert run.train() == 0
+    return run
+
+
+@pytest.mark.parametrize("kind", ["ridge", "logistic"])
+def test_a_run_without_the_zeros_is_that_with_them(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optimum, gap and weights; held dense, rcv1 and news20 were ended by the kernel."""
+    file = sparse_file(tmp_path / "a.svm", 100, 30)
+    dense = trained(kind, file, tmp_path / "dense")
+    monkeypatch.setattr(convex, "DENSE_BYTES", 0)
+    thin = trained(kind, file, tmp_path / "thin")
+    assert isinstance(thin.data.train.tensors[0], SparseRows)  # type: ignore[attr-defined]
+    assert thin.metric == pytest.approx(dense.metric, rel=1e-8)
+    for one, other in zip(thin.training.model.parameters(), dense.training.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-12)
+    tasks = [run.recipe.task for run in (dense, thin)]
+    torch.testing.assert_close(tasks[1].minimiser, tasks[0].minimiser, rtol=1e-8, atol=1e-12)  # type: ignore[attr-defined]
+
+
+def test_a_file_of_a_million_features_is_small_without_its_zeros_and_refused_with_them(tmp_path: Path) -> None:
+    file = sparse_file(tmp_path / "a.svm", 300, 10**6)
+    task = Logistic(file=file, standardise=False)
+    data = task.load()
+    model = task.model("linear", data)
+    inputs, targets = (column[torch.arange(300)] for column in data.train.tensors)  # type: ignore[attr-defined]
+    before = gap(task, model, inputs, targets)
+    with torch.no_grad():
+        model.weight.copy_(task.minimiser)
+    assert abs(gap(task, model, inputs, targets)) < 1e-13 < 1e-2 < before
+    told = r"^task\.standardise: given true for .*a\.svm \(300 x 999,\d{3}\), which takes [\d,.]+ GB on its ranks; "
+    with pytest.raises(
+        InputError, match=told + r"allowed: what takes at most the .* GB of this node; type --task\.stand"
+    ):
+        Logistic(file=file).load()
+    with pytest.raises(InputError, match=r"^task\.samples: given 1,000,000,000 of 50 features, which takes 1,200.0 GB"):
+        Ridge(samples=10**9).load()
+    (tmp_path / "odd.svm").write_text("1 2000000000:1\n-1 5:1\n", encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"^task\.standardise: given false for .*, which takes 160.0 GB .*; type fewer"
+    ):
+        Logistic(file=str(tmp_path / "odd.svm"), standardise=False).load()
 
 
 @pytest.mark.parametrize("labels", [(-1, 1), (0, 1), (1, 2), (7.5, 3)])
