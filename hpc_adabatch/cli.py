@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import platform
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
@@ -137,9 +139,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if _is_first():
             complain(f"adabatch: error: {error}")
         else:  # the first rank that ends with an error makes mpirun end the others, and rank 0 has something to say
-            time.sleep(PATIENCE_S)
+            with suppress(SystemExit):  # or srun does so by SIGTERM, and returns the largest code
+                signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+                time.sleep(PATIENCE_S)
     if _is_first():
         leave_code(code)
+    if code != 0 and launch() is not None:  # the first rank that is gone makes srun end the others, on their way out
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(code)
 
 

@@ -56,6 +56,9 @@ _LAUNCHERS = (
 )
 
 
+OLDER_PMI = "PMI-1 or PMI-2"
+
+
 @dataclass(frozen=True)
 class Launch:
     """The launcher that started this process and its place among the ranks, before any library is asked."""
@@ -68,10 +71,19 @@ class Launch:
     """The number of ranks."""
     local_rank: int
     """The number of this process within its node."""
+    refused: str = ""
+    """The reason, in words, why the MPI that is here cannot start under this launcher; empty where none is known."""
+
+    @property
+    def by_older_pmi(self) -> bool:
+        """Reports whether srun has started this process by PMI-1 or PMI-2, which not every MPI speaks."""
+        return self.launcher == "srun" and pmi() == OLDER_PMI
 
     @property
     def has_mpi(self) -> bool:
         """Reports whether the launcher has told each rank how to reach the others by MPI."""
+        if self.refused:
+            return False
         if self.launcher == "srun":  # of its plugins, pmix and pmi2 do; --mpi=none does not
             return any(name.startswith(("PMIX_", "PMI_", "PMI2_")) for name in os.environ)
         return self.launcher not in ("horovodrun --gloo", "torchrun")
@@ -187,7 +199,7 @@ def first_node(nodes: str) -> str:
 
 def pmi() -> str | None:
     """Returns the kind of PMI through which this process was started, in words; None without one."""
-    kinds = {"PMIX_RANK": "PMIx", "PALS_RANKID": "Cray PMI (PALS)", "PMI_RANK": "PMI-1 or PMI-2"}
+    kinds = {"PMIX_RANK": "PMIx", "PALS_RANKID": "Cray PMI (PALS)", "PMI_RANK": OLDER_PMI}
     return next((words for name, words in kinds.items() if name in os.environ), None)
 
 

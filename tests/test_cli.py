@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,13 @@ import hpc_adabatch as hab
 from hpc_adabatch.cli import VERBS, Verb, main
 from hpc_adabatch.environment import leave_code
 from hpc_adabatch.study.cli import main as study_main
+
+
+@pytest.fixture(autouse=True)
+def _hears_sigterm_again() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def printed(line: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -89,6 +99,17 @@ def test_rank_0_leaves_its_exit_code_for_launch_run(
     assert ended.value.code == 2
     file = tmp_path / "stop.code"
     assert (file.read_text(encoding="ascii") if file.exists() else None) == left
+
+
+def test_a_rank_that_waits_for_the_first_one_ends_with_the_same_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug story: srun ends the other ranks by SIGTERM, and returned 143 for wrong input."""
+    monkeypatch.setattr("time.sleep", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    for name, value in {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main(["report"])
+    assert ended.value.code == 2
+    os.kill(os.getpid(), signal.SIGTERM)  # from here on it may come at any time
 
 
 def test_the_first_code_that_a_rank_leaves_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

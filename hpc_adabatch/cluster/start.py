@@ -8,13 +8,15 @@ torch        torch.distributed over the     else: under torchrun, under srun --m
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..environment import Launch, launch, ranks_wanted
 from ..environment import engine as engine_wanted
 from ..errors import complain, require
 from . import horovod
 from .cluster import Cluster
 from .device import pin
-from .mpi import on_all
+from .mpi import on_all, refusal
 from .single import SingleProcess
 
 ENGINES = ("auto", "horovod", "torch")
@@ -33,7 +35,7 @@ def start(engine: str | None = None) -> Cluster:
     Raises:
         InputError: The engine does not load, or fewer ranks joined than were started.
     """
-    found, wanted = launch(), _wanted(engine)
+    found, wanted = known_launch(), _wanted(engine)
     cluster = SingleProcess(pin()) if found is None else _join(found, wanted)
     ranks = ranks_wanted()
     require(
@@ -44,6 +46,12 @@ def start(engine: str | None = None) -> Cluster:
         "MPI_TYPE=pmix (srun --mpi=list shows what there is), or ADABATCH_LAUNCHER=mpirun",
     )
     return cluster
+
+
+def known_launch() -> Launch | None:
+    """Returns the launch that this process belongs to, with what is known of MPI under it; None without one."""
+    found = launch()
+    return found and replace(found, refused=refusal(found))
 
 
 def engine_of(found: Launch | None, engine: str | None = None) -> str:
@@ -73,7 +81,8 @@ def _join(found: Launch, wanted: str) -> Cluster:
     own = found.launcher == "horovodrun --gloo"  # Horovod's own: tells nobody else where the ranks are
     allowed = f"a launcher that it knows, not {found.launcher}"
     example = "--engine torch, or mpirun, horovodrun, srun --mpi=pmix"
-    require(wanted != "horovod" or own or found.has_mpi, "engine", "horovod", allowed, example)
+    given = f"horovod, but {found.refused}" if found.refused else "horovod"
+    require(wanted != "horovod" or own or found.has_mpi, "engine", given, allowed, example)
     require(
         wanted != "torch" or not own, "engine", "torch", "horovod, which this launcher starts", "torchrun or mpirun"
     )
@@ -86,6 +95,9 @@ def _join(found: Launch, wanted: str) -> Cluster:
     cluster = TorchCluster(found)
     if chooses:
         _tell(cluster, cluster.gather(why))
+    elif wanted == "auto" and found.refused and cluster.leads:
+        other = "torch.distributed sums instead; for Horovod: srun --mpi=pmix, or mpirun"
+        complain(f"adabatch: warning: {found.refused}: {other}")
     return cluster
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cluster import Cluster, SingleProcess, start
-from ..cluster.start import engine_of
-from ..environment import launch
+from ..cluster.start import engine_of, known_launch
 from ..errors import InputError
 from ..recipe import Recipe
 from .binding import bindings, look
@@ -43,7 +42,7 @@ def examine(recipe: Recipe | None, out: Path) -> int:
     Raises:
         InputError: The ranks cannot join; not on rank 0.
     """
-    found, wanted = launch(), recipe.options.engine if recipe is not None else None
+    found, wanted = known_launch(), recipe.options.engine if recipe is not None else None
     engine = engine_of(found, wanted)
     joined: list[Check] = []
     try:

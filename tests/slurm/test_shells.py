@@ -6,6 +6,7 @@ Ranks are short scripts that say where they are: what is tried is how they are s
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,15 @@ def test_one_task_is_one_process_without_mpi(shells: SlurmCluster) -> None:
     program = "from hpc_adabatch import Cluster; c = Cluster.start(); print(c.size, c.launcher); c.stop()"
     done = shells.run(*STEP, sys.executable, "-c", program)
     assert done.stdout.split() == ["1", "none"]
+
+
+def test_ranks_whose_mpi_does_not_speak_their_pmi_do_without_it(shells: SlurmCluster) -> None:
+    """Open MPI ended each of them in its start, with twenty lines about how to build Slurm."""
+    program = "from hpc_adabatch import Cluster; c = Cluster.start(); print(c.size, c.engine); c.stop()"
+    done = shells.run("srun", "--mpi=pmi2", "-N2", "-n2", sys.executable, "-c", program)
+    assert done.stdout.splitlines() == ["2 torch"] * 2
+    (said,) = done.stderr.splitlines()
+    assert re.match(r"adabatch: warning: Open MPI v\S+ does not speak the PMI-1 or PMI-2 by which srun started", said)
 
 
 @pytest.mark.parametrize("launcher", ["srun", "mpirun", "local"])

@@ -19,7 +19,7 @@ from sklearn.linear_model import Ridge as RidgeRegression
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
-from hpc_adabatch.run.run import Run
+from hpc_adabatch.run.recipe_run import RecipeRun
 from hpc_adabatch.tasks import TASKS, Logistic, Ridge, convex
 from hpc_adabatch.tasks.convex import Convex, Linear, standard
 from hpc_adabatch.tasks.features import SparseRows
@@ -216,12 +216,12 @@ def sparse_file(path: Path, samples: int, features: int) -> str:
     return str(path)
 
 
-def trained(kind: str, file: str, out: Path, *flags: str) -> Run:
+def trained(kind: str, file: str, out: Path, *flags: str) -> RecipeRun:
     quickstart = str(Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml")
     small = ["--model=linear", "--epochs=3", "--policy=noise_scale", "--optimizer.lr=0.5", "--global_batch=8"]
     fields = [f"--task={kind}", f"--task.file={file}", "--task.standardise=false", *small, *flags]
     recipe, _, resolved = parse_recipe("train", [quickstart, *fields])
-    run = Run(recipe, resolved, out, resume=False, cluster=SingleProcess())
+    run = RecipeRun(recipe, resolved, out, resume=False, cluster=SingleProcess())
     assert run.train() == 0
     return run
 
