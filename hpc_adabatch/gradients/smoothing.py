@@ -192,8 +192,9 @@ def fieller(mean: np.ndarray, covariance: np.ndarray, quantile: float) -> tuple[
     estimate = over / under if under > 0 else math.inf
     low = 0.0 if c <= 0 else c / (b + root) if b + root > 0 else estimate
     high = (b + root) / a if a > 0 else math.inf
-    unit = units[0] / units[1]
-    return min(low, estimate) * unit, max(high, estimate) * unit  # rounding apart, the estimate lies between them
+    ends = min(low, estimate), max(high, estimate)  # rounding apart, the estimate lies between them
+    low, high = (end if math.isinf(end) else end * (units[0] / units[1]) for end in ends)  # of which some round to 0
+    return low, high
 
 
 def _unit(*numbers: float) -> float:

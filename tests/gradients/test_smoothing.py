@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hpc_adabatch.errors import InputError
@@ -97,6 +97,7 @@ FLOATS = st.floats(-30, 30)
 
 
 @given(st.floats(0, 30), FLOATS, FLOATS, FLOATS, FLOATS, st.floats(0.1, 10))
+@example(5e-324, 0.0, 0.0, 0.0, 2.0, 1.0)  # the ratio of the units is 0
 def test_the_interval_holds_the_estimate_and_all_that_is_possible(
     over: float, under: float, x: float, y: float, z: float, quantile: float
 ) -> None:
