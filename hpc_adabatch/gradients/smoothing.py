@@ -24,6 +24,7 @@ from .weighted_mean import WeightedMean
 
 CONFIDENCE = 0.95
 LEAST_MEASUREMENTS = 10  # that a window spans: a batch may grow until few of them fit into the samples
+LEAST = 1e-290  # what is smaller counts as 0: its products with numbers of its own kind do
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +183,7 @@ def fieller(mean: np.ndarray, covariance: np.ndarray, quantile: float) -> tuple[
         covariance: Covariance of the two means, shape (2, 2).
         quantile: Number of standard errors.
     """
+    mean = np.where(np.abs(mean) < LEAST, 0.0, mean)
     # in units of their own, powers of two, in which no product is rounded to 0
     units = [_unit(float(mean[i]), math.sqrt(abs(float(covariance[i, i])))) for i in (0, 1)]
     squared, over, under = quantile**2, float(mean[0]) / units[0], max(0.0, float(mean[1])) / units[1]

@@ -234,7 +234,7 @@ def test_a_run_without_the_zeros_is_that_with_them(kind: str, tmp_path: Path, mo
     monkeypatch.setattr(convex, "DENSE_BYTES", 0)
     thin = trained(kind, file, tmp_path / "thin")
     assert isinstance(thin.data.train.tensors[0], SparseRows)  # type: ignore[attr-defined]
-    assert thin.metric == pytest.approx(dense.metric, rel=1e-8)
+    assert thin.life.metric == pytest.approx(dense.life.metric, rel=1e-8)
     for one, other in zip(thin.training.model.parameters(), dense.training.model.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-12)
     tasks = [run.recipe.task for run in (dense, thin)]
