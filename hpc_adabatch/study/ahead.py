@@ -32,6 +32,9 @@ from .scaling.network import Network, measured, preset
 from .scaling.plan_nodes import Machine, PassTimes, plan_nodes
 from .scaling.stretches import Stretch, constant, from_run
 
+LEAST_S = 1e-9
+"""The shortest pass that a probe can have timed, in seconds."""
+
 MOST_TIMED = 6
 """The number of micro-batches that are timed here, the largest ones: small ones say little about large batches."""
 
@@ -135,8 +138,9 @@ def _probe(path: Path) -> _Probe:
         )
         wrong = misfit(found)
         require(wrong is None, "probe", f"{path} (another type of {wrong})", allowed, hint)
-        counts, positive = (*found.passes, found.nodes), (*found.passes.values(), found.bandwidth_bytes_per_s or 1.0)
-        good = min(counts) >= 1 and min(positive) > 0 and (found.latency_s or 0.0) >= 0
+        counts, passes_s = (*found.passes, found.nodes), found.passes.values()
+        good = min(counts) >= 1 and all(LEAST_S <= seconds < math.inf for seconds in passes_s)
+        good = good and (found.bandwidth_bytes_per_s or 1.0) >= 1 and (found.latency_s or 0.0) >= 0
         require(good, "probe", f"{path} (a number out of its range)", allowed, hint)
     return found
 

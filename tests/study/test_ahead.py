@@ -93,6 +93,13 @@ def test_what_cannot_be_used_is_told(flags: dict[str, Any], message: str) -> Non
         said(**flags)
 
 
+@pytest.mark.parametrize("sample_s", [0.0, 5e-324, -1.0])
+def test_times_that_nothing_can_take_are_refused(sample_s: float, tmp_path: Path) -> None:
+    """Bug story: the rate of a pass of 5e-324 seconds divided by zero."""
+    with pytest.raises(InputError, match=r"^probe: .*a number out of its range"):
+        said(nodes="1", probe=written(tmp_path, sample_s=sample_s))
+
+
 def test_a_probe_of_one_node_knows_no_network_between_nodes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a probe on 1 node"):
         said(nodes="1,2", network="measured", probe=written(tmp_path, nodes=1))
