@@ -10,10 +10,8 @@ What makes the run this run, and no other, is told by its identity: a recipe, or
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
 
 import torch
 
@@ -24,7 +22,9 @@ from ..training import AdaptiveTraining, Step, checkpoint
 from ..training.signals import EXIT_CODES
 from ..training.state import check, collect, restore
 from . import restart
+from .epoch_part import EpochPart
 from .folder import RunFolder
+from .identity import Identity
 from .picture import write_picture
 from .progress import ProgressDisplay
 from .result import report, write_result
@@ -42,38 +42,6 @@ class Stopped(SystemExit):
     def __init__(self, signal: str) -> None:
         super().__init__(EXIT_CODES[signal])
         self.exit_code = EXIT_CODES[signal]
-
-
-class Identity(Protocol):
-    """The identity of a run: named in the first line of the journal, kept in checkpoints, and compared with theirs."""
-
-    @property
-    def named(self) -> Mapping[str, Any]:
-        """Returns name, task, policy, optimizer and model."""
-
-    @property
-    def saved(self) -> Mapping[str, Any]:
-        """Returns what a checkpoint keeps."""
-
-    @property
-    def again(self) -> str:
-        """Returns the words that go on with the run."""
-
-    def check_same(self, state: Mapping[str, Any]) -> None:
-        """Sees that a checkpoint is one of this run.
-
-        Raises:
-            InputError: Something differs that must not; the first one is named.
-        """
-
-    def planned(self, state: Mapping[str, Any]) -> float:
-        """Returns the epochs that the run was to have when a checkpoint was written."""
-
-    def changed(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Returns what differs from a checkpoint: before and now, by name."""
-
-    def told(self, state: Mapping[str, Any]) -> Iterator[str]:
-        """Yields a line for each change by which the run is another one from here on."""
 
 
 class Life:
@@ -118,7 +86,7 @@ class Life:
         self._training_s = 0.0
         self._left_early = False  # by the script, before its epochs were over
         self._saved_at: int | None = None  # the step of the last checkpoint
-        self._part = _Part(training.global_batch)
+        self._part = EpochPart(training.global_batch)
         self._part.end()
         training.checkpoints.request = folder.request if self.cluster.leads else None
         self._saver = Saver(folder, self.journal, training.checkpoints, self._warn)
@@ -153,7 +121,7 @@ class Life:
             Stopped: The run was told to stop within the epoch.
         """
         training, plan = self.training, self.training.plan
-        part = self._part = _Part(training.global_batch)
+        part = self._part = EpochPart(training.global_batch)
         try:
             with self._progress.epoch(f"epoch {epoch + 1}", plan.cursor % plan.n_samples, plan.n_samples):
                 for step in training.epoch(epoch):
@@ -223,7 +191,7 @@ class Life:
         self._progress.line(
             f"epoch {training.plan.epoch + 1:3d}  batch {part.batch_before:6d}"
             f"  learning rate {training.last_rate:<8.4g}"
-            f"  loss {part.loss_sum / part.samples:.4f}{loss}{'' if self._metric_name == 'loss' and loss else value}"
+            f"  loss {part.loss:.4f}{loss}{'' if self._metric_name == 'loss' and loss else value}"
             f"  {part.samples_per_s:.0f} samples/s{clock}"
         )
 
@@ -342,34 +310,3 @@ class Life:
         )
         with suppress(OSError):  # the run is complete, whatever becomes of its log
             display(*report(self.folder.path))
-
-
-class _Part:
-    """What an epoch, or the part of it that this process trains, has come to.
-
-    Args:
-        batch_before: The global batch at its beginning.
-    """
-
-    def __init__(self, batch_before: int) -> None:
-        self.batch_before = batch_before
-        self.loss_sum, self.samples, self.is_told = 0.0, 0, False
-        self._began_s, self._seconds = time.monotonic(), 0.0
-
-    def add(self, step: Step) -> None:
-        self.loss_sum += step.loss * len(step.batch)
-        self.samples += len(step.batch)
-
-    def end(self) -> float:
-        """Stops the clock. Returns the seconds that the part has taken."""
-        self._seconds = time.monotonic() - self._began_s
-        return self._seconds
-
-    @property
-    def running_s(self) -> float:
-        """Returns the seconds so far; 0 when the clock has stopped."""
-        return 0.0 if self._seconds else time.monotonic() - self._began_s
-
-    @property
-    def samples_per_s(self) -> float | None:
-        return self.samples / (self._seconds or self.running_s) if self.samples else None
