@@ -7,6 +7,7 @@ How Horovod 0.28.1 behaves, and what is done about it here:
     broadcasting a fresh optimizer's state takes a real step  never done: states are equal at the start or by checkpoint
     shutdown() finalises MPI under whoever still uses it      mpi4py is imported first and owns MPI
     a broadcast waits for the next cycle (1 ms)               decisions travel by MPI itself, if there is an MPI world
+    knows neither all types nor layouts of tensors            broadcasts are of integers, sums of what is contiguous
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..errors import InputError, require
 from .launched import LaunchedCluster
 
 ABSENT = "is not installed"
+WORDS = {1: torch.uint8, 2: torch.uint8, 4: torch.int32, 8: torch.int64}  # that stand for numbers of so many bytes
 
 
 class HorovodCluster(LaunchedCluster):
@@ -58,17 +60,25 @@ class HorovodCluster(LaunchedCluster):
         self._begin()
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
-        handle = self._hvd.allreduce_async_(tensor, name=name, op=self._hvd.Sum)
+        dense = tensor.contiguous()
+        handle = self._hvd.allreduce_async_(dense, name=name, op=self._hvd.Sum)
 
         def wait() -> torch.Tensor:
             with self.watchdog.waiting():
-                return self._hvd.synchronize(handle)
+                self._hvd.synchronize(handle)
+            return tensor if dense is tensor else tensor.copy_(dense)
 
         return wait
 
     def broadcast_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
+        if tensor.numel() == 0:
+            return tensor
+        dense = tensor.detach().contiguous()
+        words = dense.view(-1).view(WORDS.get(dense.element_size(), torch.uint8))
         with self.watchdog.waiting():
-            return self._hvd.broadcast_(tensor, root_rank=0, name=name)
+            self._hvd.broadcast_(words, root_rank=0, name=name)
+        with torch.no_grad():
+            return tensor if dense.data_ptr() == tensor.data_ptr() else tensor.copy_(dense)
 
     def gather(self, item: Any) -> list[Any]:
         with self.watchdog.waiting():

@@ -136,7 +136,8 @@ def average_buffers(model: nn.Module, cluster: Cluster) -> None:
     """Averages the running statistics of normalisation layers over ranks; all of them call it."""
     for name, buffer in model.named_buffers():
         if buffer.is_floating_point():
-            cluster.allreduce_(buffer, f"buffers.{name}").div_(cluster.size)
+            whole = buffer.to(torch.promote_types(buffer.dtype, torch.float32))
+            buffer.copy_(cluster.allreduce_(whole, f"buffers.{name}").div_(cluster.size))
 
 
 def _read(

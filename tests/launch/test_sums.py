@@ -33,6 +33,6 @@ def test_runs_of_the_same_command_are_equal_bit_by_bit(ranks: int, launcher: str
 
 @pytest.mark.parametrize("launcher", ["horovodrun --gloo", "torchrun"])
 def test_networks_of_a_script_train_on_several_ranks_as_on_one(launcher: str, launch: Any, programs: Path) -> None:
-    """Bug story: a share of one sample ended every epoch in torch's ValueError, on the rank that had it."""
+    """Bug stories: a share of one sample ended each epoch in a ValueError; so did Horovod at weights channels last."""
     done = launch(programs / "own_networks.py", launcher=launcher)
     assert done.stdout.count("all train alike") == 2
