@@ -68,6 +68,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: next(i for i, layer in enumerate(layers) if item.get_closest_marker(layer)))
 
 
+def pytest_runtest_teardown() -> None:
+    """Lets this process compute with denormal numbers again, where a command of the test has joined ranks in it."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_flush_denormal(False)
+
+
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Gives a process a whole file of launches, Slurm or reports, whose tests share fixtures; of all others a test."""
