@@ -35,6 +35,7 @@ from unittest import mock
 
 import torch
 import yaml
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "study" / "fakes"))
@@ -52,6 +53,7 @@ from hpc_adabatch.run.result import write_result
 from hpc_adabatch.study import submissions
 from hpc_adabatch.study.flags import NodesFlags
 from hpc_adabatch.study.folder import StudyFolder
+from hpc_adabatch.tasks import ImageFolder
 from hpc_adabatch.training import checkpoint
 from hpc_adabatch.training.journal import read
 
@@ -80,7 +82,9 @@ YAML_VALUES = [
 def another(path: Path, draw: random.Random) -> bytes:
     """Returns another content for a file: a value, a line or bytes of it are others."""
     ways = [other_bytes, other_bytes, other_lines]
-    ways += {".yaml": [other_yaml] * 6, ".pt": [], ".sbatch": []}.get(path.suffix, [other_value] * 6 + [twice])
+    own: dict[str, list[Callable[[bytes, random.Random], bytes]]] = {".yaml": [other_yaml] * 6}
+    own |= {suffix: [] for suffix in (".pt", ".sbatch", ".txt", *IMAGES)}
+    ways += own.get(path.suffix, [other_value] * 6 + [twice])
     return draw.choice(ways)(path.read_bytes(), draw)
 
 
@@ -529,6 +533,32 @@ def a_template(folder: Path, draw: random.Random) -> Target:
     return Target(path, adabatch("study", "plan", "new", *words))
 
 
+IMAGES = {".png": ["L", "LA", "P", "RGBA", "I;16"], ".jpg": ["L", "RGB", "CMYK"], ".tif": ["RGB", "I;16", "F"]}
+IMAGES |= {".bmp": ["RGB", "P"], ".webp": ["RGB"], ".ppm": ["L", "I"]}
+
+
+def images(folder: Path, draw: random.Random) -> Path:
+    """Returns one of the images of a folder, of any kind."""
+    suffix = draw.choice(list(IMAGES))
+    for part in ("train", "val"):
+        for name in ("a", "b"):
+            (folder / part / name).mkdir(parents=True)
+            for number in range(2):
+                image = Image.frombytes("L", (8, 8), draw.randbytes(64)).convert(draw.choice(IMAGES[suffix]))
+                image.save(folder / part / name / f"{number}{suffix}")
+    return folder / "train" / draw.choice("ab") / f"0{suffix}"
+
+
+def an_image(folder: Path, draw: random.Random) -> Target:
+    return Target(images(folder, draw), lambda: ImageFolder(root=str(folder), image_size=8).load())
+
+
+def a_leave_out_list(folder: Path, draw: random.Random) -> Target:
+    name, path = images(folder, draw).relative_to(folder), folder / "list.txt"
+    path.write_text(f"{name}\nval/a/1{name.suffix}\n{folder}/val/b/0{name.suffix}\n", encoding="utf-8")
+    return Target(path, lambda: ImageFolder(root=str(folder), image_size=8, leave_out=str(path)).load())
+
+
 _saved: dict[str, Path] = {}  # what takes long to make, made once
 
 
@@ -621,6 +651,8 @@ FILES: dict[str, Callable[[Path, random.Random], Target]] = {
     "checkpoint": file_of_a_run("checkpoint/last.pt"),
     "journal of a resumed run": file_of_a_run("journal.jsonl"),
     "owner.json": file_of_a_run("owner.json"),
+    "image": an_image,
+    "list of images": a_leave_out_list,
 }
 INPUTS: dict[str, Callable[[Path, random.Random], Use]] = {
     "fields": flags,

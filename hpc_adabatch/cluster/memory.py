@@ -38,7 +38,8 @@ def check_memory(field: str, given: object, needed: int, hint: str) -> None:
     there = available_bytes()
     if there is not None and needed > there:
         allowed = f"what takes at most the {there / 1e9:,.1f} GB of this node"
-        raise InputError(field, f"{given}, which takes {needed / 1e9:,.1f} GB on its ranks", allowed, hint)
+        gigabytes = min(needed, 10**30) / 1e9  # integers have no end, floats have
+        raise InputError(field, f"{given}, which takes {gigabytes:,.1f} GB on its ranks", allowed, hint)
 
 
 def _free(root: Path) -> Iterator[int]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,8 @@ from ..cluster import Cluster
 from ..errors import InputError
 from .leave_out import advice
 
+# Pillow's remarks on what is beside the pixels, which every loader process would print
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 CHUNK = 256  # images that one thread decodes at a time
 ROUND_BYTES = 2**28  # that all ranks together tell one another at a time
