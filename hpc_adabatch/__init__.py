@@ -34,6 +34,7 @@ _NAMES = {  # of each module that `import hpc_adabatch` offers; imported at firs
     "training": ("AdaptiveTraining", "LoopOptions", "Step"),
     "training.evaluation": ("evaluate",),
     "training.journal": ("Journal",),
+    "training.noise_meter": ("NoiseMeter",),
     "training.signals": ("StopFlag",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from .training import Step as Step
     from .training.evaluation import evaluate as evaluate
     from .training.journal import Journal as Journal
+    from .training.noise_meter import NoiseMeter as NoiseMeter
     from .training.signals import StopFlag as StopFlag
 else:
 

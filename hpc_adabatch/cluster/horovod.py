@@ -12,6 +12,7 @@ How Horovod 0.28.1 behaves, and what is done about it here:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -116,3 +117,38 @@ def build() -> dict[str, bool]:
     if hvd is None:
         raise ImportError(why)
     return {"MPI": bool(hvd.mpi_built()), "Gloo": bool(hvd.gloo_built()), "NCCL": bool(hvd.nccl_built())}
+
+
+def joined() -> int:
+    """Returns the ranks that a script has joined by ``hvd.init()`` itself; 1 where it has not."""
+    hvd = sys.modules.get("horovod.torch")
+    return hvd.size() if hvd is not None and hvd.is_initialized() else 1
+
+
+def averaging(optimizer: Any) -> tuple[int, bool, Callable[[torch.Tensor], torch.Tensor]]:
+    """Returns what a script's own ``hvd.DistributedOptimizer`` does.
+
+    Args:
+        optimizer: The optimizer.
+
+    Returns:
+        Its ranks; whether it averages their gradients, or else sums them; and the sum of a tensor over them, in place.
+
+    Raises:
+        InputError: It does something else with them.
+    """
+    import horovod.torch as hvd
+
+    op = getattr(optimizer, "op", None)
+    require(op in (hvd.Average, hvd.Sum), "optimizer", "op=hvd.Adasum", "hvd.Average or hvd.Sum", "op=hvd.Average")
+    ranks = optimizer.process_set
+
+    def add(tensor: torch.Tensor) -> torch.Tensor:
+        return hvd.allreduce_(tensor, name="noise_meter", op=hvd.Sum, process_set=ranks)
+
+    return ranks.size(), op == hvd.Average, add
+
+
+def is_busy(optimizer: Any) -> bool:
+    """Reports whether gradients of a ``hvd.DistributedOptimizer`` have started and were not waited for."""
+    return bool(getattr(optimizer, "_handles", ()))

@@ -109,3 +109,18 @@ class TorchCluster(LaunchedCluster):
             time.sleep(LOOK_EVERY_S)
         complain(f"adabatch: rank {self.rank}: {self.launcher} is gone; ends with {EXIT_CODE}")
         os._exit(EXIT_CODE)
+
+
+def joined(group: Any = None) -> int:
+    """Returns the ranks of a process group, or of the one that a script has started itself; 1 without any."""
+    import torch.distributed as dist
+
+    return dist.get_world_size(group) if dist.is_available() and dist.is_initialized() else 1
+
+
+def add(tensor: torch.Tensor, group: Any) -> torch.Tensor:
+    """Sums a tensor over the ranks of a script's own process group in place, and returns it."""
+    import torch.distributed as dist
+
+    dist.all_reduce(tensor, group=group)
+    return tensor

@@ -35,10 +35,10 @@ class Measurement:
     """Sum over pieces of b_i |g_i|^2."""
     mean_square: float
     """Squared length of the mean gradient, |g|^2."""
-    samples: int
-    """Samples of the global batch, B."""
-    pieces: int
-    """Number of pieces, n; at least 2, each with at least one sample."""
+    samples: float
+    """Samples of the global batch, B; not whole for some weights that are not those of samples (weighted_pieces.py)."""
+    pieces: float
+    """Number of pieces, n, each with at least one sample; more than 1, and not whole for such weights."""
     inner_square_sum: float | None = None
     """Sum over pieces of b_i (g_i . g)^2; None unless the pieces were kept until the mean was known."""
     loss: float | None = None
@@ -47,7 +47,7 @@ class Measurement:
     """Samples of the training set, of which a batch holds none twice, N; None where samples are drawn independently."""
 
     def __post_init__(self) -> None:
-        if self.pieces < 2 or self.samples < self.pieces:
+        if self.pieces <= 1 or self.samples < self.pieces:
             raise ValueError(f"{self.pieces} pieces of {self.samples} samples; a variance needs two pieces or more")
         if self.population is not None and self.samples > self.population:
             raise ValueError(f"a batch of {self.samples} samples out of {self.population}")
