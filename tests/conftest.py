@@ -56,8 +56,8 @@ def environment() -> dict[str, str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks the pure tests, and puts tests that wait first where several processes run them.
 
-    Slurm (waits)    |test_cluster|test_links  |test_study       |
-    launches         |test_jobs           |test_bad_input|...    |   each process takes the next that is free
+    Slurm (waits)    |test_cluster|test_links  |test_jobs, what goes on |
+    launches         |test_jobs, others |test_study|test_bad_input|...  |   each process takes the next that is free
     long, then pure  |...test_exact_mean|...      |. . . . . . . |   one by one: all processes end together
     """
     layers = ("slurm", "launch", "long", "pure")
@@ -82,6 +82,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     class FilesThatShare(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
+            if path == "tests/slurm/test_jobs.py" and "goes_on" in nodeid:  # these have a cluster of their own
+                path += " goes_on"
             return path if path.startswith(("tests/slurm/", "tests/launch/", "tests/study/report/")) else nodeid
 
     config.option.loadscopereorder = False  # longest first, which is not the one with most tests
