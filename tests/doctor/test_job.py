@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hpc_adabatch.doctor import job as job_module
@@ -73,3 +75,13 @@ def test_a_container_without_scontrol(nowhere: pytest.MonkeyPatch) -> None:
     left, told = job()
     assert left.found == "not known: scontrol does not answer of job 7"
     assert told.found.startswith("no batch script")
+
+
+def test_a_shell_of_salloc_has_no_batch_script(nowhere: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Bug story: scontrol says so on its standard error and ends with 0: the script seemed to lack its signal."""
+    (tmp_path / "scontrol").write_text("#!/bin/sh\necho job script retrieval failed >&2\n", encoding="utf-8")
+    (tmp_path / "scontrol").chmod(0o755)
+    nowhere.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    nowhere.setenv("SLURM_JOB_ID", "7")
+    (told,) = [check for check in job() if check.what == "signal"]
+    assert (told.found.startswith("no batch script"), told.mend) == (True, "")

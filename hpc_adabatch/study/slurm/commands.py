@@ -102,7 +102,7 @@ class Slurm:
     def script(self, job_id: str) -> str | None:
         """Returns the batch script of a job of one's own; None where there is none, as of salloc."""
         try:
-            return self._run(["scontrol", "write", "batch_script", job_id, "-"])
+            return self._run(["scontrol", "write", "batch_script", job_id, "-"]) or None  # it ends with 0 all the same
         except SlurmError:
             return None
 
