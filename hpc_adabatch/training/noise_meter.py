@@ -127,11 +127,9 @@ class NoiseMeter:
         self._check(sums, surplus, square_sum, mean_square)
         if sums[0] < 2 or not (math.isfinite(square_sum) and math.isfinite(mean_square)):
             return  # the next step is measured in place of this one
-        unit = (
-            sums[2] / self._reducer.divisor**2
-        )  # of the weights, which sum to 1 in the formulas; and of a rank's part
-        square_sum, mean_square = square_sum * unit / loss_scale**2, mean_square / loss_scale**2
-        found = measurement(sums, square_sum, mean_square, self._population)
+        # the formulas' weights sum to 1, and their pieces are parts of the mean: ranks still have to be divided by
+        square_sum *= sums[2] / (self._reducer.divisor * loss_scale) ** 2
+        found = measurement(sums, square_sum, mean_square / loss_scale**2, self._population)
         if self._smoother is None:
             window = self._population / 2 if self._population else WINDOW_STEPS * since
             self._smoother = Smoother(self._window or window)
