@@ -2,16 +2,17 @@
 
     python benchmarks/matrix.py [--mpirun OTHER/bin/mpirun,...] [--only WORDS] [--write docs/results/launchers.md]
 
-Each row goes through launch/run with two ranks, outside of jobs on this machine, and inside of jobs on a Slurm of its
-own with two nodes (root; Debian's packages). What is done:
+Each row has two ranks: on this machine without Slurm, or on two nodes of a Slurm of its own (root; Debian's packages).
+The libraries of each OTHER are found first, as with its module loaded. What is done:
 
     trains         recipes/quickstart.yaml for two epochs
-    is stopped     launch/run gets TERM while it trains
+    is stopped     TERM while it trains: to launch/run, or where there is none, to the ranks
     bad input      --global_batch 0
     loses a rank   SIGKILL to rank 1 while it trains
 
-The cells have launch/run's exit code, the seconds from the event (a signal, or the start) to its end, and how many
-ranks were left a second later; the last column, what is said of the lost rank.
+The cells have the exit code of what was typed, the seconds from the event (a signal, or the start) to its end, how many
+ranks were left a second later, and of a row that cannot train what is said; the last column, what is said of the lost
+rank.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -45,6 +47,8 @@ DONE = {
     "bad input": ["--global_batch=0"],
     "loses a rank": ["--epochs=2000", "--policy=fixed"],
 }
+RUN = (str(ROOT / "launch" / "run"),)
+TORCH = {"ADABATCH_ENGINE": "torch"}
 
 
 @dataclass(frozen=True)
@@ -53,29 +57,59 @@ class Launcher:
 
     name: str
     """What a person would type, in the table's words."""
+    line: Sequence[str] = (*RUN, "-n", "2")
+    """What is typed before ``adabatch``."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """The environment of launch/run."""
+    """The environment that it is typed in."""
     job: Sequence[str] = ()
     """The command of Slurm that it runs in; nothing outside of jobs."""
+
+    @property
+    def needs_slurm(self) -> bool:
+        """True where the test cluster must be there."""
+        return bool(self.job) or self.line[0] == "srun"
+
+    @property
+    def where(self) -> str:
+        """Returns where it is typed, in the table's words."""
+        return "in a job" if self.job else "outside" if self.needs_slurm else "no Slurm"
 
 
 def launchers(others: Sequence[str]) -> list[Launcher]:
     """Returns the rows, with those of further mpiruns."""
-    rows = [Launcher("mpirun"), Launcher("mpirun, engine torch", {"ADABATCH_ENGINE": "torch"})]
-    for mpirun in others:
-        path = f"{Path(mpirun).resolve().parent}:{os.environ['PATH']}"
-        own = {"PATH": path, "ADABATCH_ENGINE": "torch", "ADABATCH_LAUNCHER": "mpirun"}
-        rows.append(Launcher(f"mpirun of {name_of(mpirun)}, engine torch", own))
+    salloc = ("salloc", "-N2", "-n2", "--ntasks-per-node=1")
+    mpirun, run = ("mpirun", "-np", "2"), Launcher("").line
+    rows = [
+        Launcher("`launch/run`: mpirun"),
+        Launcher("`launch/run`, engine torch: mpirun", variables=TORCH),
+        Launcher("`mpirun`", (*mpirun, "--oversubscribe")),
+        Launcher("`mpirun`, engine torch", (*mpirun, "--oversubscribe"), TORCH),
+    ]
+    for other in others:
+        place, name = Path(other).resolve().parent, name_of(other)
+        libraries = f"{place.parent / 'lib'}:{os.environ.get('LD_LIBRARY_PATH', '')}".rstrip(":")
+        own = {"PATH": f"{place}:{os.environ['PATH']}", "LD_LIBRARY_PATH": libraries}
+        slots = ("--oversubscribe",) if name.startswith("Open MPI") else ()
+        rows += [
+            Launcher(f"{name}, `launch/run`, engine torch", run, own | TORCH),
+            Launcher(f"{name}, `mpirun`, engine torch", (*mpirun, *slots), own | TORCH),
+            Launcher(f"{name}, `mpirun`", (*mpirun, *slots), own),
+        ]
     for flag in ("--mpi", "--gloo"):
         variables = {"ADABATCH_LAUNCHER": "horovodrun", "HOROVODRUN_FLAGS": flag}
-        rows.append(Launcher(f"horovodrun {flag}", variables))
-    rows.append(Launcher("torchrun", {"ADABATCH_LAUNCHER": "torchrun"}))
-    salloc = ("salloc", "-N2", "-n2", "--ntasks-per-node=1")
-    for pmi in ("pmix", "pmi2"):
-        rows.append(Launcher(f"srun --mpi={pmi}", {"MPI_TYPE": pmi}, salloc))
-    rows.append(Launcher("srun --mpi=none, engine torch", {"MPI_TYPE": "none", "ADABATCH_ENGINE": "torch"}, salloc))
-    rows.append(Launcher("mpirun", {"ADABATCH_LAUNCHER": "mpirun"}, salloc))
-    rows.append(Launcher("local, in a job", {"ADABATCH_LAUNCHER": "local"}, salloc))
+        rows.append(Launcher(f"`launch/run`: horovodrun {flag}", run, variables))
+        rows.append(Launcher(f"`horovodrun {flag}`", ("horovodrun", "-np", "2", flag)))
+    rows.append(Launcher("`launch/run`: torchrun", run, {"ADABATCH_LAUNCHER": "torchrun"}))
+    rows.append(Launcher("`torchrun`", ("torchrun", "--nproc-per-node", "2", "--no-python")))
+    for pmi, engine in (("pmix", {}), ("pmi2", {}), ("none", {}), ("none", TORCH)):
+        name = f"srun --mpi={pmi}" + (", engine torch" if engine else "")
+        srun = ("srun", f"--mpi={pmi}", "--kill-on-bad-exit=1")
+        rows.append(Launcher(f"`launch/run`: {name}", RUN, {"MPI_TYPE": pmi} | engine, salloc))
+        rows.append(Launcher(f"`{name}`", srun, engine, salloc))
+        rows.append(Launcher(f"`{name}`", (*srun, "-N2", "-n2", "--ntasks-per-node=1"), engine))
+    rows.append(Launcher("`launch/run`: mpirun", RUN, {"ADABATCH_LAUNCHER": "mpirun"}, salloc))
+    rows.append(Launcher("`mpirun`", ("mpirun",), {}, salloc))
+    rows.append(Launcher("`launch/run`: local", run, {"ADABATCH_LAUNCHER": "local"}, salloc))
     return rows
 
 
@@ -87,15 +121,15 @@ def variables_of(pid: str) -> dict[str, str]:
     return {}
 
 
-def ranks(mark: str) -> dict[int, int]:
-    """Returns the processes that are ranks of the launch with this stop file, by their number."""
+def ranks(out: Path) -> dict[int, int]:
+    """Returns the processes that are ranks of the run in this folder, by their number."""
     found = {}
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or "adabatch\0train" not in _command(entry.name):
+        if not entry.name.isdigit() or f"--out={out}" not in _command(entry.name) or not _is_python(entry.name):
             continue
         own = variables_of(entry.name)
         number = next((own[name] for name in RANK if own.get(name, "").isdigit()), None)
-        if own.get("ADABATCH_STOP_FILE") == mark and number is not None and _is_python(entry.name):
+        if number is not None:
             found[int(number)] = int(entry.name)
     return found
 
@@ -114,13 +148,15 @@ def _is_python(pid: str) -> bool:
 
 def measure(launcher: Launcher, what: str, cluster: SlurmCluster | None, folder: Path) -> tuple[str, str]:
     """Returns a cell, and what was said last."""
-    mark, out, log = folder / "stop", folder / "run", folder / "log"
-    line = [*launcher.job, str(ROOT / "launch" / "run"), *(() if launcher.job else ("-n", "2"))]
-    line += [*TRAIN, *DONE[what], *(("--out", str(out)) if what != "bad input" else ())]
-    own = {"OMP_NUM_THREADS": "1", "ADABATCH_STOP_FILE": str(mark)} | dict(launcher.variables)
-    base = cluster.environment if cluster and launcher.job else os.environ
+    out, log = folder / "run", folder / "log"
+    line = [*launcher.job, *launcher.line, *TRAIN, *DONE[what], f"--out={out}"]
+    own = {"OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    base = cluster.environment if cluster and launcher.needs_slurm else os.environ
     with log.open("w") as file:
-        process = subprocess.Popen(line, stdout=file, stderr=file, env={**base, **own}, cwd=folder)
+        environment = {**base, **own, **launcher.variables}
+        process = subprocess.Popen(
+            line, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, cwd=folder
+        )
     began_s = time.monotonic()
     if what in ("is stopped", "loses a rank"):
         journal = out / "journal.jsonl"
@@ -128,16 +164,16 @@ def measure(launcher: Launcher, what: str, cluster: SlurmCluster | None, folder:
             if time.monotonic() - began_s > LIMIT_S:
                 break
             time.sleep(0.1)
-        began_s, found = time.monotonic(), ranks(str(mark))
+        began_s, found = time.monotonic(), ranks(out)
         if what == "loses a rank" and 1 in found:
             os.kill(found[1], signal.SIGKILL)
         elif what == "is stopped":
-            _tell(process.pid)
+            _tell(launcher, process.pid, found)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(LIMIT_S)
     seconds = time.monotonic() - began_s
     time.sleep(1)
-    left = ranks(str(mark))
+    left = ranks(out)
     for pid in left.values():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -145,15 +181,22 @@ def measure(launcher: Launcher, what: str, cluster: SlurmCluster | None, folder:
         process.kill()
     code = "no end" if seconds >= LIMIT_S else str(process.wait())
     cell = f"{code}, {seconds:.1f} s" + (f", {len(left)} left" if left else "")
-    return cell, said(log.read_text(errors="replace"))
+    text = log.read_text(errors="replace")
+    print(f"--- {launcher.where}, {launcher.name}, {what}: {cell}\n{text}", file=sys.stderr, flush=True)
+    return cell, said(text)
 
 
-def _tell(launched: int) -> None:
-    """Sends TERM to launch/run, which is below salloc where there is one."""
-    for pid in [launched, *_below(launched)]:
-        if f"{ROOT}/launch/run" in _command(str(pid)) and "salloc" not in _command(str(pid)):
+def _tell(launcher: Launcher, launched: int, found: Mapping[int, int]) -> None:
+    """Sends TERM to launch/run, which is below salloc where there is one; without launch/run to the ranks."""
+    told = list(found.values())
+    if RUN[0] in launcher.line:
+        told = [
+            pid for pid in (launched, *_below(launched)) if re.search(rf"^[^\0]*bash\0{RUN[0]}\0", _command(str(pid)))
+        ]
+        told = told[:1]
+    for pid in told:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-            return
 
 
 def _below(pid: int) -> list[int]:
@@ -165,10 +208,41 @@ def said(text: str) -> str:
     """Returns the line that this package has said last, without what only this machine has."""
     lines = [line for line in text.splitlines() if re.search(r"adabatch: |launch/run: |given ", line)]
     if not lines:
-        lines = [line for line in text.splitlines() if line.strip(" -*=")][-1:]
+        lines = [line for line in text.splitlines() if line.strip(" -*=") and not line.startswith("salloc: ")][-1:]
     last = lines[-1] if lines else "nothing"
     last = re.sub(r" on [\w.-]+(?=,| has)", " on HOST", re.sub(r"/\S+/", "", last))
     return last.replace("|", "/")[:160]
+
+
+HEAD = (
+    "# Every launcher, and what may happen under it",
+    "",
+    "    python benchmarks/matrix.py --mpirun OTHER/bin/mpirun,...",
+    "",
+)
+ABOUT = (
+    "Two ranks; under Slurm 22.05 on two nodes of its own. Cells: exit code, seconds from the event (the start, or the",
+    "signal) to the end, and the ranks that were left a second later, if any. The signal is TERM, to `launch/run`, or",
+    "where that is not used to the ranks. 75 waits to be started again. Horovod, built for the first `mpirun`, sums",
+    "where the engine is not named. Libraries of another MPI are found first, as with its module loaded.",
+    "",
+    f"| where | two ranks by | {' | '.join(DONE)} | what is said of the lost rank; or why there is no training |",
+    f"|---|---|{'---|' * len(DONE)}---|",
+)
+
+
+def cells(row: Launcher, cluster: SlurmCluster | None) -> list[str]:
+    """Returns the cells of a row, and what is said; where it cannot train, bad input alone is tried beside."""
+    found, why = {}, ""
+    for what in DONE:
+        if why and what != "bad input":
+            found[what] = ""
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            found[what], words = measure(row, what, cluster, Path(folder))
+        if what == "trains" and not found[what].startswith("0,"):
+            why = words
+    return [*found.values(), why or words]
 
 
 def main() -> None:
@@ -179,34 +253,15 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     flags = parser.parse_args()
     others = [word for word in flags.mpirun.split(",") if word]
-    chosen = [row for row in launchers(others) if flags.only in row.name]
-    lines = [
-        "# Every launcher, and what may happen under it",
-        "",
-        "    python benchmarks/matrix.py --mpirun OTHER/bin/mpirun,...",
-        "",
-        f"{machine(2)}; {versions()}; one try, other work beside it.",
-        "",
-        "Two ranks through launch/run; *in a job*: on two nodes of a Slurm 22.05 of its own. Cells: exit code, seconds",
-        "from the event (the start, or the signal) to the end, and the ranks that were left, if any. 75 waits to be",
-        "started again.",
-        "",
-        f"| launcher | where | {' | '.join(DONE)} | what is said of the lost rank |",
-        f"|---|---|{'---|' * len(DONE)}---|",
-    ]
+    chosen = [row for row in launchers(others) if flags.only in f"{row.where}, {row.name}"]
+    lines = [*HEAD, f"{machine(2)}; {versions()}; {date.today()}; one try each.", "", *ABOUT]
     print("\n".join(lines), flush=True)
     with contextlib.ExitStack() as stack:
         cluster = None
-        if any(row.job for row in chosen):
+        if any(row.needs_slurm for row in chosen):
             cluster = stack.enter_context(SlurmCluster(2, 2))
         for row in chosen:
-            cells, words = [], ""
-            for what in DONE:
-                with tempfile.TemporaryDirectory() as folder:
-                    cell, words = measure(row, what, cluster, Path(folder))
-                cells.append(cell if "given" not in words or what == "bad input" else f"{cell}: {words}")
-            where = "in a job" if row.job else "by hand"
-            lines.append(f"| {row.name} | {where} | {' | '.join(cells)} | {words} |")
+            lines.append(f"| {row.where} | {row.name} | {' | '.join(cells(row, cluster))} |")
             print(lines[-1], flush=True)
     if flags.write:
         flags.write.write_text("\n".join([*lines, ""]), encoding="utf-8")

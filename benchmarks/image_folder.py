@@ -1,0 +1,212 @@
+"""Compares two checkouts on a folder of many images: files per rank, and seconds from the start to the first step.
+
+    python benchmarks/image_folder.py BEFORE AFTER [--images 200000] [--ranks 4] [--rounds 3]
+                                      [--write docs/results/image-folder.md]
+
+BEFORE and AFTER are folders with a checkout each (git worktree add); both run on the packages of this Python. In each
+round both start, in alternating order, by mpirun on this machine, and are ended after their first step. The files that
+each rank opens and the folders that it lists are counted by an audit hook of Python, in a start of their own.
+
+    in memory       task.memory_gb as by default: all images are decoded before the first step
+    read in steps   task.memory_gb 0: images are decoded as the steps read them
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from machine import machine, versions
+from PIL import Image
+
+CLASSES, SIDE, KINDS = 100, 16, 256  # images of so many kinds lie in the files
+TEST = 100  # images
+LIMIT_S = 900.0
+WAYS = {"in memory": [], "read in steps": ["--task.memory_gb=0"]}
+TRAIN = ["--task=image_folder", "--model=small_cnn", "--policy=fixed", "--global_batch=64", "--journal_every=1"]
+COUNTER = """
+import atexit, json, os, sys
+ROOT, OUT = os.environ["COUNTED_FOLDER"], os.environ["COUNTS"]
+counts = {"open": 0, "os.scandir": 0, "os.listdir": 0}
+def hook(event, arguments):
+    if event in counts and isinstance(arguments[0], (str, os.PathLike)) and os.fspath(arguments[0]).startswith(ROOT):
+        counts[event] += 1
+def tell():
+    with open(f"{OUT}/{os.environ['OMPI_COMM_WORLD_RANK']}.json", "w") as file:
+        json.dump([counts["open"], counts["os.scandir"] + counts["os.listdir"]], file)
+if "OMPI_COMM_WORLD_RANK" in os.environ:
+    sys.addaudithook(hook)
+    atexit.register(tell)
+"""
+
+
+def write_images(root: Path, images: int) -> None:
+    """Writes so many training images, of noise, into class folders, and a few to test."""
+    draw, files = np.random.default_rng(0), []
+    for _ in range(KINDS):
+        file = io.BytesIO()
+        Image.fromarray(draw.integers(256, size=(SIDE, SIDE, 3), dtype=np.uint8)).save(file, "PNG")
+        files.append(file.getvalue())
+    for part, n_images in (("train", images), ("val", TEST)):
+        for name in range(CLASSES):
+            (root / part / f"{name:03d}").mkdir(parents=True)
+        for number in range(n_images):
+            (root / part / f"{number % CLASSES:03d}" / f"{number}.png").write_bytes(files[number % KINDS])
+
+
+@contextmanager
+def training(checkout: Path, root: Path, out: Path, ranks: int, more: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts training within the block, which ends it, and waits there for the first step.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    recipe = checkout / "recipes" / "quickstart.yaml"
+    line = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", sys.executable, "-m", "hpc_adabatch"]
+    line += ["train", str(recipe), f"--task.root={root}", *TRAIN, *more, "--epochs=1000", f"--out={out}"]
+    own = {"OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1", "COUNTED_FOLDER": str(root), "COUNTS": str(out)}
+    own |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    own |= {"PYTHONPATH": f"{out.parent}:{checkout}"}
+    log = out.parent / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            line, env=os.environ | own, cwd=checkout, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        give_up, journal = time.monotonic() + LIMIT_S, out / "journal.jsonl"
+        while not (journal.exists() and '"statistics"' in journal.read_text(encoding="utf-8")):
+            if process.poll() is not None or time.monotonic() > give_up:
+                raise RuntimeError(f"{checkout} took no step: {log.read_text(errors='replace')}")
+            time.sleep(0.02)
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            for rank in below(process.pid):
+                os.kill(rank, signal.SIGKILL)
+            process.wait()
+
+
+def below(pid: int) -> list[int]:
+    """Returns the processes that this one has started."""
+    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in listed.stdout.split()]
+
+
+def seconds(checkout: Path, root: Path, ranks: int, more: list[str]) -> tuple[float, float]:
+    """Returns the seconds from the start of mpirun to the end of the first step, and those that ranks computed."""
+    began_s = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        training(checkout, root, Path(folder) / "run", ranks, more) as process,
+    ):
+        took_s = time.monotonic() - began_s
+        return took_s, sum(map(computed_s, below(process.pid)))
+
+
+def computed_s(pid: int) -> float:
+    """Returns the seconds that a process has computed so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def counts(checkout: Path, root: Path, ranks: int, more: list[str]) -> list[list[int]]:
+    """Returns the files that each rank has opened up to a stop after its first steps, and the folders it has listed."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "sitecustomize.py").write_text(COUNTER, encoding="utf-8")
+        with training(checkout, root, Path(folder) / "run", ranks, more) as process:
+            for rank in below(process.pid):
+                os.kill(rank, signal.SIGTERM)
+            process.wait(LIMIT_S)
+        found = [Path(folder) / "run" / f"{rank}.json" for rank in range(ranks)]
+        return [json.loads(file.read_text(encoding="utf-8")) for file in found]
+
+
+def span(numbers: list[int]) -> str:
+    """Returns the numbers of all ranks in short: rank 0's, and those of the others."""
+    first, rest = numbers[0], sorted({*numbers[1:]})
+    others = f"{rest[0]:,}" + (f" to {rest[-1]:,}" if len(rest) > 1 else "")
+    return f"{first:,}" if rest == [first] else f"{first:,} on rank 0, {others} on others"
+
+
+def main() -> None:
+    """Measures, and prints or writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", type=Path, help="a checkout")
+    parser.add_argument("after", type=Path, help="another one")
+    parser.add_argument("--images", type=int, default=200_000)
+    parser.add_argument("--ranks", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", type=Path)
+    flags = parser.parse_args()
+    checkouts = {"before": flags.before.resolve(), "after": flags.after.resolve()}
+    rows, ratios = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "images"
+        write_images(root, flags.images)
+        for way, more in WAYS.items():
+            files = {name: counts(checkout, root, flags.ranks, more) for name, checkout in checkouts.items()}
+            took: dict[str, list[tuple[float, float]]] = {name: [] for name in checkouts}
+            for number in range(flags.rounds):
+                for name in checkouts if number % 2 == 0 else reversed(checkouts):
+                    took[name].append(seconds(checkouts[name], root, flags.ranks, more))
+                    print(f"{way}, {name}: {took[name][-1]}", file=sys.stderr, flush=True)
+            for name in checkouts:
+                opened, listed = (span([rank[at] for rank in files[name]]) for at in (0, 1))
+                shown = " | ".join(", ".join(f"{one[at]:.1f}" for one in took[name]) for at in (0, 1))
+                rows.append(f"| {way} | {name} | {opened} | {listed} | {shown} |")
+            for at, what in enumerate(("seconds to the first step", "seconds computed")):
+                each = [after[at] / before[at] for before, after in zip(took["before"], took["after"], strict=True)]
+                shown = ", ".join(f"{one:.2f}" for one in each)
+                ratios.append(f"{way}, {what}: after / before {statistics.median(each):.2f} (rounds: {shown})")
+    commits = {name: commit(checkout) for name, checkout in checkouts.items()}
+    page = "\n".join(
+        [
+            "# A folder of many images: who opens what, and when training begins",
+            "",
+            "    python benchmarks/image_folder.py BEFORE AFTER",
+            "",
+            f"{flags.images:,} PNG files of {SIDE} x {SIDE} pixels in {CLASSES} class folders, {TEST} to test. Before:"
+            f" {commits['before']}; after: {commits['after']}.",
+            f"{machine(flags.ranks)}; {versions()}; {date.today()}; {flags.rounds} rounds, both in each, in alternating"
+            " order; files in the page cache.",
+            "",
+            "| images | checkout | files opened | folders listed | seconds to the first step | seconds computed |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+            *(f"- {ratio}" for ratio in ratios),
+            "",
+            "Seconds: from the start of mpirun to the end of the first step; those that all ranks computed until then.",
+            "Files opened and folders listed: until the ranks left after their first steps, by an audit hook of Python",
+            "in a start of its own; the images of those steps are among them where they are read in steps.",
+            "",
+        ]
+    )
+    print(page)
+    if flags.write:
+        flags.write.write_text(page, encoding="utf-8")
+
+
+def commit(checkout: Path) -> str:
+    """Returns the commit of a checkout, with its day, and with a + where files have changed since."""
+    lines = (["git", "describe", "--always", "--dirty=+", "--exclude=*"], ["git", "log", "-1", "--format=%cs"])
+    said = [subprocess.run(line, cwd=checkout, capture_output=True, text=True, check=True).stdout for line in lines]
+    return " of ".join(map(str.strip, said))
+
+
+if __name__ == "__main__":
+    main()
