@@ -79,7 +79,7 @@ def applied(left_out: set[str], names: Sequence[str], *, trains: bool) -> list[s
         of_class = np.flatnonzero(folders == folder)
         gone, kept = out[of_class], of_class[~out[of_class]]
         require(len(kept) > 0, "task.leave_out", f"all training images of {folder}", "one left of each class at least")
-        numbers[of_class[gone]] = kept[np.flatnonzero(gone) % len(kept)]
+        numbers[of_class[gone]] = kept[np.arange(gone.sum()) % len(kept)]
     return [everyone[number] for number in numbers]
 
 
