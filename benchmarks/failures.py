@@ -124,7 +124,8 @@ def measure(launcher: str, how: str) -> str:
         code = process.wait()
         said = re.findall(r"(?:adabatch: )?(rank \d.*?)(?:; ends with|$)", log.read_text(), re.MULTILINE)
         told = next((each for each in reversed(said) if "Traceback" not in each), "")
-        raised = re.findall(r"^(?:\[\d\]<stderr>:)?(?:\[rank\d\]: )?(\w*Error: .*)$", log.read_text(), re.MULTILINE)
+        tag = r"^(?:\[[\d,]+\]<stderr>:)?(?:\[rank\d\]: )?"  # of a launcher
+        raised = re.findall(rf"{tag}(\w*Error: .*)$", log.read_text(), re.MULTILINE)
         told = told or (f"the script's own traceback: {raised[0]}" if raised else "only the launcher's own words")
         told = told.replace(platform.node(), "HOST").partition("; this one")[0][:200]
         return f"{seconds:.1f} | {code if ended else 'none'} | {len(left)} | {told} |"

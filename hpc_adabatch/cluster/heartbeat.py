@@ -8,8 +8,11 @@
     all wait, and nothing moves     they wait for different things: one has taken fewer steps than another
 
 The first rank to find one of these says which rank it is, on which host and in which phase, and ends with 75: the
-launcher then ends the others. The watchdog (watchdog.py) knows no more than that nothing moves here, and so must wait
-much longer: an evaluation moves nothing either. Where the ranks cannot reach a port of rank 0 there are no heartbeats.
+launcher then ends the others. torchrun would wait 30 s for a frozen one, which takes no SIGTERM: on its own host that
+rank is killed first. Other launchers kill by themselves, and would end with the code of the killed rank.
+
+The watchdog (watchdog.py) knows no more than that nothing moves here, and so must wait much longer: an evaluation moves
+nothing either. Where the ranks cannot reach a port of rank 0 there are no heartbeats.
 
 Silence is counted in a thread's own looks, not by a clock: a job that was suspended as a whole has not been silent.
 """
@@ -26,6 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..processes import Process
 from .watchdog import Watchdog
 
 LOOKS = 15  # within the limit
@@ -42,8 +46,8 @@ class Peer:
 
     rank: int
     """Its number."""
-    host: str
-    """The name of its host."""
+    process: Process
+    """The process that it is."""
     connection: socket.socket
     """The connection to it, which never blocks."""
     silent_s: float = 0.0
@@ -67,7 +71,7 @@ class Peer:
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __str__(self) -> str:
-        return f"rank {self.rank} on {self.host}" + (f", in {self.phase}," if self.phase else "")
+        return f"rank {self.rank} on {self.process.host}" + (f", in {self.phase}," if self.phase else "")
 
     def hear(self) -> bool:
         """Takes in what has come. Reports whether anything has."""
@@ -103,10 +107,11 @@ class Heartbeat:
         rank: The number of this rank.
         watchdog: The watchdog of this rank, which knows whether it moves, and ends it.
         limit_s: The seconds of silence after which a rank counts as lost.
+        kills: True where this rank kills a frozen one of its host before it ends.
     """
 
-    def __init__(self, rank: int, watchdog: Watchdog, limit_s: float = SILENT_S) -> None:
-        self._rank, self._watchdog, self._limit_s = rank, watchdog, limit_s
+    def __init__(self, rank: int, watchdog: Watchdog, limit_s: float = SILENT_S, kills: bool = False) -> None:
+        self._rank, self._watchdog, self._limit_s, self._kills = rank, watchdog, limit_s, kills
         self._peers: list[Peer] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -124,14 +129,15 @@ class Heartbeat:
                 with contextlib.suppress(OSError):
                     listener = stack.enter_context(socket.create_server(("", 0), backlog=4096))
             word = secrets.token_hex(16)  # rank 0's tells its ranks from whoever else connects
-            places = gather((socket.gethostname(), word, listener.getsockname()[1] if listener is not None else None))
-            host, word, port = places[0]
+            own = Process.this()
+            places = gather((own, word, listener.getsockname()[1] if listener is not None else None))
+            first, word, port = places[0]
             reached = port is not None
             if self._rank > 0 and reached:
-                reached = self._connect("127.0.0.1" if places[self._rank][0] == host else host, places[0])
+                reached = self._connect("127.0.0.1" if own.host == first.host else first.host, places[0])
             reached = all(gather(reached))  # else rank 0 would wait for those whose nodes do not know its name
             if reached and listener is not None:
-                reached = self._accept(listener, word, [name for name, *_ in places])
+                reached = self._accept(listener, word, [process for process, *_ in places])
             if not all(gather(reached)):
                 self._close()
                 return False
@@ -151,20 +157,20 @@ class Heartbeat:
             peer.hear()  # what is unread when a connection is closed resets it
         self._close()
 
-    def _connect(self, address: str, place: tuple[str, str, int]) -> bool:
-        host, word, port = place
+    def _connect(self, address: str, place: tuple[Process, str, int]) -> bool:
+        process, word, port = place
         try:
             connection = socket.create_connection((address, port), timeout=CONNECT_S)
             connection.sendall(f"{word} {self._rank}\n".encode())
         except OSError:
             return False
-        self._peers = [Peer(0, host, connection)]
+        self._peers = [Peer(0, process, connection)]
         return True
 
-    def _accept(self, listener: socket.socket, word: str, hosts: list[str]) -> bool:
+    def _accept(self, listener: socket.socket, word: str, processes: list[Process]) -> bool:
         """Waits for the other ranks. Returns whether all have come."""
         until_s = time.monotonic() + 2 * CONNECT_S
-        while len(self._peers) < len(hosts) - 1 and (left_s := until_s - time.monotonic()) > 0:
+        while len(self._peers) < len(processes) - 1 and (left_s := until_s - time.monotonic()) > 0:
             listener.settimeout(left_s)
             with contextlib.suppress(OSError, ValueError):  # somebody else, who says nothing or something else
                 connection, _ = listener.accept()
@@ -172,10 +178,10 @@ class Heartbeat:
                 with connection.makefile("rb") as lines:
                     told, _, number = lines.readline(100).decode("ascii").partition(" ")
                 if told == word:
-                    self._peers.append(Peer(int(number), hosts[int(number)], connection))
+                    self._peers.append(Peer(int(number), processes[int(number)], connection))
                 else:
                     connection.close()
-        return len(self._peers) == len(hosts) - 1
+        return len(self._peers) == len(processes) - 1
 
     def _close(self) -> None:
         for peer in self._peers:
@@ -194,7 +200,7 @@ class Heartbeat:
                 if peer.closed:
                     self._end(f"{peer} is gone")
                 elif peer.silent_s > self._limit_s:
-                    self._end(f"{peer} has not been heard for {peer.silent_s:.0f} s: frozen, or cut off")
+                    self._end(f"{peer} has not been heard for {peer.silent_s:.0f} s: frozen, or cut off", frozen=peer)
             if self._rank == 0:
                 self._look_for_a_circle(look_s)
 
@@ -211,7 +217,9 @@ class Heartbeat:
             does = "has left" if other.left else "waits too"
             self._end(f"all ranks wait for each other for {self._still_s:.0f} s: {other} {does}")
 
-    def _end(self, what: str) -> None:
+    def _end(self, what: str, frozen: Peer | None = None) -> None:
         if not self._over.wait(GRACE_S):  # else the ranks have just left together
             own = self._watchdog
+            if frozen is not None and self._kills:
+                frozen.process.kill()
             own.end(f"{what}; this one is in {own.phase}, at {own.where()}")

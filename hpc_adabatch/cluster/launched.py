@@ -30,7 +30,10 @@ class LaunchedCluster(Cluster):
         alone = self.size == 1 and self._limit_s is None  # no other rank can be lost
         self.watchdog = Watchdog(self.rank, math.inf if alone else self._limit_s, note=stop_file())
         self._heartbeat = heartbeat.Heartbeat(
-            self.rank, self.watchdog, min(heartbeat.SILENT_S, self._limit_s or math.inf)
+            self.rank,
+            self.watchdog,
+            min(heartbeat.SILENT_S, self._limit_s or math.inf),
+            kills=launch.launcher == "torchrun",
         )
         self.watchdog.enter("joining the other ranks", prepares=True)  # one that is frozen before is never heard
         self._mpi = own_mpi() if launch.has_mpi else None

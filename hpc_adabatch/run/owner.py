@@ -16,10 +16,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
-import hashlib
 import json
 import os
-import socket
 import tempfile
 import threading
 import time
@@ -29,6 +27,7 @@ from types import TracebackType
 
 from ..environment import slurm_job
 from ..errors import InputError, complain
+from ..processes import Process
 from ..records import FORMAT, misfit
 from ..terminal import display
 
@@ -40,38 +39,23 @@ EXIT_CODE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Process:
+class Writer(Process):
     """A process that writes in a folder."""
 
-    host: str
-    """The name of its host."""
-    space: str
-    """The boot of the host and the name space of its processes, within which process ids tell processes apart."""
-    pid: int
-    """The process id."""
-    started: str
-    """The time of its start, in clock ticks since the boot; empty where the system does not tell."""
     job: str | None
     """The Slurm job; None outside of one."""
     restarts: int
     """The number of times that Slurm has started the job again."""
 
-    @property
-    def key(self) -> str:
-        """Returns letters that no other process has."""
-        return hashlib.sha256(f"{self.host} {self.space} {self.pid} {self.started}".encode()).hexdigest()[:16]
+    @classmethod
+    def this(cls) -> Writer:
+        """Returns the process that calls."""
+        job, restarts = slurm_job()
+        return cls(**asdict(Process.this()), job=job, restarts=restarts)
 
-    @property
-    def has_ended(self) -> bool | None:
-        """Reports on its host whether there is no such process any more; None where the system does not tell."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # another user's
-            pass
-        started = _started(self.pid)
-        return started != self.started if started else None
+    def __str__(self) -> str:
+        job = f" (Slurm job {self.job})" if self.job is not None else ""
+        return f"process {self.pid} on {self.host}{job}"
 
 
 @dataclass(frozen=True)
@@ -82,7 +66,7 @@ class Found:
     """The file."""
     seen_s: float
     """The time of its last sign, by the clock of the file system."""
-    process: Process | None
+    process: Writer | None
     """The owner; None where the file cannot be read, because it is just being written, or damaged."""
 
     @property
@@ -100,7 +84,7 @@ class Owner:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._file = folder, folder / NAME
-        self._me: Process | None = None
+        self._me: Writer | None = None
         self._over = threading.Event()
         self._lock = threading.Lock()  # a sign must not make the file again that is being removed
 
@@ -110,7 +94,7 @@ class Owner:
         Raises:
             InputError: Another run writes in the folder, or the folder cannot be written.
         """
-        self._me = this_process()
+        self._me = Writer.this()
         try:
             self._take(self._me)
         except OSError as error:
@@ -123,7 +107,7 @@ class Owner:
     def lives(self) -> bool:
         """Reports whether some process owns the folder; the folder must be one that can be written."""
         found = self._last()
-        return found is not None and not self._is_gone(found, this_process())
+        return found is not None and not self._is_gone(found, Writer.this())
 
     def sign(self) -> None:
         """Gives a sign of life; ends this process, with a line and code 2, where another one has taken the folder."""
@@ -139,10 +123,10 @@ class Owner:
             elif found.process is not None:
                 self._end(found.process)
 
-    def writer(self) -> Process | None:
+    def writer(self) -> Writer | None:
         """Returns the process that writes in the folder; None where none does, as far as its last sign tells."""
         found = self._last()
-        return None if found is None or self._is_gone(found, this_process()) else found.process
+        return None if found is None or self._is_gone(found, Writer.this()) else found.process
 
     def release(self) -> None:
         """Gives the folder up, where this process has it."""
@@ -162,7 +146,7 @@ class Owner:
     ) -> None:
         self.release()
 
-    def _take(self, me: Process) -> None:
+    def _take(self, me: Writer) -> None:
         first: Found | None = None
         while (found := self._last()) is None or found.key != me.key:
             if found is not None and not self._is_gone(found, me):
@@ -185,12 +169,12 @@ class Owner:
     def _after(self, key: str) -> Path:
         return self._folder / f".owner-after-{key}.json"
 
-    def _is_gone(self, found: Found, me: Process) -> bool:
+    def _is_gone(self, found: Found, me: Writer) -> bool:
         other = found.process
         if other is not None:
             if other.job is not None and other.job == me.job and other.restarts < me.restarts:
                 return True
-            if other.space == me.space and (ended := other.has_ended) is not None:
+            if other.is_here and (ended := other.has_ended) is not None:
                 return ended
         return self._silent_s(found) > GONE_S
 
@@ -201,7 +185,7 @@ class Owner:
             InputError: The owner lives.
         """
         other = found.process
-        is_here = other is not None and other.space == _space()
+        is_here = other is not None and other.is_here
         if first is None or (other is not None and first.key != found.key):  # the key of one that cannot be read moves
             first = found
             if other is not None and not is_here:  # a file that cannot be read yet is mostly just being written
@@ -222,48 +206,19 @@ class Owner:
         while not self._over.wait(SIGN_S):
             self.sign()
 
-    def _end(self, other: Process) -> None:
+    def _end(self, other: Writer) -> None:
         complain(
-            f"adabatch: error: {self._folder} was silent for more than {GONE_S:g} s, and {_who(other)} has taken it;"
+            f"adabatch: error: {self._folder} was silent for more than {GONE_S:g} s, and {other} has taken it;"
             f" this process writes nothing more and ends with {EXIT_CODE}"
         )
         os._exit(EXIT_CODE)
 
 
-def this_process() -> Process:
-    """Returns the process that calls."""
-    pid, (job, restarts) = os.getpid(), slurm_job()
-    return Process(
-        host=socket.gethostname(), space=_space(), pid=pid, started=_started(pid), job=job, restarts=restarts
-    )
+def _who(process: Writer | None) -> str:
+    return str(process) if process is not None else f"whoever wrote {NAME}, which cannot be read"
 
 
-def _space() -> str:
-    """Returns words that two processes share where each sees the other's process id; unique where nothing tells."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return socket.gethostname()
-
-
-def _started(pid: int) -> str:
-    """Returns when a process started; empty where the system does not tell, ``ended`` of one that nobody waited for."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "ended" if fields[0] in "ZX" else fields[19]  # proc(5), state and starttime: the fields 3 and 22
-
-
-def _who(process: Process | None) -> str:
-    if process is None:
-        return f"whoever wrote {NAME}, which cannot be read"
-    job = f" (Slurm job {process.job})" if process.job is not None else ""
-    return f"process {process.pid} on {process.host}{job}"
-
-
-def _create(path: Path, process: Process) -> bool:
+def _create(path: Path, process: Writer) -> bool:
     """Writes the file where there is none. Reports whether it did; no half of it stays on a full disk."""
     content = f"{json.dumps(asdict(process))}\n".encode()
     try:
@@ -292,7 +247,7 @@ def _read(path: Path) -> Found | None:
     try:
         record = {**json.loads(content)}
         readable = record.pop("format", 1) == FORMAT  # of a newer release nothing but its signs is understood
-        process = Process(**record)
+        process = Writer(**record)
         known = readable and misfit(process) is None and 0 < process.pid < 2**31
     except (ValueError, TypeError, RecursionError):
         known = False

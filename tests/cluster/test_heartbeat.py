@@ -14,6 +14,7 @@ import pytest
 from hpc_adabatch.cluster import heartbeat
 from hpc_adabatch.cluster.heartbeat import Heartbeat
 from hpc_adabatch.cluster.watchdog import Watchdog
+from hpc_adabatch.processes import Process
 
 pytestmark = pytest.mark.long
 
@@ -194,7 +195,7 @@ def test_a_network_that_is_gone_is_no_fault_of_the_thread() -> None:
 
         send = recv
 
-    peer = heartbeat.Peer(1, "host", Unreachable())  # type: ignore[arg-type]
+    peer = heartbeat.Peer(1, Process.this(), Unreachable())  # type: ignore[arg-type]
     peer.tell(b"0 0 step 1")
     assert not peer.hear()
     assert peer.closed

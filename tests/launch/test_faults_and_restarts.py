@@ -311,6 +311,7 @@ def test_a_folder_in_which_a_run_writes_is_refused_and_left_alone(adabatch: Any,
     [
         *(("leaves", "mpirun", 75), ("leaves", "horovodrun --gloo", 1), ("leaves", "torchrun", 1)),
         *(("freezes", "mpirun", 75), ("freezes", "horovodrun --gloo", 1), ("freezes", "mpirun, torch", 75)),
+        ("freezes", "torchrun", 1),
     ],
 )
 def test_a_script_that_loses_a_rank_is_ended_and_told_which(

@@ -228,7 +228,7 @@ def test_a_successor_killed_halfway_is_followed_in_turn(starters: Any, tmp_path:
         content = (tmp_path / "owner.json").read_bytes()
         if process is processes[0]:
             first = content
-    key = owner.Process(**json.loads(first)).key
+    key = owner.Writer(**json.loads(first)).key
     (tmp_path / "owner.json").write_bytes(first)
     (tmp_path / f".owner-after-{key}.json").write_bytes(content)
     (winner,) = claimed(processes[2:])
