@@ -6,7 +6,8 @@ How Horovod 0.28.1 behaves, and what is done about it here:
       that the order of a sum changes from run to run           three ranks is the same in every run
     broadcasting a fresh optimizer's state takes a real step  never done: states are equal at the start or by checkpoint
     shutdown() finalises MPI under whoever still uses it      mpi4py is imported first and owns MPI
-    a broadcast waits for the next cycle (1 ms)               decisions travel by MPI itself, if there is an MPI world
+    messages wait for the next cycle, of 1 ms                 cycles of 0.5 ms; and decisions travel by MPI itself, if
+                                                                there is an MPI world
     knows neither all types nor layouts of tensors            broadcasts are of integers, sums of what is contiguous
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 
 import torch
 
-from ..environment import Launch, without_fusion
+from ..environment import Launch, prepare_horovod
 from ..errors import InputError, require
 from .launched import LaunchedCluster
 
@@ -45,7 +46,7 @@ class HorovodCluster(LaunchedCluster):
         require(
             hvd is not None, "horovod", why, "one built for this torch and MPI", "./launch/install or --engine torch"
         )
-        without_fusion()
+        prepare_horovod()
         hvd.init()
         self._hvd = hvd
         if hvd.size() != launch.n_ranks:

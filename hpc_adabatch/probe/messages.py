@@ -4,8 +4,8 @@
     bus bandwidth         bytes / time * 2 (N - 1) / N          bytes that a ring of N ranks sends over its slowest link
 
 https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md. Horovod starts messages once a cycle
-(HOROVOD_CYCLE_TIME, 1 ms). Waiting for the cycle is most of a small message's time; the times here include it, as those
-of training do.
+(HOROVOD_CYCLE_TIME, 0.5 ms here). Waiting for it is a good part of a small message's time; the times here include it,
+as those of training do.
 """
 
 from __future__ import annotations

@@ -42,7 +42,6 @@ def by_hand(folder: Path, ranks: int, *flags: str) -> Path:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",
-        "HOROVOD_CYCLE_TIME": "0.1",
     }
     line = [ROOT / "launch" / "run", "-n", ranks, "adabatch", "train", RECIPE, *flags, "--out", folder / "run"]
     done = subprocess.run(
