@@ -24,7 +24,7 @@ _NAMES = {  # of each module that `import hpc_adabatch` offers; imported at firs
     "errors": ("DivergedError", "InputError", "StorageError"),
     "gradients": (),
     "learning_rate": ("LearningRate",),
-    "optim": ("LAMB", "LARS", "Armijo", "BarzilaiBorwein", "parameter_groups"),
+    "optim": ("LAMB", "LARS", "Armijo", "BarzilaiBorwein", "WeightAverage", "parameter_groups"),
     "policies": (
         *("AdaBatch", "BigBatch", "Cabs", "Fixed", "Goodput", "InnerProduct", "Measured", "NoiseScale", "NormTest"),
         *("Plateau", "Policy", "Progress", "Proposal", "Schedule", "Seesaw", "SimiGrad", "Smith"),
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .optim import LARS as LARS
     from .optim import Armijo as Armijo
     from .optim import BarzilaiBorwein as BarzilaiBorwein
+    from .optim import WeightAverage as WeightAverage
     from .optim import parameter_groups as parameter_groups
     from .policies import AdaBatch as AdaBatch
     from .policies import BigBatch as BigBatch

@@ -42,6 +42,9 @@ class Options(LoopOptions):
     """The precision of activations, by autocast; weights and statistics stay float32. float16 scales the loss."""
     channels_last: bool = False
     """True for activations in the memory layout channels last; weights stay contiguous, as Horovod requires."""
+    weight_average: float | None = None
+    """The part of an exponential average of the weights that stays at an update of as many samples as the first one,
+    0 to below 1; an update on more samples counts as several (2307.13813). It is evaluated beside the weights."""
     engine: Literal["auto", "horovod", "torch"] = "auto"
     """The library that sums over ranks; auto takes Horovod where it loads on every rank and knows the launcher."""
     workers: int = 0
@@ -57,6 +60,9 @@ class Options(LoopOptions):
         for name in ("global_batch", "min_global_batch", "max_global_batch", "max_micro_batch"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "1 or more", f"--{name} 64")
+        average = self.weight_average
+        fits = average is None or 0 <= average < 1
+        require(fits, "weight_average", average, "0 to below 1, or null", "--weight_average 0.999")
         require(self.seed >= 0, "seed", self.seed, "0 or more", "--seed 0")
         require(self.workers >= 0, "workers", self.workers, "0 or more", "--workers 2")
 

@@ -6,5 +6,15 @@ from .lamb import LAMB
 from .lars import LARS
 from .options import OPTIMIZERS, OptimizerOptions
 from .parameter_groups import parameter_groups
+from .weight_average import WeightAverage
 
-__all__ = ["LAMB", "LARS", "OPTIMIZERS", "Armijo", "BarzilaiBorwein", "OptimizerOptions", "parameter_groups"]
+__all__ = [
+    "LAMB",
+    "LARS",
+    "OPTIMIZERS",
+    "Armijo",
+    "BarzilaiBorwein",
+    "OptimizerOptions",
+    "WeightAverage",
+    "parameter_groups",
+]

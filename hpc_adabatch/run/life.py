@@ -137,19 +137,22 @@ class Life:
         if not (plan.epoch_finished or self.is_over):
             self._leave()
 
-    def evaluated(self, loss: float | None, metric: float, scores: Mapping[str, float] | None = None) -> None:
+    def evaluated(
+        self, loss: float | None, metric: float, scores: Mapping[str, float] | None = None, *, beside: str = ""
+    ) -> None:
         """Records an evaluation, and prints a line.
 
         Args:
             loss: The mean loss; None where it is not known.
             metric: The value of the metric.
             scores: Further values by name.
+            beside: The words that follow the metric in the line.
         """
         self.metric = metric
         more = {} if scores is None else {"scores": dict(scores)}
         rate = self._part.samples_per_s
         self.training.record("evaluation", loss=loss, metric=metric, samples_per_s=rate, **more)
-        self._tell(f"  test loss {loss:.4f}" if loss is not None else "", metric)
+        self._tell(f"  test loss {loss:.4f}" if loss is not None else "", metric, beside)
 
     def finish(self) -> None:
         """Writes what a complete run leaves, where it is not there yet."""
@@ -180,7 +183,7 @@ class Life:
             self._progress.line(f"{stopped}: left after update {training.steps}; to go on: {self._identity.again}")
             raise Stopped(stopped)
 
-    def _tell(self, loss: str, metric: float | None) -> None:
+    def _tell(self, loss: str, metric: float | None, beside: str = "") -> None:
         training, part = self.training, self._part
         part.is_told = True
         if not part.samples:
@@ -191,7 +194,7 @@ class Life:
         self._progress.line(
             f"epoch {training.plan.epoch + 1:3d}  batch {part.batch_before:6d}"
             f"  learning rate {training.last_rate:<8.4g}"
-            f"  loss {part.loss:.4f}{loss}{'' if self._metric_name == 'loss' and loss else value}"
+            f"  loss {part.loss:.4f}{loss}{'' if self._metric_name == 'loss' and loss else value}{beside}"
             f"  {part.samples_per_s:.0f} samples/s{clock}"
         )
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..cluster import Cluster
 from ..files import whole
+from ..optim import WeightAverage
 from ..recipe import Recipe
 from ..training import AdaptiveTraining
 from ..training.journal import Journal
@@ -95,6 +97,7 @@ class RecipeRun:
                 self.folder.claim(resume=resume)
         cluster.watchdog.enter("reading the data", prepares=True)
         self.data = load_data(recipe, cluster)
+        self._average: WeightAverage | None = None
         self.journal = Journal(self.folder.journal if cluster.leads else None)
         self.training = self._build()
         self._forward = Forward(self.training.model, recipe, cluster.device)
@@ -134,14 +137,26 @@ class RecipeRun:
         return self._forward(inputs)
 
     def _epoch(self, epoch: int) -> None:
-        task, options = self.recipe.task, self.recipe.options
+        task, average = self.recipe.task, self._average
         self.training.model.train()
-        for _ in train(self.life, [epoch], lambda inputs, targets: task.loss(self.forward(inputs), targets)):
-            pass
+        for step in train(self.life, [epoch], lambda inputs, targets: task.loss(self.forward(inputs), targets)):
+            if average is not None and step.applied:
+                average.update(len(step.batch))
         self.training.average_buffers()
-        batch, workers, model = options.evaluation_batch, options.workers, self.training.model
-        scores = evaluate(model, self.forward, task, self.data, self.cluster, batch=batch, workers=workers)
-        self.life.evaluated(scores["loss"], scores[task.metric])
+        scores = self._evaluate(self.training.model)
+        if average is None:
+            self.life.evaluated(scores["loss"], scores[task.metric])
+        else:
+            averaged = self._evaluate(average.model)
+            named = {f"averaged_{name}": averaged[name] for name in ("loss", task.metric)}
+            beside = f" (averaged {averaged[task.metric]:.4f})"
+            self.life.evaluated(scores["loss"], scores[task.metric], named, beside=beside)
+
+    def _evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Returns the scores of a network of this recipe on the whole test set."""
+        options, forward = self.recipe.options, Forward(model, self.recipe, self.cluster.device)
+        batch, workers = options.evaluation_batch, options.workers
+        return evaluate(model, forward, self.recipe.task, self.data, self.cluster, batch=batch, workers=workers)
 
     def _build(self) -> AdaptiveTraining:
         recipe = self.recipe
@@ -150,6 +165,9 @@ class RecipeRun:
             batches = recipe.batches(self.data)
             batches.check_ranks(self.cluster.size)
             optimizer = recipe.optimizer.build(model)
+            decay = recipe.options.weight_average
+            if decay is not None:
+                self._average = WeightAverage(model, decay, recipe.reference_batch)
         torch.manual_seed(recipe.options.seed + 1)  # for dropout, to which the loop adds the rank
         return AdaptiveTraining(
             model,
@@ -163,4 +181,5 @@ class RecipeRun:
             scaler=loss_scaler(recipe, self.cluster.device),
             options=recipe.options,
             stop_flag=self.stop_flag,
+            also={"weight_average": self._average} if self._average is not None else None,
         )

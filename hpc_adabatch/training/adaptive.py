@@ -317,6 +317,7 @@ class AdaptiveTraining:
         yield None  # the caller's loop ends, and p.grad can be looked at
         # 5 update
         self._apply_gradient(finite=finite)
+        step.applied = finite
         # 6 record
         if lengthened:  # for replay
             self.record("step", global_batch=samples, reason="lengthened")

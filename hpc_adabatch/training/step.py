@@ -28,6 +28,7 @@ class Step:
         batch: The positions of the epoch that this step trains on, over all ranks.
         loss: The mean loss over the global batch; nan before the loop over its micro-batches has ended.
         updated: True once ``update`` was called.
+        applied: True once it has moved the weights; False where the step was skipped, because it was not finite.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Step:
     ) -> None:
         self.batch = batch
         self.loss = math.nan
-        self.updated = False
+        self.updated = self.applied = False
         self._backward = backward
         self._running = phases(self)  # yields micro-batches, then None; what follows is the update
         self._handed_out = False

@@ -234,3 +234,21 @@ def test_a_run_goes_on_where_the_disk_has_damaged_its_journal(whole: Path, tmp_p
     assert [record["kind"] for record in records].count("gap") == 1
     for name in ("steps", "samples_seen", "clock", "metric"):
         assert result(tmp_path / "run")[name] == result(whole)[name]
+
+
+def test_averaged_weights_are_evaluated_beside_the_weights_and_go_on(tmp_path: Path) -> None:
+    """Stopped in the second epoch and resumed, the average comes to the same as undisturbed."""
+    flags = ["--epochs=2", "--weight_average=0.9", "--policy=schedule", "--policy.text=0:16 900sa:128"]
+    recipe, _, resolved = parse_recipe("train", [RECIPE, *flags])
+
+    def run(folder: str, stop: StopFlag | None = None) -> int:
+        cluster = SingleProcess()
+        return RecipeRun(recipe, resolved, tmp_path / folder, resume=True, cluster=cluster, stop_flag=stop).train()
+
+    def scores(folder: str) -> list[dict[str, float]]:
+        records = read(tmp_path / folder / "journal.jsonl")
+        return [record["scores"] for record in records if record["kind"] == "evaluation"]
+
+    assert (run("whole"), run("parts", StopsAt(25)), run("parts")) == (0, 75, 0)
+    assert scores("whole")[-1] == scores("parts")[-1]
+    assert set(scores("whole")[0]) == {"averaged_loss", "averaged_accuracy"}
