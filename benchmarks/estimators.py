@@ -4,6 +4,10 @@
 
 Gradients are Gaussian with 50 components, and pieces, variance and signal are those of each row. All estimators see the
 same draws, and average them by a plain mean over the steps. "ours" is hpc_adabatch.gradients.Measurement.
+
+A second table has what one rank gains by cutting a batch of 64 into more passes than two: the variance of the signal of
+one measured step, in parts of that with two passes; the readings of the gradient that the step takes (one for each
+pass, and one of the sum); and their product, which is the variance at equal cost, as fewer steps are measured then.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from hpc_adabatch.gradients import Measurement
 
 DIMENSIONS = 50
 Steps = list[tuple[list[int], np.ndarray]]  # sizes of the pieces, their gradients (pieces, dimensions)
+PASSES = (2, 4, 8)
 CASES = [
     ("even", [32, 32], 100.0, 1.0),
     ("even, noisy", [32, 32], 1000.0, 1.0),
@@ -87,6 +92,22 @@ def main() -> None:
             (v, s), (dv, ds) = found.mean(axis=0), found.std(axis=0, ddof=1)
             cells.append(f"{v:.1f} ± {dv:.1f}, {s:.2f} ± {ds:.2f}")
         print(f"| {name}: {', '.join(map(str, sizes))} | {variance:g}, {signal:g} | " + " | ".join(cells) + " |")
+    print("\n| passes | variance of the signal | readings | variance at equal cost |\n|---|---|---|---|")
+    spread = {passes: spread_of(passes, flags) for passes in PASSES}
+    for passes in PASSES:
+        part = np.array([each / two for each, two in zip(spread[passes], spread[PASSES[0]], strict=True)])
+        dearer = (passes + 1) / (PASSES[0] + 1)
+        cells = [f"{x.mean():.2f} ± {x.std(ddof=1):.2f}" for x in (part, part * dearer)]
+        print(f"| {passes} | {cells[0]} | {passes + 1} | {cells[1]} |")
+
+
+def spread_of(passes: int, flags: argparse.Namespace) -> list[float]:
+    """Returns the variance of the signal over measured steps of so many passes, for each seed."""
+    found = []
+    for seed in range(flags.seeds):
+        steps = draw(np.random.default_rng(seed), [64 // passes] * passes, 1000.0, 1.0, flags.draws)
+        found.append(float(np.var([ours([step])[1] for step in steps])))
+    return found
 
 
 if __name__ == "__main__":
