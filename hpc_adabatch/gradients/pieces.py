@@ -17,7 +17,7 @@ The formulas for which these sums are taken stand in noise.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch.utils.hooks import RemovableHandle
@@ -77,16 +77,20 @@ class PieceMeter:
         self._kept: list[_Kept] = []
         self._keep = 0
         self._passes = self._passes_done = 0
+        self._divisors: Mapping[torch.Tensor, torch.Tensor] = {}
         self.seconds = 0.0
 
-    def start(self, *, passes: int, keep: int = 0) -> None:
+    def start(self, *, passes: int, keep: int = 0, divisors: Mapping[torch.Tensor, torch.Tensor] | None = None) -> None:
         """Puts the hooks on, before the first backward pass of a measured step.
 
         Args:
             passes: Number of backward passes to come.
             keep: Number of pieces to keep for inner products; with 0 nothing is kept and every pass is a piece.
+            divisors: The numbers that gradients are divided by before they are squared, by parameter and in its shape;
+                not together with ``keep``. None for the gradients as they are.
         """
         self.stop()
+        self._divisors = divisors or {}
         self._passes, self._passes_done = passes, 0
         self._keep, self._kept = min(keep, passes), []
         self._groups = [[parameter for parameter in group if parameter.requires_grad] for group in self._given]
@@ -95,7 +99,7 @@ class PieceMeter:
         place = 0
         for number, group in enumerate(self._groups):
             for parameter in group:
-                reader = self._keeper(place) if keep else self._reader(number)
+                reader = self._keeper(place) if keep else self._reader(number, parameter)
                 self._handles.append(parameter.register_hook(reader))  # type: ignore[no-untyped-call]
                 place += 1
 
@@ -134,7 +138,7 @@ class PieceMeter:
         """Returns |g|^2 of the unscaled mean gradient, after the sum over ranks. Shape (groups,), float64."""
         sums = []
         for group in self._groups:
-            squares = [square(parameter.grad) for parameter in group if parameter.grad is not None]
+            squares = [square(self._divided(p, p.grad)) for p in group if p.grad is not None]
             sums.append(torch.stack(squares).sum() if squares else torch.zeros_like(self._sums[0]))
         return torch.stack(sums)
 
@@ -159,10 +163,14 @@ class PieceMeter:
         assert parameter.grad is not None  # it had a gradient in a pass of this step
         return parameter.grad
 
-    def _reader(self, number: int) -> Callable[[torch.Tensor], None]:
+    def _divided(self, parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        divisor = self._divisors.get(parameter)
+        return gradient if divisor is None else gradient.detach() / divisor
+
+    def _reader(self, number: int, parameter: torch.Tensor) -> Callable[[torch.Tensor], None]:
         def read(gradient: torch.Tensor) -> None:
             began_s = self._clock()
-            self._sums[number] += square(gradient) * self._factor
+            self._sums[number] += square(self._divided(parameter, gradient)) * self._factor
             self.seconds += self._clock() - began_s
 
         return read

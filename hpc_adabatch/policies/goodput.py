@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -47,6 +48,7 @@ class Goodput(Measured):
         InputError: An argument is out of range.
     """
 
+    any_geometry: ClassVar[bool] = True
     shrink: bool = True
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:

@@ -16,6 +16,7 @@ training, so the batch grows by itself.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..errors import real, require
 from ..gradients import Estimate
@@ -37,6 +38,7 @@ class NoiseScale(Measured):
         InputError: An argument is out of range.
     """
 
+    any_geometry: ClassVar[bool] = True
     fraction: float = 1.0
 
     def __post_init__(self) -> None:

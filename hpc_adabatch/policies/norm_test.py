@@ -17,7 +17,7 @@ When to use it: you want descent directions with a stated certainty and as few s
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..errors import real, require
 from ..gradients import Estimate, samples_for
@@ -39,6 +39,7 @@ class NormTest(Measured):
         InputError: An argument is out of range.
     """
 
+    any_geometry: ClassVar[bool] = True
     theta: float = 1.0
     signal: Literal["debiased", "raw"] = "debiased"
 

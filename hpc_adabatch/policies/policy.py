@@ -84,12 +84,15 @@ class Policy(ABC):
         couples_rate: True if the rule itself says what becomes of the learning rate where the batch changes, or takes
             the batch from the rate; scaling and warm-up of the schedule then count the batch at step 0 alone.
         brings_noise: True if the rule itself brings the variance and signal that AdaScale needs.
+        any_geometry: True if the rule compares the noise with the signal alone, so that both may be measured on
+            gradients whose entries were divided by something.
         pieces: Least number of passes of each rank on a measured step; 1 if the ranks are pieces enough.
     """
 
     measures: ClassVar[bool] = False
     inner_products: ClassVar[bool] = False
     extends: ClassVar[bool] = False
+    any_geometry: ClassVar[bool] = False
     couples_rate: bool = False
     brings_noise: bool = False
     pieces: int = 1

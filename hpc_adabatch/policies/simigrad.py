@@ -13,6 +13,7 @@ When to use it: as noise_scale, if you prefer an angle as the target; the batch 
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..errors import real, require
 from ..gradients import Estimate
@@ -36,6 +37,7 @@ class SimiGrad(Measured):
         InputError: An argument is out of range.
     """
 
+    any_geometry: ClassVar[bool] = True
     similarity: float = 0.5
     dwell: int = 1
     growth: float = 1.1

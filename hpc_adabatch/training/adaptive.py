@@ -173,6 +173,7 @@ class AdaptiveTraining:
                 batches,
                 cluster.size,
                 self._options,
+                optimizer,
                 each_step=step_size is not None and step_size.needs_variance,
             )
         self._gradient = Gradient(

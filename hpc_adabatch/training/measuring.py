@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from ..batches.micro_batch import passes_and_micro_batch
 from ..errors import require
 from ..gradients import Estimate, Measurement, PieceMeter, Smoother
 from ..learning_rate import LearningRate
+from ..optim.second_moments import Divisors, divisors, has_second_moments
 from ..policies import Policy
 from .options import LoopOptions
 
@@ -41,6 +43,8 @@ class Measuring:
         pieces: The passes of each rank on a measured step, at least.
         population: The samples of the training set, of which a batch holds none twice; None where they are drawn
             independently.
+        divisors: Returns what gradients are divided by before they are measured, the same on all ranks; nothing is
+            measured while it returns None. None to measure the gradients as they are.
 
     Attributes:
         active: True while the step in hand is measured.
@@ -61,8 +65,11 @@ class Measuring:
         keep: int = 0,
         pieces: int = 1,
         population: int | None = None,
+        divisors: Callable[[], Divisors | None] | None = None,
     ) -> None:
         self.pieces = pieces
+        self._find_divisors = divisors
+        self._divisors: Divisors | None = None  # of the step in hand
         self._population = population
         self._meter = PieceMeter(list(groups.values()), clock=time.perf_counter)
         self._smoothers = {name: Smoother(window_samples) for name in groups} if len(groups) > 1 else {}
@@ -85,14 +92,20 @@ class Measuring:
         """Returns whether this step is to be measured."""
         self.active = step >= self._next
         if self.active:
-            self._next = step + self.pace
             self._sums, self._readings, self._meter.seconds = [], 0, 0.0
+            if self._find_divisors is not None:
+                began_s = time.perf_counter()
+                self._divisors = self._find_divisors()
+                self._meter.seconds = time.perf_counter() - began_s
+                self.active = self._divisors is not None
+        if self.active:
+            self._next = step + self.pace
         return self.active
 
     def begin_passes(self, passes: int) -> None:
         """Puts the hooks on for so many backward passes; again for those that a growing batch adds."""
         if self.active:
-            self._meter.start(passes=passes, keep=self._keep)
+            self._meter.start(passes=passes, keep=self._keep, divisors=self._divisors)
 
     def begin_pass(self, weight: float, factor: float) -> None:
         """Announces a backward pass whose loss is a mean over ``weight``, most often samples, times ``factor``."""
@@ -155,7 +168,7 @@ class Measuring:
         if finite:
             self._samples_since += samples
         measured = self.active and finite and self.last is not None
-        self.active = False
+        self.active, self._divisors = False, None
         if measured and self.last is not None:
             self._smoother.add(self.last, self._samples_since)
             for smoother, group in zip(self._smoothers.values(), self._groups, strict=False):
@@ -291,6 +304,7 @@ def measuring_for(
     batches: AdaptiveBatches,
     n_ranks: int,
     options: LoopOptions,
+    optimizer: torch.optim.Optimizer,
     *,
     each_step: bool,
 ) -> Measuring | NotMeasuring:
@@ -302,12 +316,13 @@ def measuring_for(
         groups: The parameters by the name of their group; those that are frozen are left out.
         batches: The training set, and the limits of its batch.
         n_ranks: The ranks that share a batch.
-        options: How often to measure, and whether one rank may split its pass in two.
+        options: How often to measure, and in which geometry; and whether one rank may split its pass in two.
+        optimizer: The optimizer, whose second moments may be that geometry.
         each_step: True where the search for a step size needs the variance of every step.
 
     Raises:
-        InputError: One rank takes one pass, and may not split it; the rule's window is shorter than a batch; or nothing
-            is trained.
+        InputError: One rank takes one pass, and may not split it; the rule's window is shorter than a batch; nothing is
+            trained; or the noise cannot be measured in the optimizer's geometry.
     """
     each_step = each_step or policy.extends
     trained = {name: [p for p in group if p.requires_grad] for name, group in groups.items()}
@@ -324,6 +339,9 @@ def measuring_for(
         "--split_passes true",
     )
     require(bool(trained), "model", "no parameter that is trained", "one at least, whose gradient can be measured")
+    by_optimizer = options.noise_geometry == "optimizer"
+    if by_optimizer:
+        _check_geometry(policy, optimizer, each_step=each_step)
     kept = 2 if n_ranks == 1 else 1
     return Measuring(
         trained,
@@ -333,4 +351,20 @@ def measuring_for(
         keep=kept if policy.inner_products else 0,
         pieces=pieces,
         population=batches.population,
+        divisors=partial(divisors, optimizer) if by_optimizer else None,
     )
+
+
+def _check_geometry(policy: Policy, optimizer: torch.optim.Optimizer, *, each_step: bool) -> None:
+    """Sees that noise may be measured on gradients that are divided by the optimizer's second moments.
+
+    Raises:
+        InputError: The optimizer has none; or the rule, or the search for a step, compares the noise with something
+            else than the signal.
+    """
+    name, kind = type(policy).__name__, type(optimizer).__name__
+    allowed = f"gradient with {kind}, which keeps no second moments"
+    require(has_second_moments(optimizer), "noise_geometry", "optimizer", allowed, "--noise_geometry gradient")
+    allowed = f"gradient with {name}, which needs the gradient's own length"
+    fits = (policy.any_geometry or not policy.measures) and not each_step
+    require(fits, "noise_geometry", "optimizer", allowed, "--noise_geometry gradient")

@@ -11,6 +11,7 @@ from ..optim.armijo import Armijo
 from ..policies import AdaBatch, Policy
 
 Compression = Literal["none", "fp16"]
+Geometry = Literal["gradient", "optimizer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class LoopOptions:
             pieces.
         measure_every: Steps from one measurement of the gradient's noise to the next; by default as often as
             statistics_budget allows. A number makes runs repeatable.
+        noise_geometry: Length by which noise is measured: that of the gradient, or, as optimizer, of it divided by the root
+            of the optimizer's second moments, along which AdamW and LAMB step.
         statistics_budget: The part of the training time that measuring the gradient's noise may take, for rules that
             follow it.
         max_skipped: The steps in a row that may be skipped, because a loss or a gradient is not finite, before training
@@ -44,6 +47,7 @@ class LoopOptions:
     compression: Compression = "none"
     split_passes: bool = True
     measure_every: int | None = None
+    noise_geometry: Geometry = "gradient"
     statistics_budget: float = 0.01
     max_skipped: int = 100
     checkpoint_minutes: float | Literal["auto"] | None = "auto"
@@ -56,6 +60,9 @@ class LoopOptions:
         require(clip is None or real(clip) > 0, "clip_norm", clip, "more than 0, or null", "--clip_norm 1")
         known = get_args(Compression)
         require(self.compression in known, "compression", self.compression, ", ".join(known), "--compression fp16")
+        known = get_args(Geometry)
+        hint = "--noise_geometry optimizer"
+        require(self.noise_geometry in known, "noise_geometry", self.noise_geometry, ", ".join(known), hint)
         every = self.measure_every
         require(every is None or whole(every) >= 1, "measure_every", every, "1 or more, or null", "--measure_every 10")
         hint = "--statistics_budget 0.01"
