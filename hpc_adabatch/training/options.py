@@ -27,8 +27,8 @@ class LoopOptions:
             pieces.
         measure_every: Steps from one measurement of the gradient's noise to the next; by default as often as
             statistics_budget allows. A number makes runs repeatable.
-        noise_geometry: Length by which noise is measured: that of the gradient, or, as optimizer, of it divided by the root
-            of the optimizer's second moments, along which AdamW and LAMB step.
+        noise_geometry: Length by which noise is measured: that of the gradient, or, as optimizer, of it divided by the
+            root of the optimizer's second moments, along which AdamW and LAMB step.
         statistics_budget: The part of the training time that measuring the gradient's noise may take, for rules that
             follow it.
         max_skipped: The steps in a row that may be skipped, because a loss or a gradient is not finite, before training
