@@ -54,7 +54,7 @@ class HorovodCluster(LaunchedCluster):
                 "ranks",
                 f"{hvd.size()} joined of {launch.n_ranks} that {launch.launcher} started",
                 "all of them",
-                "srun --mpi=pmix (srun --mpi=list shows what there is) or the mpirun that Horovod was built with",
+                "srun --mpi=pmix (srun --mpi=list tells), the mpirun that Horovod was built with, or --engine torch",
             )
         self.rank = hvd.rank()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
