@@ -20,10 +20,11 @@ from typing import NoReturn
 
 from . import commands
 from .completion import bash
-from .environment import launch, leave_code
+from .environment import code_is_left, launch, leave_code
 from .errors import OneLineError, complain, name_flags, require
 
 PATIENCE_S = 10.0  # for rank 0 to start and to read the same input; its end is usually this rank's too
+LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = error.exit_code
         if _is_first():
             complain(f"adabatch: error: {error}")
-        else:  # the first rank that ends with an error makes mpirun end the others, and rank 0 has something to say
+        elif (
+            not error.told
+        ):  # the first rank that ends with an error makes mpirun end the others, and rank 0 shall speak
             with suppress(SystemExit):  # or srun does so by SIGTERM, and returns the largest code
                 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-                time.sleep(PATIENCE_S)
+                patience = time.monotonic() + PATIENCE_S
+                while time.monotonic() < patience and not code_is_left():
+                    time.sleep(LOOK_EVERY_S)
     if _is_first():
         leave_code(code)
     if code != 0 and launch() is not None:  # the first rank that is gone makes srun end the others, on their way out

@@ -130,6 +130,12 @@ def leave_code(code: int) -> None:
                 written.write(str(code))
 
 
+def code_is_left() -> bool:
+    """Reports whether a rank has left its exit code for launch/run, and so has said what it has to say."""
+    file = code_file()
+    return file is not None and file.exists()
+
+
 def home() -> Path | None:
     """Returns ADABATCH_HOME: the checkout whose launch/job the batch scripts call; None where it is not set."""
     text = os.environ.get("ADABATCH_HOME", "")

@@ -71,10 +71,12 @@ class OneLineError(Exception):
     Attributes:
         exit_code: The exit code of the program.
         shared: True when every rank raises the error, so that each may leave in good order.
+        told: True when SIGTERM had come before the error, and was put off: there is nothing to wait for.
     """
 
     exit_code = 1
     shared = False
+    told = False
 
 
 class DivergedError(OneLineError, RuntimeError):

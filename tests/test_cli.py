@@ -13,6 +13,7 @@ import pytest
 
 import hpc_adabatch as hab
 from hpc_adabatch.cli import VERBS, Verb, main
+from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.environment import leave_code
 from hpc_adabatch.study.cli import main as study_main
 
@@ -110,6 +111,27 @@ def test_a_rank_that_waits_for_the_first_one_ends_with_the_same_code(monkeypatch
         main(["report"])
     assert ended.value.code == 2
     os.kill(os.getpid(), signal.SIGTERM)  # from here on it may come at any time
+
+
+def test_a_rank_does_not_wait_for_the_first_one_that_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug story: SIGTERM that came while it read the same input was put off, and srun ended it by SIGKILL, with 137."""
+
+    def told(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return parse_recipe(*arguments)
+
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it waits"))
+    for name, value in {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("hpc_adabatch.command_line.parse_recipe", told)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "recipes/missing.yaml"])
+    assert ended.value.code == 2
+    monkeypatch.setenv("ADABATCH_STOP_FILE", str(tmp_path / "stop"))
+    leave_code(2)  # by rank 0, which has said why: MPICH's mpirun lets the others go on
+    with pytest.raises(SystemExit) as ended:
+        main(["report"])
+    assert ended.value.code == 2
 
 
 def test_the_first_code_that_a_rank_leaves_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from ..errors import OneLineError
+
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGUSR2": 75, "stop file": 75}
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR2")
 _FILE = "stop file"
@@ -70,6 +72,9 @@ class StopFlag:
         before = {name: signal.signal(signal.Signals[name], self._hear) for name in _SIGNALS}
         try:
             yield
+        except OneLineError as error:
+            error.told = "SIGTERM" in self._heard
+            raise
         finally:
             for name, handler in before.items():
                 signal.signal(signal.Signals[name], handler)
