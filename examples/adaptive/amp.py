@@ -1,0 +1,50 @@
+"""Mixed precision with a scaled loss, and gradients accumulated over several passes."""
+
+import argparse
+
+import horovod.torch as hvd
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils import data
+
+import hpc_adabatch as hab
+
+
+def main(argv: list[str] | None = None) -> nn.Module:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=16, help="samples of a rank in a pass")
+    parser.add_argument("--passes", type=int, default=2, help="passes of a rank in an update")
+    parser.add_argument("--grow", action="store_const", const=hab.AdaBatch(interval=1), help="batch doubles each epoch")
+    args = parser.parse_args(argv)
+
+    cluster = hab.Cluster.start()  # before Horovod's own start
+    hvd.init()
+    torch.manual_seed(0)
+    device = torch.device("cuda", hvd.local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+    half = torch.float16 if torch.cuda.is_available() else torch.bfloat16
+    pixels, labels = load_digits(return_X_y=True)
+    train_set = data.TensorDataset(torch.tensor(pixels[:1280] / 16.0).float(), torch.tensor(labels[:1280]))
+    batches = hab.AdaptiveBatches(train_set, args.batch * args.passes * hvd.size(), max_micro_batch=args.batch)
+
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05 * hvd.size(), momentum=0.9)
+    scaler = torch.amp.GradScaler(device.type)
+    training = hab.AdaptiveTraining(model, optimizer, batches, cluster=cluster, policy=args.grow, scaler=scaler)
+
+    for epoch in range(args.epochs):
+        for updates, step in enumerate(training.epoch(epoch), 1):
+            for inputs, targets in step:
+                with torch.autocast(device.type, half):
+                    loss = cross_entropy(model(inputs.to(device)), targets.to(device))
+                step.backward(loss)
+            step.update()
+        if hvd.rank() == 0:
+            print(f"epoch {epoch + 1}: {updates} updates, last loss {loss.item():.4f}")
+    return model
+
+
+if __name__ == "__main__":
+    main()

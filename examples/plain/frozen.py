@@ -1,0 +1,48 @@
+"""The first layers stay frozen for some epochs, and are trained afterwards."""
+
+import argparse
+
+import horovod.torch as hvd
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils import data
+
+
+def main(argv: list[str] | None = None) -> nn.Module:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--frozen", type=int, default=2, help="epochs until the first layers are trained, too")
+    parser.add_argument("--batch", type=int, default=32, help="samples of a rank in an update")
+    args = parser.parse_args(argv)
+
+    hvd.init()
+    torch.manual_seed(0)
+    device = torch.device("cuda", hvd.local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+    pixels, labels = load_digits(return_X_y=True)
+    train_set = data.TensorDataset(torch.tensor(pixels[:1280] / 16.0).float(), torch.tensor(labels[:1280]))
+    sampler = data.DistributedSampler(train_set, num_replicas=hvd.size(), rank=hvd.rank())
+    loader = data.DataLoader(train_set, batch_size=args.batch, sampler=sampler)
+
+    features, head = nn.Sequential(nn.Linear(64, 64), nn.ReLU()), nn.Linear(64, 10)
+    model = nn.Sequential(features, head).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05 * hvd.size(), momentum=0.9)
+    hvd.broadcast_parameters(model.state_dict(), root_rank=0)
+    optimizer = hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
+
+    for epoch in range(args.epochs):
+        features.requires_grad_(epoch >= args.frozen)
+        sampler.set_epoch(epoch)
+        for updates, (inputs, targets) in enumerate(loader, 1):
+            optimizer.zero_grad()
+            loss = cross_entropy(model(inputs.to(device)), targets.to(device))
+            loss.backward()
+            optimizer.step()
+        if hvd.rank() == 0:
+            print(f"epoch {epoch + 1}: {updates} updates, last loss {loss.item():.4f}")
+    return model
+
+
+if __name__ == "__main__":
+    main()
