@@ -85,6 +85,7 @@ class Life:
         self._epochs, self._metric_name, self._target, self._progress = epochs, metric, target, progress
         self._training_s = 0.0
         self._left_early = False  # by the script, before its epochs were over
+        self._yielded: int | None = None  # the epoch of ``epochs``, at whose end a checkpoint is due
         self._saved_at: int | None = None  # the step of the last checkpoint
         self._part = EpochPart(training.global_batch)
         self._part.end()
@@ -109,6 +110,7 @@ class Life:
         if self.is_over:
             return
         for epoch in self.training.epochs(self._epochs):
+            self._yielded = epoch
             yield epoch
             self._end_epoch()
             if self.is_over:
@@ -118,8 +120,11 @@ class Life:
         """Yields the steps of an epoch that remain.
 
         Raises:
+            RuntimeError: The number is not the one that ``epochs`` has yielded last.
             Stopped: The run was told to stop within the epoch.
         """
+        if epoch != self._yielded:  # of range(): no checkpoint at its end, and evaluated again after each start
+            raise RuntimeError(f"epoch {epoch} is not of run.epochs(): write for epoch in run.epochs():")
         training, plan = self.training, self.training.plan
         part = self._part = EpochPart(training.global_batch)
         try:

@@ -107,7 +107,11 @@ class Run:
         return self._life.epochs()
 
     def epoch(self, epoch: int) -> Iterator[Step]:
-        """Yields the steps of an epoch that remain, with checkpoints in between."""
+        """Yields the steps of an epoch that remain, with checkpoints in between.
+
+        Raises:
+            RuntimeError: The epoch is not the one that ``epochs`` has yielded last.
+        """
         return self._life.epoch(epoch)
 
     def evaluate(

@@ -246,6 +246,16 @@ def test_a_run_without_its_block_is_refused(tmp_path: Path) -> None:
         hab.Run(tmp_path / "run", training, epochs=1).epochs()
 
 
+def test_epochs_counted_by_the_script_are_refused(tmp_path: Path) -> None:
+    """They had no checkpoint at their end, and after a stop there the run was called complete."""
+    model = nn.Linear(4, 2)
+    optimizer, batches = torch.optim.SGD(model.parameters(), lr=0.1), hab.AdaptiveBatches(TRAIN, 8)
+    training = hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess())
+    steps = hab.Run(tmp_path / "run", training, epochs=3).epoch(0)
+    with pytest.raises(RuntimeError, match=r"^epoch 0 is not of run.epochs\(\): write for epoch in run.epochs\(\):$"):
+        next(steps)
+
+
 def test_a_metric_that_the_script_does_not_have_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         script(tmp_path / "run", metric="f1")
