@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import hpc_adabatch as hab
+from hpc_adabatch.policies import POLICIES
 
 pytestmark = pytest.mark.long
 
@@ -42,6 +43,13 @@ def test_help_shows_the_public_names_and_a_network_is_trained_without_what_only_
     assert found == ["torch"]
     for expected in ("class AdaBatch(", "class Cluster(", "parameter_groups(", "learning_rate  one function"):
         assert expected in printed
+
+
+def test_a_rule_has_its_recipes_name_in_python() -> None:
+    """As docs/from-a-horovod-script.md says: ``noise_scale`` is ``hab.NoiseScale``."""
+    for name, rule in {**POLICIES, "replay": hab.Replay}.items():
+        assert rule.__name__.lower() == name.replace("_", "")
+        assert getattr(hab, rule.__name__) is rule
 
 
 def test_every_public_name_is_found() -> None:
