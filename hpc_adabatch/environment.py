@@ -163,13 +163,18 @@ def stall_limit_s() -> float | None:
     return seconds
 
 
-def prepare_horovod() -> None:
+def prepare_horovod() -> bool:
     """Sets for Horovod's start what suits messages of ours, unless the user or the site has set it.
 
     Fusion is off: few messages travel, in an order of their own. They wait for a cycle (ms): it is half of its own.
+
+    Returns:
+        True where nobody had said whether Horovod joins messages.
     """
+    was_set = "HOROVOD_FUSION_THRESHOLD" in os.environ
     os.environ.setdefault("HOROVOD_FUSION_THRESHOLD", "0")
     os.environ.setdefault("HOROVOD_CYCLE_TIME", "0.5")
+    return not was_set
 
 
 def engine() -> str:

@@ -89,7 +89,9 @@ def test_recipes_parse() -> None:
         assert parse_recipe("train", [str(path)])[0].name == path.stem
 
 
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
+PAGES = sorted(
+    [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")), *ROOT.glob("docs/**/*.md")]
+)
 
 
 def test_the_readme_stays_short() -> None:
@@ -135,7 +137,7 @@ def flags() -> set[str]:
         named.add(f"{field}.name")
         for cls in classes.values():
             named |= {f"{field}.{name}" for name in inspect.signature(cls).parameters}
-    for path in [*ROOT.glob("hpc_adabatch/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]:
+    for path in [path for room in ("hpc_adabatch", "benchmarks", "examples") for path in ROOT.glob(f"{room}/**/*.py")]:
         text = path.read_text(encoding="utf-8")
         named |= set(re.findall(r"""add_argument\(\s*"--(\w+)""", text))
         for node in ast.walk(ast.parse(text)):

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from ..environment import Launch, prepare_horovod
-from ..errors import InputError, require
+from ..errors import InputError, complain, require
 from .launched import LaunchedCluster
 
 ABSENT = "is not installed"
@@ -46,7 +46,10 @@ class HorovodCluster(LaunchedCluster):
         require(
             hvd is not None, "horovod", why, "one built for this torch and MPI", "./launch/install or --engine torch"
         )
-        prepare_horovod()
+        early = joined()  # of a script's own hvd.init()
+        if prepare_horovod() and early > 2 and self.rank == 0:
+            given = "hvd.init() before Cluster.start(): Horovod joins messages"
+            complain(f"adabatch: warning: {given}, and sums differ in their last bits from run to run; call it after")
         hvd.init()
         self._hvd = hvd
         if hvd.size() != launch.n_ranks:
