@@ -137,7 +137,7 @@ def test_what_is_not_a_number_on_one_rank_is_none_on_all(launch: Any, programs: 
 def test_launch_run_ends_with_the_code_of_the_ranks_whatever_the_launcher_makes_of_it(
     launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both, horovodrun with --gloo, end with 1."""
+    """Both, horovodrun with --gloo, end with 1, and with a traceback of their own."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     adabatch = [sys.executable, "-m", "hpc_adabatch", "train", "recipes/quickstart.yaml", "--epochs=0"]
     how = {"ADABATCH_LAUNCHER": launcher, "HOROVODRUN_FLAGS": "--gloo", "TMPDIR": str(tmp_path)}
@@ -152,6 +152,7 @@ def test_launch_run_ends_with_the_code_of_the_ranks_whatever_the_launcher_makes_
     )
     assert done.returncode == 2, done.stdout + done.stderr
     assert "epochs: given 0" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
     assert [path for path in tmp_path.iterdir() if not path.name.startswith("torchelastic_")] == []  # torchrun's logs
 
 
