@@ -47,6 +47,11 @@ DONE = {
     "bad input": ["--global_batch=0"],
     "loses a rank": ["--epochs=2000", "--policy=fixed"],
 }
+# of Open MPI; horovodrun --gloo; torchrun; srun; Intel MPI; MPICH
+LOST = (
+    r"\S+ noticed that process rank 1 .*?\(Killed\)|Process 1 exit with status code \d+|rank : 1 \(.*?\) exitcode : -9"
+    r"|error: \S+ task 1: \w+|RANK 1 PID \d+ RUNNING AT \S+ KILLED BY SIGNAL: \d+|PID \d+ RUNNING AT \S+ EXIT CODE: \d+"
+)
 RUN = (str(ROOT / "launch" / "run"),)
 TORCH = {"ADABATCH_ENGINE": "torch"}
 
@@ -85,13 +90,14 @@ def launchers(others: Sequence[str]) -> list[Launcher]:
         Launcher("`mpirun`", (*mpirun, "--oversubscribe")),
         Launcher("`mpirun`, engine torch", (*mpirun, "--oversubscribe"), TORCH),
     ]
+    found = {}
     for other in others:
         place, name = Path(other).resolve().parent, name_of(other)
         libraries = f"{place.parent / 'lib'}:{os.environ.get('LD_LIBRARY_PATH', '')}".rstrip(":")
-        own = {"PATH": f"{place}:{os.environ['PATH']}", "LD_LIBRARY_PATH": libraries}
+        own = found[name] = {"PATH": f"{place}:{os.environ['PATH']}", "LD_LIBRARY_PATH": libraries}
         slots = ("--oversubscribe",) if name.startswith("Open MPI") else ()
         rows += [
-            Launcher(f"{name}, `launch/run`, engine torch", run, own | TORCH),
+            Launcher(f"{name}, `launch/run`, engine torch: mpirun", run, own | TORCH),
             Launcher(f"{name}, `mpirun`, engine torch", (*mpirun, *slots), own | TORCH),
             Launcher(f"{name}, `mpirun`", (*mpirun, *slots), own),
         ]
@@ -107,6 +113,13 @@ def launchers(others: Sequence[str]) -> list[Launcher]:
         rows.append(Launcher(f"`launch/run`: {name}", RUN, {"MPI_TYPE": pmi} | engine, salloc))
         rows.append(Launcher(f"`{name}`", srun, engine, salloc))
         rows.append(Launcher(f"`{name}`", (*srun, "-N2", "-n2", "--ntasks-per-node=1"), engine))
+    for name, own in found.items():
+        own["UCX_TLS"] = "tcp,self"  # MPICH's: both nodes are this machine, and do not share its memory
+        rows.append(Launcher(f"{name}, `launch/run`, engine torch: srun", RUN, own | TORCH, salloc))
+        chosen = {"ADABATCH_LAUNCHER": "mpirun"}
+        rows.append(Launcher(f"{name}, `launch/run`, engine torch: mpirun", RUN, own | TORCH | chosen, salloc))
+    for launcher in ("horovodrun", "torchrun"):  # no ssh between these nodes
+        rows.append(Launcher(f"`launch/run`: {launcher}", RUN, {"ADABATCH_LAUNCHER": launcher}, salloc))
     rows.append(Launcher("`launch/run`: mpirun", RUN, {"ADABATCH_LAUNCHER": "mpirun"}, salloc))
     rows.append(Launcher("`mpirun`", ("mpirun",), {}, salloc))
     rows.append(Launcher("`launch/run`: local", run, {"ADABATCH_LAUNCHER": "local"}, salloc))
@@ -154,8 +167,14 @@ def measure(launcher: Launcher, what: str, cluster: SlurmCluster | None, folder:
     base = cluster.environment if cluster and launcher.needs_slurm else os.environ
     with log.open("w") as file:
         environment = {**base, **own, **launcher.variables}
-        process = subprocess.Popen(
-            line, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, cwd=folder
+        process = subprocess.Popen(  # a session of its own, as a terminal is: on some kernels, sessions share the cores
+            line,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
         )
     began_s = time.monotonic()
     if what in ("is stopped", "loses a rank"):
@@ -183,7 +202,7 @@ def measure(launcher: Launcher, what: str, cluster: SlurmCluster | None, folder:
     cell = f"{code}, {seconds:.1f} s" + (f", {len(left)} left" if left else "")
     text = log.read_text(errors="replace")
     print(f"--- {launcher.where}, {launcher.name}, {what}: {cell}\n{text}", file=sys.stderr, flush=True)
-    return cell, said(text)
+    return cell, said(text, what == "loses a rank")
 
 
 def _tell(launcher: Launcher, launched: int, found: Mapping[int, int]) -> None:
@@ -204,14 +223,17 @@ def _below(pid: int) -> list[int]:
     return [each for child in map(int, listed) for each in (child, *_below(child))]
 
 
-def said(text: str) -> str:
-    """Returns the line that this package has said last, without what only this machine has."""
-    lines = [line for line in text.splitlines() if re.search(r"adabatch: |launch/run: |given ", line)]
+def said(text: str, lost: bool = False) -> str:
+    """Returns what this package has said last, or of a lost rank the launcher, without what only this machine has."""
+    lines = [line for line in text.splitlines() if re.search(r"adabatch: (?!warning)|launch/run: |given ", line)]
+    if lost and not lines:
+        words = " ".join(word for word in text.split() if word.strip("-=*"))
+        lines = [found[0] for found in re.finditer(LOST, words)]
     if not lines:
         lines = [line for line in text.splitlines() if line.strip(" -*=") and not line.startswith("salloc: ")][-1:]
     last = lines[-1] if lines else "nothing"
-    last = re.sub(r" on [\w.-]+(?=,| has)", " on HOST", re.sub(r"/\S+/", "", last))
-    return last.replace("|", "/")[:160]
+    last = re.sub(r"(\bon (node )?|RUNNING AT )[\w.-]+(?=,| has| exited| [A-Z])", r"\1HOST", re.sub(r"/\S+/", "", last))
+    return re.sub(r"(?i)\b(pid) \d+", r"\1 N", last).replace("|", "/")[:240]
 
 
 HEAD = (
@@ -254,7 +276,7 @@ def main() -> None:
     flags = parser.parse_args()
     others = [word for word in flags.mpirun.split(",") if word]
     chosen = [row for row in launchers(others) if flags.only in f"{row.where}, {row.name}"]
-    lines = [*HEAD, f"{machine(2)}; {versions()}; {date.today()}; one try each.", "", *ABOUT]
+    lines = [*HEAD, f"{machine(2)}; {versions()}; {date.today()}; one try each, other work beside it.", "", *ABOUT]
     print("\n".join(lines), flush=True)
     with contextlib.ExitStack() as stack:
         cluster = None
