@@ -109,7 +109,7 @@ class Schedule(Policy):
     def phase(self, progress: Progress) -> int:
         unit = {"ep": Fraction(progress.samples_per_epoch), "sa": Fraction(1)}.get(self.unit)
         unit = unit if unit is not None else Fraction(1, self.tokens_per_sample or 1)
-        return bisect_right([round(when * unit) for when in self.whens], progress.samples_seen) - 1
+        return bisect_right(self.whens, progress.samples_seen, key=lambda when: round(when * unit)) - 1
 
     def propose(self, progress: Progress) -> Proposal:
         entry = self.phase(progress)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,15 +12,18 @@ from hpc_adabatch import InputError, Schedule
 from hpc_adabatch.policies import Progress
 
 
-def batch_at(schedule: Schedule, samples_seen: int, n_samples: int) -> int:
-    progress = Progress(
+def at(samples_seen: int, schedule: Schedule, n_samples: int) -> Progress:
+    return Progress(
         samples_seen=samples_seen,
         samples_per_epoch=n_samples,
         start_batch=schedule.initial_batch,
         global_batch=schedule.initial_batch,
         max_global_batch=10**9,
     )
-    return schedule.propose(progress).global_batch
+
+
+def batch_at(schedule: Schedule, samples_seen: int, n_samples: int) -> int:
+    return schedule.propose(at(samples_seen, schedule, n_samples)).global_batch
 
 
 def test_epochs_worked_by_hand() -> None:
@@ -164,3 +169,19 @@ def test_the_first_wrong_entry_is_quoted() -> None:
     with pytest.raises(InputError) as caught:
         Schedule(text="0:128 20ep:256 x 40:512")
     assert caught.value.given == "'x'"
+
+
+def test_a_long_schedule_is_not_read_through_at_every_step() -> None:
+    """Bug story: a step of a schedule with 200,000 entries took a second, in which each was made into samples."""
+
+    class Counted(Fraction):
+        looks = 0
+
+        def __mul__(self, other: Fraction) -> Fraction:  # type: ignore[override]
+            Counted.looks += 1
+            return Fraction(self) * other
+
+    rule = Schedule(text=" ".join(f"{8 * number}sa:{1 + number % 7}" for number in range(4096)))
+    rule.whens = [Counted(when) for when in rule.whens]
+    assert [rule.phase(at(seen, rule, 1000)) for seen in (0, 7, 8, 8 * 4095, 10**6)] == [0, 0, 1, 4095, 4095]
+    assert Counted.looks <= 5 * 13
