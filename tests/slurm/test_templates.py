@@ -299,6 +299,14 @@ def test_the_line_is_one_that_this_mpirun_takes(launcher: str, version: str, lin
     assert done.stdout.strip() == line
 
 
+def test_mpich_starts_its_proxies_without_a_pmi_of_slurm(tmp_path: Path) -> None:
+    """Bug story: by srun's default, PMIx, its ranks found variables of two PMIs, and MPICH 5 ended them all."""
+    variables = JOB | {"ADABATCH_LAUNCHER": "mpirun", "FAKE_MPI": "HYDRA build details:", "FAKE_TELLS": "SLURM_MPI"}
+    found = launched("adabatch", "doctor", cwd=tmp_path, **variables)
+    assert found[0] == "mpirun -np 8 --bind-to none adabatch doctor"
+    assert "SLURM_MPI_TYPE=none" in found
+
+
 def launched(*arguments: str, cwd: Path, **variables: str) -> list[str]:
     """The line that launch/run comes to, and the variables of its ranks."""
     done = run(ROOT / "launch" / "run", *arguments, cwd=cwd, **variables)
