@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -159,48 +159,60 @@ def _is_python(pid: str) -> bool:
     return False
 
 
-def measure(launcher: Launcher, what: str, cluster: SlurmCluster | None, folder: Path) -> tuple[str, str]:
-    """Returns a cell, and what was said last."""
-    out, log = folder / "run", folder / "log"
-    line = [*launcher.job, *launcher.line, *TRAIN, *DONE[what], f"--out={out}"]
-    own = {"OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    base = cluster.environment if cluster and launcher.needs_slurm else os.environ
-    with log.open("w") as file:
-        environment = {**base, **own, **launcher.variables}
-        process = subprocess.Popen(  # a session of its own, as a terminal is: on some kernels, sessions share the cores
+@contextlib.contextmanager
+def started(line: Sequence[str], environment: Mapping[str, str], out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a line within the block, after which nothing of it is left; what it says is in the file log.
+
+    In a session of its own, as a terminal is: on some kernels the sessions share the cores, not their processes.
+    """
+    with (out.parent / "log").open("w") as file:
+        process = subprocess.Popen(
             line,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             env=environment,
-            cwd=folder,
+            cwd=out.parent,
             start_new_session=True,
         )
-    began_s = time.monotonic()
-    if what in ("is stopped", "loses a rank"):
-        journal = out / "journal.jsonl"
-        while process.poll() is None and not (journal.exists() and '"statistics"' in journal.read_text()):
-            if time.monotonic() - began_s > LIMIT_S:
-                break
-            time.sleep(0.1)
-        began_s, found = time.monotonic(), ranks(out)
-        if what == "loses a rank" and 1 in found:
-            os.kill(found[1], signal.SIGKILL)
-        elif what == "is stopped":
-            _tell(launcher, process.pid, found)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(LIMIT_S)
-    seconds = time.monotonic() - began_s
-    time.sleep(1)
-    left = ranks(out)
-    for pid in left.values():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    if process.poll() is None:
-        process.kill()
-    code = "no end" if seconds >= LIMIT_S else str(process.wait())
-    cell = f"{code}, {seconds:.1f} s" + (f", {len(left)} left" if left else "")
-    text = log.read_text(errors="replace")
+    try:
+        yield process
+    finally:
+        for pid in ranks(out).values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def measure(launcher: Launcher, what: str, cluster: SlurmCluster | None, folder: Path) -> tuple[str, str]:
+    """Returns a cell, and what was said last."""
+    out = folder / "run"
+    line = [*launcher.job, *launcher.line, *TRAIN, *DONE[what], f"--out={out}"]
+    own = {"OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    base = cluster.environment if cluster and launcher.needs_slurm else os.environ
+    with started(line, {**base, **own, **launcher.variables}, out) as process:
+        began_s = time.monotonic()
+        if what in ("is stopped", "loses a rank"):
+            journal = out / "journal.jsonl"
+            while process.poll() is None and not (journal.exists() and '"statistics"' in journal.read_text()):
+                if time.monotonic() - began_s > LIMIT_S:
+                    break
+                time.sleep(0.1)
+            began_s, found = time.monotonic(), ranks(out)
+            if what == "loses a rank" and 1 in found:
+                os.kill(found[1], signal.SIGKILL)
+            elif what == "is stopped":
+                _tell(launcher, process.pid, found)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LIMIT_S)
+        seconds = time.monotonic() - began_s
+        code = "no end" if process.poll() is None else str(process.returncode)
+        time.sleep(1)
+        left = len(ranks(out))
+    cell = f"{code}, {seconds:.1f} s" + (f", {left} left" if left else "")
+    text = (folder / "log").read_text(errors="replace")
     print(f"--- {launcher.where}, {launcher.name}, {what}: {cell}\n{text}", file=sys.stderr, flush=True)
     return cell, said(text, what == "loses a rank")
 
@@ -243,10 +255,12 @@ HEAD = (
     "",
 )
 ABOUT = (
-    "Two ranks; under Slurm 22.05 on two nodes of its own. Cells: exit code, seconds from the event (the start, or the",
-    "signal) to the end, and the ranks that were left a second later, if any. The signal is TERM, to `launch/run`, or",
-    "where that is not used to the ranks. 75 waits to be started again. Horovod, built for the first `mpirun`, sums",
-    "where the engine is not named. Libraries of another MPI are found first, as with its module loaded.",
+    "Two ranks; under Slurm 22.05 on two nodes of its own, without ssh. Cells: exit code, seconds from the event (the",
+    "start, or the signal) to the end, and the ranks that were left a second later, if any. The signal is TERM, to",
+    "`launch/run`, or where that is not used to the ranks. 75 waits to be started again; horovodrun --gloo and",
+    "torchrun by themselves end with 1 whatever their ranks end with. Horovod, built for the first `mpirun`, sums",
+    "where the engine is not named. Libraries of another MPI are found first, as with its module loaded. Other work",
+    "took most of the cores at times.",
     "",
     f"| where | two ranks by | {' | '.join(DONE)} | what is said of the lost rank; or why there is no training |",
     f"|---|---|{'---|' * len(DONE)}---|",
@@ -276,7 +290,7 @@ def main() -> None:
     flags = parser.parse_args()
     others = [word for word in flags.mpirun.split(",") if word]
     chosen = [row for row in launchers(others) if flags.only in f"{row.where}, {row.name}"]
-    lines = [*HEAD, f"{machine(2)}; {versions()}; {date.today()}; one try each, other work beside it.", "", *ABOUT]
+    lines = [*HEAD, f"{machine(2)}; {versions()}; {date.today()}; one try each.", "", *ABOUT]
     print("\n".join(lines), flush=True)
     with contextlib.ExitStack() as stack:
         cluster = None

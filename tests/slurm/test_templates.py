@@ -322,6 +322,8 @@ def test_horovodrun_is_told_the_hosts_and_their_ranks(tmp_path: Path) -> None:
     assert line == "horovodrun -np 5 -H n1-ib:2\\,n2-ib:2\\,n10-ib:1 adabatch doctor"
     done = run(ROOT / "launch" / "run", "x", cwd=tmp_path, **(variables | {"FAKE_TASKS": ""}))
     assert (done.returncode, done.stdout) == (2, "")  # and not all ranks here
+    done = run(ROOT / "launch" / "run", "x", cwd=tmp_path, **(variables | {"FAKE_CODE": "1"}))
+    assert done.stderr.endswith("by ssh, which it wants to every node, type: export ADABATCH_LAUNCHER=srun\n")
 
 
 def test_outside_of_jobs_and_in_spite_of_them_ranks_run_here(tmp_path: Path) -> None:
