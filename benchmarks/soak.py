@@ -124,7 +124,7 @@ def page(looks: list[list[Look]], epochs: int, code: int, minutes: float) -> tup
     lines = [
         f"# {minutes:g} minutes with a batch that changes all the time",
         "",
-        "    python benchmarks/soak.py",
+        f"    python benchmarks/soak.py --minutes {minutes:g}",
         "",
         f"{machine(2)}; {versions()}. {epochs} epochs of 1,200 images.",
         "",
