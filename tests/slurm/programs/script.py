@@ -34,4 +34,6 @@ with hab.Run(sys.argv[1], training, epochs=3) as run:
             while training.steps == 20 and os.environ["SLURM_RESTART_COUNT"] == "0" and not told.exists():
                 cluster.watchdog.beat()
                 time.sleep(0.1)
+            if told.exists():
+                time.sleep(0.1)  # else the epochs that are left may end before the file is looked for again
 cluster.stop()
