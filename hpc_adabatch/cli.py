@@ -139,10 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = error.exit_code
         if _is_first():
             complain(f"adabatch: error: {error}")
-        elif (
-            not error.told
-        ):  # the first rank that ends with an error makes mpirun end the others, and rank 0 shall speak
-            with suppress(SystemExit):  # or srun does so by SIGTERM, and returns the largest code
+        elif not error.told:  # the first rank that ends with an error makes mpirun end the others: rank 0 speaks first
+            with suppress(SystemExit):  # srun ends them by SIGTERM, and returns the largest code
                 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
                 patience = time.monotonic() + PATIENCE_S
                 while time.monotonic() < patience and not code_is_left():

@@ -167,7 +167,7 @@ class RecipeRun:
             optimizer = recipe.optimizer.build(model)
             decay = recipe.options.weight_average
             if decay is not None:
-                self._average = WeightAverage(model, decay, recipe.reference_batch)
+                self._average = WeightAverage(model, decay, recipe.global_batch)
         torch.manual_seed(recipe.options.seed + 1)  # for dropout, to which the loop adds the rank
         return AdaptiveTraining(
             model,

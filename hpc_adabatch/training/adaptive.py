@@ -47,7 +47,7 @@ from .gradient import Gradient, Summed
 from .journal import Journal
 from .line_search import LineSearch, NoSearch, Start
 from .losses import Losses
-from .measuring import measuring_for
+from .needs import measuring_for
 from .one_sample import OneSampleWatch
 from .options import LoopOptions, check_rates
 from .passes import Passes

@@ -30,6 +30,8 @@ VARIANTS = ("adascale", "armijo", "barzilai_borwein", "budget", "float16")
         (3, "mpirun", "13 2 scaled"),
         (3, "mpirun", "13 3 inner"),
         (4, "mpirun, torch", "23 3"),
+        (3, "mpirun", "13 3 moments scaled"),
+        (2, "mpirun, torch", "21 4 moments"),
         (4, "mpirun", "23 3 inner scaled"),
     ],
 )

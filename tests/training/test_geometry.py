@@ -94,3 +94,28 @@ def test_where_it_means_nothing_it_is_refused(optimizer: Any, policy: hab.Policy
             cluster=SingleProcess(),
             options=hab.LoopOptions(noise_geometry="optimizer"),
         )
+
+
+@pytest.mark.parametrize("kind", ["AdamW", "LAMB"])
+def test_what_had_no_gradient_before_is_left_out(kind: str) -> None:
+    """Bug story: the row of a word that came up first was divided by eps alone, and its square, 1e16, was the noise."""
+    torch.manual_seed(0)
+    words = TensorDataset(torch.arange(400), torch.randn(400))  # each of them once
+    model = nn.Sequential(nn.Embedding(400, 8), nn.Linear(8, 1))
+    optimizer: Any = torch.optim.AdamW(model.parameters(), 1e-3) if kind == "AdamW" else hab.LAMB(model.parameters())
+    training = hab.AdaptiveTraining(
+        model,
+        optimizer,
+        hab.AdaptiveBatches(words, 16, max_micro_batch=8),
+        policy=hab.NoiseScale(window=10**6),
+        cluster=SingleProcess(),
+        options=hab.LoopOptions(noise_geometry="optimizer", measure_every=1),
+    )
+    for step in training.epoch(0):
+        for inputs, targets in step:
+            step.backward(mse_loss(model(inputs)[:, 0], targets))
+        step.update()
+    assert training.measuring.measurements == 20
+    assert training.measuring.last is not None
+    # the rows of this batch are new, so what is measured is the last layer's 9 entries: each about 1 for a batch
+    assert 0 < training.measuring.last.mean_square < 9 * 20
