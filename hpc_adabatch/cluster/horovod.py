@@ -8,12 +8,15 @@ How Horovod 0.28.1 behaves, and what is done about it here:
     shutdown() finalises MPI under whoever still uses it      mpi4py is imported first and owns MPI
     messages wait for the next cycle, of 1 ms                 cycles of 0.5 ms; and decisions travel by MPI itself, if
                                                                 there is an MPI world
+    who waits gives the core away again and again, which      who waits sleeps, and looks now and then
+      Linux 6.18 makes its whole process pay for
     knows neither all types nor layouts of tensors            broadcasts are of integers, sums of what is contiguous
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -25,6 +28,7 @@ from ..errors import InputError, complain, require
 from .launched import LaunchedCluster
 
 ABSENT = "is not installed"
+LOOK_EVERY_S = 1e-5  # whether a message is there; a system's timer makes some 0.1 ms of it
 WORDS = {1: torch.uint8, 2: torch.uint8, 4: torch.int32, 8: torch.int64}  # that stand for numbers of so many bytes
 
 
@@ -69,8 +73,7 @@ class HorovodCluster(LaunchedCluster):
         handle = self._hvd.allreduce_async_(dense, name=name, op=self._hvd.Sum)
 
         def wait() -> torch.Tensor:
-            with self.watchdog.waiting():
-                self._hvd.synchronize(handle)
+            self._wait(handle)
             return tensor if dense is tensor else tensor.copy_(dense)
 
         return wait
@@ -80,8 +83,7 @@ class HorovodCluster(LaunchedCluster):
             return tensor
         dense = tensor.detach().contiguous()
         words = dense.view(-1).view(WORDS.get(dense.element_size(), torch.uint8))
-        with self.watchdog.waiting():
-            self._hvd.broadcast_(words, root_rank=0, name=name)
+        self._wait(self._hvd.broadcast_async_(words, root_rank=0, name=name))
         with torch.no_grad():
             return tensor if dense.data_ptr() == tensor.data_ptr() else tensor.copy_(dense)
 
@@ -95,6 +97,12 @@ class HorovodCluster(LaunchedCluster):
 
     def lost_a_rank(self, error: BaseException) -> bool:
         return type(error).__name__ == "HorovodInternalError"
+
+    def _wait(self, handle: int) -> None:
+        with self.watchdog.waiting():
+            while not self._hvd.poll(handle):
+                time.sleep(LOOK_EVERY_S)
+            self._hvd.synchronize(handle)
 
     def _leave(self) -> None:
         self._hvd.shutdown()
@@ -129,14 +137,15 @@ def joined() -> int:
     return hvd.size() if hvd is not None and hvd.is_initialized() else 1
 
 
-def averaging(optimizer: Any) -> tuple[int, bool, Callable[[torch.Tensor], torch.Tensor]]:
+def averaging(optimizer: Any) -> tuple[int, bool, Callable[[torch.Tensor], Callable[[], object]]]:
     """Returns what a script's own ``hvd.DistributedOptimizer`` does.
 
     Args:
         optimizer: The optimizer.
 
     Returns:
-        Its ranks; whether it averages their gradients, or else sums them; and the sum of a tensor over them, in place.
+        Its ranks; whether it averages their gradients, or else sums them; and the sum of a tensor over them, in place,
+        which returns how to wait for that.
 
     Raises:
         InputError: It does something else with them.
@@ -147,8 +156,9 @@ def averaging(optimizer: Any) -> tuple[int, bool, Callable[[torch.Tensor], torch
     require(op in (hvd.Average, hvd.Sum), "optimizer", "op=hvd.Adasum", "hvd.Average or hvd.Sum", "op=hvd.Average")
     ranks = optimizer.process_set
 
-    def add(tensor: torch.Tensor) -> torch.Tensor:
-        return hvd.allreduce_(tensor, name="noise_meter", op=hvd.Sum, process_set=ranks)
+    def add(tensor: torch.Tensor) -> Callable[[], object]:
+        handle = hvd.allreduce_async_(tensor, name="noise_meter", op=hvd.Sum, process_set=ranks)
+        return lambda: hvd.synchronize(handle)
 
     return ranks.size(), op == hvd.Average, add
 

@@ -29,8 +29,8 @@ class Reducer:
     """The number of ranks."""
     divisor: int = 1
     """The number by which the sum of the ranks' gradients is divided."""
-    add: Callable[[torch.Tensor], object] = lambda tensor: tensor
-    """The sum of a small tensor over the ranks, in place."""
+    add: Callable[[torch.Tensor], Callable[[], object]] = lambda tensor: lambda: tensor
+    """The sum of a small tensor over the ranks, in place; it is there after a call of what is returned."""
     is_busy: Callable[[], bool] = lambda: False
     """The question whether gradients are still on their way."""
 

@@ -118,9 +118,10 @@ def joined(group: Any = None) -> int:
     return dist.get_world_size(group) if dist.is_available() and dist.is_initialized() else 1
 
 
-def add(tensor: torch.Tensor, group: Any) -> torch.Tensor:
-    """Sums a tensor over the ranks of a script's own process group in place, and returns it."""
+def add(tensor: torch.Tensor, group: Any) -> Callable[[], object]:
+    """Sums a tensor over the ranks of a script's own process group in place, and returns how to wait for that."""
     import torch.distributed as dist
 
-    dist.all_reduce(tensor, group=group)
-    return tensor
+    work = dist.all_reduce(tensor, group=group, async_op=True)
+    wait: Callable[[], object] = work.wait
+    return wait

@@ -1,7 +1,8 @@
 """The gradient's noise in a training loop that is not ours, which goes on as it did.
 
     piece(b)    hooks on the parameters, on measured steps     b_i, w_i, w_i |g_i|^2
-    step()      p.grad is the mean now                         |g|^2; one message of nine numbers sums all over ranks
+    step()      p.grad is the mean now                         |g|^2; a message of nine numbers leaves for all ranks
+    after it    the next step(), or a number is read           the message is there, and nobody has waited for it
 
 A hook sees the gradient of one backward pass alone, before torch adds it to ``p.grad``, and so before
 DistributedDataParallel or Horovod has it. Each pass of each rank is a piece, as in our own loop (measuring.py). Nothing
@@ -12,7 +13,7 @@ and rounds otherwise than that from three ranks on (torch 2.13: times 1/3 or div
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -51,10 +52,6 @@ class NoiseMeter:
 
     Raises:
         InputError: An argument is out of range, or the process has joined ranks over which neither argument averages.
-
-    Attributes:
-        measurements: The number of measurements so far.
-        estimate: All averages in one object; None before the second measurement.
     """
 
     def __init__(
@@ -84,8 +81,9 @@ class NoiseMeter:
         self._sums = [0.0] * 5  # of this rank's pieces of the step in hand
         self._backwards = 0  # that reached one parameter, of the step in hand
         self._samples_since = 0  # on this rank, since the last measurement
-        self.measurements = 0
-        self.estimate: Estimate | None = None
+        self._arrive: Callable[[], None] | None = None  # takes in the measurement that is on its way
+        self._measurements = 0
+        self._estimate: Estimate | None = None
 
     def piece(self, samples: int, weight: float = 1.0) -> None:
         """Announces the next backward pass, on every step.
@@ -115,28 +113,42 @@ class NoiseMeter:
             loss_scale: The factor of all losses, ``scaler.get_scale()`` before ``scaler.unscale_(optimizer)``.
 
         Raises:
-            InputError: The step cannot be measured; all ranks raise the same error, which says what to do.
+            InputError: The step, or on several ranks the one before, cannot be measured; all ranks raise the same
+                error, which says what to do.
         """
         require(0 < real(loss_scale) < math.inf, "loss_scale", loss_scale, "more than 0", "scaler.get_scale()")
+        self._take_in()
         if self._wait:
             self._wait -= 1
             return
         allowed = "a call between optimizer.step() and optimizer.zero_grad()"
         require(not self._reducer.is_busy(), "meter.step()", "gradients that Horovod is still adding up", allowed)
-        *sums, since, surplus, square_sum, mean_square = self._summed()
-        self._check(sums, surplus, square_sum, mean_square)
-        if sums[0] < 2 or not (math.isfinite(square_sum) and math.isfinite(mean_square)):
-            return  # the next step is measured in place of this one
-        # the formulas' weights sum to 1, and their pieces are parts of the mean: ranks still have to be divided by
-        square_sum *= sums[2] / (self._reducer.divisor * loss_scale) ** 2
-        found = measurement(sums, square_sum, mean_square / loss_scale**2, self._population)
-        if self._smoother is None:
-            window = self._population / 2 if self._population else WINDOW_STEPS * since
-            self._smoother = Smoother(self._window or window)
-        self._smoother.add(found, int(since))
-        self.estimate = self._smoother.read()
-        self.measurements += 1
-        self._samples_since, self._wait = 0, self._every - 1
+        message, own = self._message(), self._samples_since
+        wait = self._reducer.add(message)
+
+        def arrive() -> None:
+            wait()
+            if self._measured(message.tolist(), loss_scale):
+                self._samples_since -= own
+            else:
+                # the next step that can be is measured in place of this one, on every rank the same
+                self._wait = min(self._wait, int(self._reducer.ranks > 1))
+
+        self._arrive, self._wait = arrive, self._every - 1
+        if self._reducer.ranks == 1:
+            self._take_in()
+
+    @property
+    def measurements(self) -> int:
+        """Returns the number of measurements so far."""
+        self._take_in()
+        return self._measurements
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Returns all averages in one object; None before the second measurement."""
+        self._take_in()
+        return self._estimate
 
     @property
     def noise_scale(self) -> float:
@@ -171,10 +183,10 @@ class NoiseMeter:
     def _count(self, gradient: torch.Tensor) -> None:
         self._backwards += 1
 
-    def _summed(self) -> list[float]:
-        """Returns the numbers of a measured step, summed over ranks; the mean gradient's is the mean over them.
+    def _message(self) -> torch.Tensor:
+        """Returns this rank's numbers of a measured step, whose sums over ranks all ranks then share.
 
-        Each is the same on all ranks, so that all decide alike, also where what they see is not.
+        So all decide alike, also where what they see is not. Of the mean gradient's the sum is the mean over ranks.
         """
         if not self._sums[0]:  # a rank without samples has zeros
             self._begin()
@@ -185,9 +197,30 @@ class NoiseMeter:
         surplus = max(0.0, self._backwards - self._sums[0])
         own = squares.new_tensor([*self._sums, self._samples_since, surplus])
         self._sums, self._backwards = [0.0] * 5, 0
-        message = torch.cat([own, squares, mean_squares / self._reducer.ranks])
-        self._reducer.add(message)
-        return message.tolist()
+        return torch.cat([own, squares, mean_squares / self._reducer.ranks])
+
+    def _take_in(self) -> None:
+        """Takes in the measurement that is on its way, if one is."""
+        arrive, self._arrive = self._arrive, None
+        if arrive:
+            arrive()
+
+    def _measured(self, numbers: Sequence[float], loss_scale: float) -> bool:
+        """Takes in the numbers of a step, summed over ranks; returns whether it could be measured."""
+        *sums, since, surplus, square_sum, mean_square = numbers
+        self._check(sums, surplus, square_sum, mean_square)
+        if sums[0] < 2 or not (math.isfinite(square_sum) and math.isfinite(mean_square)):
+            return False
+        # the formulas' weights sum to 1, and their pieces are parts of the mean: ranks still have to be divided by
+        square_sum *= sums[2] / (self._reducer.divisor * loss_scale) ** 2
+        found = measurement(sums, square_sum, mean_square / loss_scale**2, self._population)
+        if self._smoother is None:
+            window = self._population / 2 if self._population else WINDOW_STEPS * since
+            self._smoother = Smoother(self._window or window)
+        self._smoother.add(found, int(since))
+        self._estimate = self._smoother.read()
+        self._measurements += 1
+        return True
 
     def _check(self, sums: Sequence[float], surplus: float, square_sum: float, mean_square: float) -> None:
         """Sees that the loop calls what it must where it must, by numbers that all ranks share."""
@@ -198,7 +231,7 @@ class NoiseMeter:
         given = f"{self._reducer.ranks} rank and {pieces} backward pass before meter.step()"
         allowed = "two ranks, or two passes: a variance needs two pieces of a batch"
         halves = "two halves, as for part in inputs.chunk(2); or torchrun --nproc-per-node 2"
-        require(pieces > 1 or self.measurements > 0, "pieces", given, allowed, halves)
+        require(pieces > 1 or self._measurements > 0, "pieces", given, allowed, halves)
         allowed = f"{samples}, the samples of a step, or more; or None"
         fits = self._population is None or self._population >= samples
         require(fits, "population", self._population, allowed, "population=len(train_set)")

@@ -7,6 +7,7 @@ import gc
 import math
 import sys
 from contextlib import nullcontext
+from copy import deepcopy
 from itertools import count
 
 import torch
@@ -153,7 +154,18 @@ for how in wraps if DDP else [{}]:
 # wrong uses, refused on all ranks, of which none waits
 refused(lambda: hab.NoiseMeter(network()), "DistributedDataParallel" if DDP else "hvd.DistributedOptimizer")
 theirs = Loop({})
-refused(lambda: theirs.step([data[:4]] * (2 if rank == 0 else 1), announced=1), "and 1 backward pass(es) more")
+theirs.step([data[:4]] * (2 if rank == 0 else 1), announced=1)
+refused(lambda: theirs.step([data[:4]]), "and 1 backward pass(es) more")  # the step before, whose numbers are there now
+
+# a step that is not finite: all ranks measure another, also if one of them looks between
+theirs = Loop({"every": 4, "window": math.inf}, lr=0.0)
+for number in range(8):
+    weights = deepcopy(theirs.model.state_dict())
+    theirs.step([data[5 * number + rank :][:4] * (math.inf if number == 0 else 1.0)])
+    theirs.model.load_state_dict(weights)
+    theirs.optimizer.state.clear()
+    assert rank > 0 or theirs.meter.measurements == (0, 0, 1, 1, 1, 1, 2, 2)[number]  # type: ignore[union-attr]
+assert theirs.meter.measurements == 2  # type: ignore[union-attr]
 if not DDP:
     theirs = Loop({})
     theirs.meter.piece(4)  # type: ignore[union-attr]
