@@ -8,8 +8,8 @@ How Horovod 0.28.1 behaves, and what is done about it here:
     shutdown() finalises MPI under whoever still uses it      mpi4py is imported first and owns MPI
     messages wait for the next cycle, of 1 ms                 cycles of 0.5 ms; and decisions travel by MPI itself, if
                                                                 there is an MPI world
-    who waits gives the core away again and again, which      who waits sleeps, and looks now and then
-      Linux 6.18 makes its whole process pay for
+    who waits gives the core away again and again, which      a rank that has one core only sleeps, and looks now and
+      Linux 6.18 makes a thread pay for where others run        then
     knows neither all types nor layouts of tensors            broadcasts are of integers, sums of what is contiguous
 """
 
@@ -67,6 +67,8 @@ class HorovodCluster(LaunchedCluster):
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.n_nodes = hvd.cross_size()
         self._begin()
+        # with the core the wait would take it from Horovod's own thread, or give it to another rank for milliseconds
+        self._shares_core = self.device.type == "cpu" and torch.get_num_threads() == 1
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
         dense = tensor.contiguous()
@@ -100,7 +102,7 @@ class HorovodCluster(LaunchedCluster):
 
     def _wait(self, handle: int) -> None:
         with self.watchdog.waiting():
-            while not self._hvd.poll(handle):
+            while self._shares_core and not self._hvd.poll(handle):
                 time.sleep(LOOK_EVERY_S)
             self._hvd.synchronize(handle)
 
@@ -135,6 +137,19 @@ def joined() -> int:
     """Returns the ranks that a script has joined by ``hvd.init()`` itself; 1 where it has not."""
     hvd = sys.modules.get("horovod.torch")
     return hvd.size() if hvd is not None and hvd.is_initialized() else 1
+
+
+def check_ranks(ranks: int) -> None:
+    """Checks that a script's own ``hvd.init()``, where it has called that, has joined all ranks.
+
+    Raises:
+        InputError: It has not: torchrun does not tell Horovod who the others are, and each rank is ``hvd.rank()`` 0.
+    """
+    hvd = sys.modules.get("horovod.torch")
+    found = hvd.size() if hvd is not None and hvd.is_initialized() else ranks
+    given = f"{found} rank(s) joined of {ranks}, each of which is hvd.rank() 0"
+    example = "cluster.rank and cluster.size in place of hvd.rank() and hvd.size(); or horovodrun"
+    require(found == ranks, "hvd.init()", given, "all ranks that were started", example)
 
 
 def averaging(optimizer: Any) -> tuple[int, bool, Callable[[torch.Tensor], Callable[[], object]]]:

@@ -45,6 +45,7 @@ def start(engine: str | None = None) -> Cluster:
         "all of them",
         "MPI_TYPE=pmix (srun --mpi=list shows what there is), or ADABATCH_LAUNCHER=mpirun",
     )
+    horovod.check_ranks(cluster.size)
     return cluster
 
 

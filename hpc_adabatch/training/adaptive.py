@@ -33,6 +33,7 @@ from ..batches import AdaptiveBatches, GlobalBatch
 from ..batches.micro_batch import passes_and_micro_batch
 from ..batches.plan import rated
 from ..cluster import Cluster
+from ..cluster.horovod import check_ranks
 from ..errors import require
 from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
@@ -134,6 +135,7 @@ class AdaptiveTraining:
         check_kinds(cluster=cluster)
         others = {"policy": policy, "learning_rate": learning_rate, "options": options, "step_size": step_size}
         with cluster.together():  # before any other message: a rank that refuses leaves none waiting
+            check_ranks(cluster.size)
             check_kinds(model=model, optimizer=optimizer, batches=batches, **others)
             check_kinds(journal=journal, scaler=scaler, groups=groups, stop_flag=stop_flag, also=also)
             check_also(also)

@@ -126,6 +126,13 @@ def test_what_differs_between_ranks_is_named_before_anything_is_sent(launch: Any
     assert launch(programs / "alike.py", ranks=3).stdout.count("all are named") == 3
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_script_that_calls_hvd_init_under_torchrun_is_refused(launch: Any, programs: Path, when: str) -> None:
+    """Each rank read all of the data, wrote the same files and said the same, as rank 0 of one."""
+    done = launch(programs / "alone.py", when, launcher="torchrun", code=None)
+    assert done.stdout.count("rank 0 of 1: refused") == 2
+
+
 @pytest.mark.parametrize("launcher", ["mpirun", "torchrun"])
 def test_what_is_not_a_number_on_one_rank_is_none_on_all(launch: Any, programs: Path, launcher: str) -> None:
     """MPI_MAX, hvd's Max and Gloo's MAX lose NaN depending on its rank; mpi4py sums bfloat16 tensors to nonsense."""
