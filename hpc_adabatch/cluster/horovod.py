@@ -8,15 +8,15 @@ How Horovod 0.28.1 behaves, and what is done about it here:
     shutdown() finalises MPI under whoever still uses it      mpi4py is imported first and owns MPI
     messages wait for the next cycle, of 1 ms                 cycles of 0.5 ms; and decisions travel by MPI itself, if
                                                                 there is an MPI world
-    who waits gives the core away again and again, which      a rank that has one core only sleeps, and looks now and
-      Linux 6.18 makes a thread pay for where others run        then
+    who waits gives the core away again and again             left as it is: on Linux 6.18 that costs milliseconds where
+                                                                threads share a core, but a wait that sleeps instead
+                                                                starved the whole machine
     knows neither all types nor layouts of tensors            broadcasts are of integers, sums of what is contiguous
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -28,7 +28,6 @@ from ..errors import InputError, complain, require
 from .launched import LaunchedCluster
 
 ABSENT = "is not installed"
-LOOK_EVERY_S = 1e-5  # whether a message is there; a system's timer makes some 0.1 ms of it
 WORDS = {1: torch.uint8, 2: torch.uint8, 4: torch.int32, 8: torch.int64}  # that stand for numbers of so many bytes
 
 
@@ -67,8 +66,6 @@ class HorovodCluster(LaunchedCluster):
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.n_nodes = hvd.cross_size()
         self._begin()
-        # with the core the wait would take it from Horovod's own thread, or give it to another rank for milliseconds
-        self._shares_core = self.device.type == "cpu" and torch.get_num_threads() == 1
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
         dense = tensor.contiguous()
@@ -102,8 +99,6 @@ class HorovodCluster(LaunchedCluster):
 
     def _wait(self, handle: int) -> None:
         with self.watchdog.waiting():
-            while self._shares_core and not self._hvd.poll(handle):
-                time.sleep(LOOK_EVERY_S)
             self._hvd.synchronize(handle)
 
     def _leave(self) -> None:

@@ -34,7 +34,7 @@ from ..batches.micro_batch import passes_and_micro_batch
 from ..batches.plan import rated
 from ..cluster import Cluster
 from ..cluster.horovod import check_ranks
-from ..errors import require
+from ..errors import complain, require
 from ..learning_rate import Course, LearningRate, Rates
 from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
@@ -268,6 +268,7 @@ class AdaptiveTraining:
             self._times.begin()
             self.cluster.watchdog.enter(f"step {self.steps + 1}")
             if self.steps == 0:
+                self._tell_of_the_clock()
                 self._decide()
             batch = self.plan.cut(self.global_batch)
             self._rates.apply(rated(len(batch), self.global_batch))
@@ -276,6 +277,12 @@ class AdaptiveTraining:
                 yield step
             if not step.updated:
                 raise RuntimeError("step.update() was not called")
+
+    def _tell_of_the_clock(self) -> None:
+        """Says how a script is to count its epochs, if its schedule has a clock of its own."""
+        if self._end is None and self.learning_rate.scale_invariant and self.cluster.leads:
+            better = "for epoch in training.epochs(90), which ends when AdaScale's clock has made them"
+            complain(f"adabatch: warning: after so many passes a larger batch has learnt less; write {better}")
 
     def _phases(self, step: Step) -> MicroBatches:
         """Yields the micro-batches of a step, then None; going on after that updates weights and batch."""

@@ -84,6 +84,21 @@ def run(training: hab.AdaptiveTraining, epochs: int) -> dict[int, float]:
     return rates
 
 
+@pytest.mark.parametrize(("clock", "counts", "told"), [(None, range, 1), ("samples", range, 0), (None, None, 0)])
+def test_a_script_that_counts_passes_hears_of_the_clock(
+    clock: Any, counts: Any, told: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug story: 6 passes of Horovod's MNIST script ended at 74.6 % in place of 82.7 %, without a word."""
+    rate = hab.LearningRate(scaling="adascale", **({"clock": clock} if clock else {}))
+    training = loop(hab.NoiseScale(), learning_rate=rate, options=hab.LoopOptions(measure_every=2))
+    for epoch in (counts or training.epochs)(2):
+        for step in training.epoch(epoch):
+            for inputs, targets in step:
+                step.backward(mse_loss(training.model(inputs), targets))
+            step.update()
+    assert capsys.readouterr().err.count("write for epoch in training.epochs(90)") == told
+
+
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
