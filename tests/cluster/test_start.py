@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,3 +90,13 @@ def test_whatever_an_import_of_horovod_raises_is_told_in_one_line(monkeypatch: p
     assert "\n" not in why
     monkeypatch.setattr(horovod, "find_spec", lambda _: None)
     assert horovod.load() == (None, "is not installed")
+
+
+@pytest.mark.parametrize(("joined", "ranks", "refused"), [(1, 2, True), (2, 2, False), (2, 1, False)])
+def test_horovod_that_has_joined_fewer_ranks_than_the_cluster_is_refused(
+    joined: int, ranks: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`measure` and `probe` train alone beside training together, and were refused on two ranks and more."""
+    monkeypatch.setitem(sys.modules, "horovod.torch", SimpleNamespace(size=lambda: joined, is_initialized=lambda: True))
+    with pytest.raises(InputError, match=r"given 1 rank\(s\) joined of 2") if refused else nullcontext():
+        horovod.check_ranks(ranks)
