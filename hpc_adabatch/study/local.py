@@ -79,7 +79,10 @@ class ThisMachine(Place):
         failed = False
         with self.folder.lock() as lock:
             # The lock is this process's: whatever looks as if it were running was interrupted.
-            todo = self._states(in_use=False).to_start(order.cells, order.retry)
+            states = self._states(in_use=False)
+            todo = states.to_start(order.cells, order.retry)
+            if not todo:
+                say(states.nothing_to_submit(order.cells))
             for index, status in enumerate(todo, 1):
                 say(f"{index} of {len(todo)}  {status.cell.name}  {status.cell.ranks} rank(s)")
                 stopped, code = _run_cell(self.study, self.folder, status, lock)

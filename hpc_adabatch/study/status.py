@@ -87,6 +87,14 @@ class States:
         """Returns those of the cells that have no job, and those whose last job ended in one of the states."""
         return [status for status in self.of(cells) if status.state is State.PLANNED or status.state in retry]
 
+    def nothing_to_submit(self, cells: Iterable[Cell]) -> str:
+        """Returns the line that says so; where cells have ended without a result, with what submits them again."""
+        ended = [status.state for status in self.of(cells) if status.state.can_be_retried]
+        words = ",".join(state.lower() for state in State if state in ended)
+        return (
+            f"nothing to submit; {len(ended)} ended without a result: --retry {words}" if ended else "nothing to submit"
+        )
+
 
 def read_result(folder: StudyFolder, cell: str) -> dict[str, Any] | None:
     """Returns the content of the cell's result.json; None while it is not complete.

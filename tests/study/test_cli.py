@@ -50,6 +50,8 @@ def test_from_plan_to_collect(tmp_path: Path, fake: FakeSlurm, capsys: pytest.Ca
     told = json.loads(capsys.readouterr().out)
     assert told["counts"] == {"OOM": 1, "PENDING": 3, "PLANNED": 4}
     assert told["cells"][0]["job_ids"] == ["81001"]
+    assert cli.main(["submit", "scaling", "--cells", "mode=strong"]) == 0
+    assert capsys.readouterr().out == "nothing to submit; 1 ended without a result: --retry oom\n"
     assert cli.main(["submit", "scaling", "--retry", "oom"]) == 0
     assert len(fake.jobs()) == 9
     folder = StudyFolder(tmp_path / "studies", "scaling")

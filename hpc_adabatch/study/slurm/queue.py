@@ -75,7 +75,10 @@ class SlurmQueue(Place):
             names += ["what Slurm tells the job that this shell is in"] if len(names) < len(overrides) else []
             say(f"taken out of sbatch's environment, for they win over the script: {' '.join(names)}")
         done = submit(self.study, self.folder, self._slurm, order.cells, retry=order.retry, chain=order.chain, say=say)
-        say(f"{len(done)} submitted, {self.study.hours_in_words(done)}" if done else "nothing to submit")
+        if done:
+            say(f"{len(done)} submitted, {self.study.hours_in_words(done)}")
+        else:
+            say(self._states().nothing_to_submit(order.cells))
         return 0
 
     def cancel(self, cells: Sequence[Cell]) -> list[CellStatus]:
