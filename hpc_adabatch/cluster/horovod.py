@@ -161,7 +161,7 @@ def averaging(optimizer: Any) -> tuple[int, bool, Callable[[torch.Tensor], Calla
 
     Returns:
         Its ranks; whether it averages their gradients, or else sums them; and the sum of a tensor over them, in place,
-        which returns how to wait for that.
+        which returns how to wait for that. It has come by then: after ``hvd.shutdown()`` nothing can be waited for.
 
     Raises:
         InputError: It does something else with them.
@@ -173,8 +173,8 @@ def averaging(optimizer: Any) -> tuple[int, bool, Callable[[torch.Tensor], Calla
     ranks = optimizer.process_set
 
     def add(tensor: torch.Tensor) -> Callable[[], object]:
-        handle = hvd.allreduce_async_(tensor, name="noise_meter", op=hvd.Sum, process_set=ranks)
-        return lambda: hvd.synchronize(handle)
+        hvd.allreduce_(tensor, name="noise_meter", op=hvd.Sum, process_set=ranks)
+        return lambda: tensor
 
     return ranks.size(), op == hvd.Average, add
 

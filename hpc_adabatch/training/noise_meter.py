@@ -2,7 +2,7 @@
 
     piece(b)    hooks on the parameters, on measured steps     b_i, w_i, w_i |g_i|^2
     step()      p.grad is the mean now                         |g|^2; a message of nine numbers leaves for all ranks
-    after it    the next step(), or a number is read           the message is there, and nobody has waited for it
+    after it    the next step(), or a number is read           the message is there; DDP's ranks have not waited for it
 
 A hook sees the gradient of one backward pass alone, before torch adds it to ``p.grad``, and so before
 DistributedDataParallel or Horovod has it. Each pass of each rank is a piece, as in our own loop (measuring.py). Nothing

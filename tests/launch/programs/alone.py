@@ -15,7 +15,7 @@ if sys.argv[1] == "before":
     import horovod.torch as hvd
 
     hvd.init()
-    with pytest.raises(hab.InputError, match=r"hvd.init\(\): given 1 rank\(s\) joined of 2.*cluster.rank") as caught:
+    with pytest.raises(hab.InputError, match=r"hvd.init\(\): given 1 rank\(s\) joined of 2.*cluster.rank"):
         hab.Cluster.start()
 else:
     cluster = hab.Cluster.start()
@@ -24,6 +24,6 @@ else:
     hvd.init()
     model, data = torch.nn.Linear(3, 1), TensorDataset(torch.zeros(8, 3), torch.zeros(8, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(hab.InputError, match=r"hvd.init\(\): given 1 rank\(s\) joined of 2.*cluster.rank") as caught:
+    with pytest.raises(hab.InputError, match=r"hvd.init\(\): given 1 rank\(s\) joined of 2.*cluster.rank"):
         hab.AdaptiveTraining(model, optimizer, hab.AdaptiveBatches(data, 4), cluster=cluster)
 print(f"rank {hvd.rank()} of {hvd.size()}: refused")

@@ -172,7 +172,14 @@ if not DDP:
     loss(theirs.model, data[:4]).backward()
     refused(theirs.meter.step, "Horovod is still adding up")  # type: ignore[union-attr]
     theirs.optimizer.step()
+
+# numbers are read when the ranks have parted
+theirs = Loop({"every": 1})
+for number in range(3):
+    theirs.step([data[5 * number + rank :][:4]])
+last = theirs.meter
 theirs = summing = loop = one = None
 gc.collect()  # else DDP keeps a thread of Gloo that may abort this process at its end (pytorch/pytorch#190489)
 cluster.stop()
+assert last.measurements == 3  # type: ignore[union-attr]
 print(f"rank {rank}: the meter is right")
