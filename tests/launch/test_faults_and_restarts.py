@@ -240,31 +240,32 @@ def test_a_stop_of_the_whole_job_leaves_the_workers_to_their_ranks(
     assert_same_training(tmp_path / "run", undisturbed)
 
 
-def test_a_run_goes_on_with_any_number_of_ranks_under_any_launcher(
-    adabatch: Any, start: Any, undisturbed: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
+def test_a_run_goes_on_with_any_number_of_ranks_under_any_launcher(adabatch: Any, start: Any, tmp_path: Path) -> None:
+    """Ranks add in other orders, which rounds otherwise. A network without kinks keeps that small.
+
+    Bug story of the test: a rectifier or a maximum may fall to the other side, with or without a restart, and then
+    weights are 1e-3 apart.
+    """
+    run = [*RUN, "--model=lstm_1x32", "--task.augment=false", "--optimizer.lr=0.01"]
+    out, undisturbed = tmp_path / "run", tmp_path / "undisturbed"
+    adabatch(*run, "--out", undisturbed)
 
     def stop(_: int) -> None:
         os.kill(json.loads((out / "owner.json").read_text(encoding="utf-8"))["pid"], signal.SIGTERM)
 
     for ranks, launcher, step in ((2, "mpirun", 60), (3, "horovodrun --gloo", 130), (1, "plain", 200)):
-        disturb(start, out, step, stop, [*RUN, "--resume", "auto"], launcher, ranks)
+        disturb(start, out, step, stop, [*run, "--resume", "auto"], launcher, ranks)
         assert records(out)[-1]["reason"] == "SIGTERM"
-    adabatch(*RUN, "--out", out, "--resume", "auto", ranks=4, launcher="torchrun")
+    adabatch(*run, "--out", out, "--resume", "auto", ranks=4, launcher="torchrun")
     found, reference = state(out), state(undisturbed)
     assert found["plan"] == reference["plan"]
-    # Sums of three and four terms are rounded in other places, which moves all weights by 1e-7 of them. A unit whose
-    # input is nearly 0 for a sample may then be on in one run, off in the other: those that lead to it differ by more.
-    ours, theirs = (torch.cat([w.flatten() for w in one["model"].values()]) for one in (found, reference))
-    apart = ours - theirs
-    most, all_of_them = float(apart.abs().median() / theirs.abs().mean()), float(apart.norm() / theirs.norm())
-    assert (most < 1e-4, all_of_them < 1e-3) == (True, True), (most, all_of_them)
+    for name, weights in reference["model"].items():
+        torch.testing.assert_close(found["model"][name], weights, rtol=1e-5, atol=1e-6)
     lines = [[r for r in records(run) if r["kind"] == "statistics"] for run in (out, undisturbed)]
     for name in ("step", "cursor", "global_batch", "learning_rate"):
         assert [line[name] for line in lines[0]] == [line[name] for line in lines[1]], name
     losses = [[line["loss"] for line in of] for of in lines]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)  # another sample in a step would show at once
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # another sample in a step would show at once
 
 
 def test_a_complete_run_is_left_as_it_is(adabatch: Any, undisturbed: Path) -> None:
