@@ -23,22 +23,19 @@ from typing import Any
 
 import torch
 from machine import machine, versions
-from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import TensorDataset
 
 import hpc_adabatch as hab
+from hpc_adabatch.tasks.digits import Digits
 
-TRAINED = 1437
 SETTINGS: list[tuple[dict[str, Any], tuple[int, ...]]] = [  # and the epochs of their runs
     ({"batch": 128, "lr": 0.02, "momentum": 0.5, "decay": "constant"}, (25, 50, 100)),
     ({"batch": 32, "lr": 0.02, "momentum": 0.9, "decay": "constant"}, (3, 6, 12, 25)),
     ({"batch": 32, "lr": 0.05, "momentum": 0.9, "decay": "cosine"}, (6, 12, 25)),
 ]
-FIXED = "fixed"
 ARMS: dict[str, dict[str, Any]] = {  # clock and fraction
-    FIXED: {},
+    "fixed": {},
     "AdaScale's clock": {"clock": "scale_invariant", "fraction": 1.0},
     "as many passes": {"clock": "samples", "fraction": 1.0},
     "a quarter": {"clock": "samples", "fraction": 0.25},
@@ -64,17 +61,10 @@ def network() -> nn.Module:
     return nn.Sequential(*first, *second, nn.Linear(80, 50), nn.ReLU(), nn.Dropout(0.5), nn.Linear(50, 10))
 
 
-def digits() -> tuple[TensorDataset, torch.Tensor, torch.Tensor]:
-    """Returns the training set, and the inputs and targets of the test set."""
-    pixels, labels = load_digits(return_X_y=True)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    inputs, targets = torch.tensor(pixels / 16.0).float().view(-1, 1, 8, 8)[order], torch.tensor(labels)[order]
-    return TensorDataset(inputs[:TRAINED], targets[:TRAINED]), inputs[TRAINED:], targets[TRAINED:]
-
-
 def run(cluster: hab.Cluster, seed: int, epochs: int, setting: dict[str, Any], arm: dict[str, Any]) -> Outcome:
     """Trains once, on all ranks."""
-    train_set, inputs, targets = digits()
+    data = Digits().load()
+    inputs, targets = data.test.tensors
     torch.manual_seed(seed)
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=setting["lr"], momentum=setting["momentum"])
@@ -82,7 +72,7 @@ def run(cluster: hab.Cluster, seed: int, epochs: int, setting: dict[str, Any], a
     training = hab.AdaptiveTraining(
         model,
         optimizer,
-        hab.AdaptiveBatches(train_set, setting["batch"], max_global_batch=512, seed=seed),
+        hab.AdaptiveBatches(data.train, setting["batch"], max_global_batch=512, seed=seed),
         cluster=cluster,
         policy=hab.NoiseScale(fraction=arm["fraction"]) if arm else hab.Fixed(),
         learning_rate=hab.LearningRate(**schedule, **({"scaling": "adascale", "clock": arm["clock"]} if arm else {})),
@@ -97,7 +87,7 @@ def run(cluster: hab.Cluster, seed: int, epochs: int, setting: dict[str, Any], a
     model.eval()
     with torch.no_grad():
         accuracy = float((model(inputs).argmax(1) == targets).float().mean())
-    return Outcome(accuracy, training.steps, training.plan.samples_seen / TRAINED)
+    return Outcome(accuracy, training.steps, training.plan.samples_seen / len(data.train))
 
 
 def row(cluster: hab.Cluster, seeds: int, epochs: int, setting: dict[str, Any]) -> str:
