@@ -1,6 +1,6 @@
 """Compares two checkouts on a folder of many images: files per rank, and seconds from the start to the first step.
 
-    python benchmarks/image_folder.py BEFORE AFTER [--images 200000] [--ranks 4] [--rounds 3]
+    python benchmarks/image_folder.py BEFORE AFTER [--images 200000] [--ranks 4] [--rounds 3] [--places disk,network]
                                       [--write docs/results/image-folder.md]
 
 BEFORE and AFTER are folders with a checkout each (git worktree add); both run on the packages of this Python. In each
@@ -9,12 +9,15 @@ each rank opens and the folders that it lists are counted by an audit hook of Py
 
     in memory       task.memory_gb as by default: all images are decoded before the first step
     read in steps   task.memory_gb 0: images are decoded as the steps read them
+    disk            the images lie on this machine, in its page cache
+    network         an SFTP server is asked for them through sshfs, mounted anew for each start: apt install sshfs socat
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import os
 import signal
@@ -23,8 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -34,7 +37,7 @@ from PIL import Image
 
 CLASSES, SIDE, KINDS = 100, 16, 256  # images of so many kinds lie in the files
 TEST = 100  # images
-LIMIT_S = 900.0
+LIMIT_S, MOUNT_S = 1800.0, 20.0
 WAYS = {"in memory": [], "read in steps": ["--task.memory_gb=0"]}
 TRAIN = ["--task=image_folder", "--model=small_cnn", "--policy=fixed", "--global_batch=64", "--journal_every=1"]
 COUNTER = """
@@ -65,6 +68,30 @@ def write_images(root: Path, images: int) -> None:
             (root / part / f"{name:03d}").mkdir(parents=True)
         for number in range(n_images):
             (root / part / f"{number % CLASSES:03d}" / f"{number}.png").write_bytes(files[number % KINDS])
+
+
+@contextmanager
+def over_network(root: Path) -> Iterator[Path]:
+    """Yields a folder that shows these images by asking a server for each; it speaks through pipes, not through ssh.
+
+    Raises:
+        RuntimeError: It cannot be mounted.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        seen = f"sshfs -f -o passive\\,ro 127.0.0.1\\:{root} {folder}"
+        line = ["socat", "EXEC:/usr/lib/openssh/sftp-server", f"EXEC:{seen}"]
+        server = subprocess.Popen(line, stderr=subprocess.DEVNULL)  # it says that the mount has ended
+        try:
+            give_up = time.monotonic() + MOUNT_S
+            while not os.path.ismount(folder):
+                if server.poll() is not None or time.monotonic() > give_up:
+                    raise RuntimeError(f"sshfs does not show {root}")
+                time.sleep(0.02)
+            yield Path(folder)
+        finally:
+            subprocess.run(["fusermount3", "-u", "-z", folder], check=True)
+            server.terminate()
+            server.wait()
 
 
 @contextmanager
@@ -108,13 +135,11 @@ def below(pid: int) -> list[int]:
 
 def seconds(checkout: Path, root: Path, ranks: int, more: list[str]) -> tuple[float, float]:
     """Returns the seconds from the start of mpirun to the end of the first step, and those that ranks computed."""
-    began_s = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        training(checkout, root, Path(folder) / "run", ranks, more) as process,
-    ):
-        took_s = time.monotonic() - began_s
-        return took_s, sum(map(computed_s, below(process.pid)))
+    with tempfile.TemporaryDirectory() as folder:
+        began_s = time.monotonic()
+        with training(checkout, root, Path(folder) / "run", ranks, more) as process:
+            took_s = time.monotonic() - began_s
+            return took_s, sum(map(computed_s, below(process.pid)))
 
 
 def computed_s(pid: int) -> float:
@@ -142,6 +167,9 @@ def span(numbers: list[int]) -> str:
     return f"{first:,}" if rest == [first] else f"{first:,} on rank 0, {others} on others"
 
 
+PLACES: dict[str, Callable[[Path], AbstractContextManager[Path]]] = {"disk": nullcontext, "network": over_network}
+
+
 def main() -> None:
     """Measures, and prints or writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,28 +178,33 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--places", default=",".join(PLACES), help="disk, network, or both")
     parser.add_argument("--write", type=Path)
     flags = parser.parse_args()
     checkouts = {"before": flags.before.resolve(), "after": flags.after.resolve()}
+    places = {name: PLACES[name] for name in flags.places.split(",")}
     rows, ratios = [], []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "images"
         write_images(root, flags.images)
-        for way, more in WAYS.items():
-            files = {name: counts(checkout, root, flags.ranks, more) for name, checkout in checkouts.items()}
+        for (place, shown_at), (way, more) in itertools.product(places.items(), WAYS.items()):
+            case = f"{place}, {way}"
+            with shown_at(root) as seen:
+                files = {name: counts(checkout, seen, flags.ranks, more) for name, checkout in checkouts.items()}
             took: dict[str, list[tuple[float, float]]] = {name: [] for name in checkouts}
             for number in range(flags.rounds):
                 for name in checkouts if number % 2 == 0 else reversed(checkouts):
-                    took[name].append(seconds(checkouts[name], root, flags.ranks, more))
-                    print(f"{way}, {name}: {took[name][-1]}", file=sys.stderr, flush=True)
+                    with shown_at(root) as seen:
+                        took[name].append(seconds(checkouts[name], seen, flags.ranks, more))
+                    print(f"{case}, {name}: {took[name][-1]}", file=sys.stderr, flush=True)
             for name in checkouts:
                 opened, listed = (span([rank[at] for rank in files[name]]) for at in (0, 1))
                 shown = " | ".join(", ".join(f"{one[at]:.1f}" for one in took[name]) for at in (0, 1))
-                rows.append(f"| {way} | {name} | {opened} | {listed} | {shown} |")
+                rows.append(f"| {case} | {name} | {opened} | {listed} | {shown} |")
             for at, what in enumerate(("seconds to the first step", "seconds computed")):
                 each = [after[at] / before[at] for before, after in zip(took["before"], took["after"], strict=True)]
                 shown = ", ".join(f"{one:.2f}" for one in each)
-                ratios.append(f"{way}, {what}: after / before {statistics.median(each):.2f} (rounds: {shown})")
+                ratios.append(f"{case}, {what}: after / before {statistics.median(each):.2f} (rounds: {shown})")
     commits = {name: commit(checkout) for name, checkout in checkouts.items()}
     page = "\n".join(
         [
@@ -182,7 +215,7 @@ def main() -> None:
             f"{flags.images:,} PNG files of {SIDE} x {SIDE} pixels in {CLASSES} class folders, {TEST} to test. Before:"
             f" {commits['before']}; after: {commits['after']}.",
             f"{machine(flags.ranks)}; {versions()}; {date.today()}; {flags.rounds} rounds, both in each, in alternating"
-            " order; files in the page cache.",
+            " order.",
             "",
             "| images | checkout | files opened | folders listed | seconds to the first step | seconds computed |",
             "|---|---|---|---|---|---|",
@@ -192,7 +225,9 @@ def main() -> None:
             "",
             "Seconds: from the start of mpirun to the end of the first step; those that all ranks computed until then.",
             "Files opened and folders listed: until the ranks left after their first steps, by an audit hook of Python",
-            "in a start of its own; the images of those steps are among them where they are read in steps.",
+            "in a start of its own; the images of those steps are among them where they are read in steps. On disk the",
+            "files are in the page cache. By network an SFTP server on this machine is asked for each name and file,",
+            "through sshfs, mounted anew for each start.",
             "",
         ]
     )
