@@ -1,7 +1,7 @@
 """A folder of images as torchvision's ImageFolder: ``ROOT/train/CLASS/FILE``, ``ROOT/val/CLASS/FILE`` (else ``test``).
 
 Rank 0 lists the folder and tells the others, because a cluster's file system answers questions about names slowly, and
-all ranks would ask the same. Images that are kept in memory are each decoded by one rank, which hands them on.
+all ranks would ask the same. Images that are kept in memory are each decoded by one rank, and a node keeps one copy.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class FolderTask(Classification):
     root: str = "data/images"
     """Folder that holds train/ and val/ (or test/, which is left alone where there is val/)."""
     memory_gb: float = 4.0
-    """Most memory for decoded images, in GB a rank; images of larger folders are decoded each time they are read."""
+    """Most memory for decoded images, to train and to test each, in GB a node (a rank where its ranks cannot share it);
+    those of larger folders are decoded each time they are read."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Mean of each channel, on the scale 0 to 1; ImageNet's by default."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
@@ -90,7 +91,7 @@ class FolderTask(Classification):
         Args:
             listing: The images.
             size: Pixels a side.
-            cluster: The ranks, each of which decodes a part of what all keep in memory.
+            cluster: The ranks, each of which decodes a part of what is kept in memory.
         """
         if len(listing.files) * 3 * size * size > self.memory_gb * 1e9:
             return ImageFiles(listing.files, listing.targets, size)

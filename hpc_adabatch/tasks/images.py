@@ -13,6 +13,7 @@ Of several pages or frames the first is read, and a camera's note of its orienta
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from torch.utils.data import Dataset
 
 from ..cluster import Cluster
+from ..cluster.node_memory import NodeMemory
 from ..errors import InputError
 from .leave_out import advice
 
@@ -125,7 +127,7 @@ class ImagePaths(Sequence[Path]):
 
 
 def decode_all(paths: ImagePaths, size: int, threads: int, cluster: Cluster) -> torch.Tensor:
-    """Returns all images, each decoded by one rank. Shape (images, 3, size, size), uint8.
+    """Returns all images, each decoded by one rank. Shape (images, 3, size, size), uint8; the ranks of a node share it.
 
     Args:
         paths: Paths of the images, the same on all ranks.
@@ -136,7 +138,9 @@ def decode_all(paths: ImagePaths, size: int, threads: int, cluster: Cluster) -> 
     Raises:
         InputError: Pillow cannot read a file as an image; every rank raises it.
     """
-    pixels = np.empty((len(paths), 3, size, size), dtype=np.uint8)
+    shape = (len(paths), 3, size, size)
+    memory = NodeMemory(math.prod(shape), cluster)
+    pixels = memory.bytes.reshape(shape)
     bounds = [len(paths) * rank // cluster.size for rank in range(cluster.size + 1)]  # rank r: from bounds[r]
     mine = range(bounds[cluster.rank], bounds[cluster.rank + 1])
 
@@ -146,22 +150,25 @@ def decode_all(paths: ImagePaths, size: int, threads: int, cluster: Cluster) -> 
 
     with cluster.together(), ThreadPoolExecutor(threads) as pool:  # Pillow decodes outside the interpreter's lock
         list(pool.map(fill, (mine[start : start + CHUNK] for start in range(0, len(mine), CHUNK))))
-    if cluster.size > 1:
-        _exchange(pixels, bounds, cluster)
-    return torch.from_numpy(pixels)
+    if len(memory.ranks) < cluster.size:
+        _exchange(pixels, bounds, cluster, memory.ranks)
+    return torch.from_numpy(memory.kept().reshape(shape))
 
 
-def _exchange(pixels: np.ndarray, bounds: Sequence[int], cluster: Cluster) -> None:
-    """Fills in the images that other ranks have decoded, those of rank r from bounds[r] to bounds[r + 1].
+def _exchange(pixels: np.ndarray, bounds: Sequence[int], cluster: Cluster, node: Sequence[int]) -> None:
+    """Fills in the images that ranks of other nodes have decoded, those of rank r from bounds[r] to bounds[r + 1].
 
-    They travel in rounds, because a message of all images may be longer than MPI can count.
+    They travel in rounds, because a message of all images may be longer than MPI can count. Of those that have one
+    copy in common, ``node``, one rank writes what comes from another.
     """
     parts = [pixels[low:high] for low, high in itertools.pairwise(bounds)]
+    turns = itertools.cycle(node)
+    written = [rank for rank in range(cluster.size) if rank not in node and next(turns) == cluster.rank]
     at_once = max(1, ROUND_BYTES // (cluster.size * max(1, pixels[:1].nbytes)))  # images of each rank
     for start in range(0, max(map(len, parts)), at_once):
-        rounds = cluster.gather(parts[cluster.rank][start : start + at_once])
-        for part, told in zip(parts, rounds, strict=True):
-            part[start : start + at_once] = told
+        told = cluster.gather(parts[cluster.rank][start : start + at_once])
+        for rank in written:
+            parts[rank][start : start + at_once] = told[rank]
 
 
 class ImageFiles(Dataset[Any]):

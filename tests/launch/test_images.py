@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +128,46 @@ def test_one_rank_lists_and_each_image_is_opened_once(
     small_folder(tmp_path)
     done = launch(programs / "open_once.py", tmp_path, ranks=3, launcher=launcher)
     assert done.stdout.count("refused by all") == 3
+
+
+@pytest.mark.parametrize("launcher", ["mpirun", "torchrun", "horovodrun --gloo"])
+def test_the_ranks_of_a_node_have_one_copy_of_the_pixels(
+    launch: Any, programs: Path, tmp_path: Path, launcher: str
+) -> None:
+    """Each rank kept a copy, and told the others every image."""
+    small_folder(tmp_path)
+    done = launch(programs / "node_memory.py", tmp_path, "one copy", ranks=4, launcher=launcher)
+    assert done.stdout.count("one picture") == 4
+
+
+@pytest.mark.parametrize("way", ["no room", "full", "two nodes"])
+def test_ranks_without_room_or_on_two_nodes_have_the_same_pixels(
+    launch: Any, programs: Path, tmp_path: Path, way: str
+) -> None:
+    if way != "no room" and os.geteuid() != 0:
+        pytest.skip("it takes root to give a process another /dev/shm or host name")
+    small_folder(tmp_path)
+    done = launch(programs / "node_memory.py", tmp_path, way, ranks=3, launcher="torchrun")
+    assert done.stdout.count("one picture") == 3
+
+
+def test_a_rank_that_is_killed_while_it_decodes_leaves_no_memory_behind(
+    launch: Any, programs: Path, tmp_path: Path
+) -> None:
+    small_folder(tmp_path)
+    done = launch(programs / "node_memory.py", tmp_path, "lost", code=None, fresh=True)
+    assert done.returncode != 0
+    device, inode = re.findall(r"FILE (\S+) (\d+)", done.stdout)[0]
+    deadline_s = time.monotonic() + 60
+    while holders := [pid for pid in Path("/proc").glob("[0-9]*") if maps(pid, device, inode)]:
+        assert time.monotonic() < deadline_s, holders
+        time.sleep(0.1)
+
+
+def maps(process: Path, device: str, inode: str) -> bool:
+    """Whether a process has a file in its memory."""
+    try:
+        lines = (process / "maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # it has ended
+        return False
+    return any(line.split()[3:5] == [device, inode] for line in lines)
