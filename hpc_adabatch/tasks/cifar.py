@@ -5,6 +5,7 @@ Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from typing import Any
 import torch
 from torch.utils.data import TensorDataset
 
-from ..cluster import Cluster
+from ..cluster import Cluster, SingleProcess
+from ..cluster.node_memory import NodeMemory
 from ..errors import InputError, require, whole
 from .augment import CropAndFlip, NoAugmentation, Prepare
 from .classification import Classification
@@ -80,16 +82,37 @@ class Cifar10(Classification):
             bring(root, lambda folder: kind(folder, train=True, download=True), [archive] if complete else [])
 
     def load(self, cluster: Cluster | None = None) -> TaskData:
-        train, test = self._open(train=True), self._open(train=False)
+        cluster = cluster or SingleProcess()
+        (train, classes), (test, _) = (self._kept(cluster, train=train) for train in (True, False))
         prepare = Prepare(MEAN, STD)
         return TaskData(
-            train=_tensors(train),
-            test=_tensors(test),
+            train=train,
+            test=test,
             augment=CropAndFlip(prepare, self.padding, flip=True) if self.augment else NoAugmentation(prepare),
             prepare=prepare,
             sample_shape=(3, 32, 32),
-            n_classes=len(train.classes),
+            n_classes=len(classes),
         )
+
+    def _kept(self, cluster: Cluster, *, train: bool) -> tuple[TensorDataset, list[str]]:
+        """Returns a set and the names of its classes; one rank of each node reads it, and the node keeps one copy.
+
+        Raises:
+            InputError: The data are missing or damaged; every rank raises it.
+        """
+        opened = None
+        with cluster.together():
+            if cluster.leads:
+                opened = self._open(train)
+        told = (opened.data.shape, opened.targets, opened.classes) if opened is not None else None
+        (images, height, width, channels), targets, classes = cluster.tell(told)
+        shape = (images, channels, height, width)
+        memory = NodeMemory(math.prod(shape), cluster)
+        with cluster.together():
+            if cluster.rank == memory.ranks[0]:
+                stored = (opened if opened is not None else self._open(train)).data  # uint8, channels last
+                memory.bytes.reshape(shape)[:] = stored.transpose(0, 3, 1, 2)
+        return TensorDataset(torch.from_numpy(memory.kept().reshape(shape)), torch.tensor(targets)), classes
 
 
 class Cifar100(Cifar10):
@@ -97,8 +120,3 @@ class Cifar100(Cifar10):
 
     def _torchvision_name(self) -> str:
         return "CIFAR100"
-
-
-def _tensors(dataset: Any) -> TensorDataset:
-    images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()  # (images, 3, 32, 32), uint8
-    return TensorDataset(images, torch.tensor(dataset.targets))

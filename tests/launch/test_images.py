@@ -151,6 +151,19 @@ def test_ranks_without_room_or_on_two_nodes_have_the_same_pixels(
     assert done.stdout.count("one picture") == 3
 
 
+def test_the_ranks_of_a_node_have_one_copy_of_cifar_and_refuse_it_together(
+    launch: Any, adabatch: Any, programs: Path, tmp_path: Path
+) -> None:
+    """Each rank read it for itself."""
+    done = launch(programs / "node_memory.py", tmp_path, "cifar", ranks=3)
+    assert done.stdout.count("one picture") == 3
+    (tmp_path / "cifar-10-batches-py" / "test_batch").unlink()
+    flags = ["--task=cifar10", f"--task.root={tmp_path}", "--out", tmp_path / "run"]
+    done = adabatch("train", "recipes/quickstart.yaml", *flags, code=2)
+    (line,) = re.findall(r"adabatch: error: .*", done.stdout + done.stderr)
+    assert f"task.root: given {tmp_path} (Dataset not found or corrupted." in line
+
+
 def test_a_rank_that_is_killed_while_it_decodes_leaves_no_memory_behind(
     launch: Any, programs: Path, tmp_path: Path
 ) -> None:

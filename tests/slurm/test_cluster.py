@@ -14,9 +14,11 @@ import bridge
 import memory_limits
 import pytest
 from cluster import SlurmCluster
+from PIL import Image
 
 pytestmark = pytest.mark.slurm
 PROGRAM = Path(__file__).parent / "programs" / "allreduce.py"
+NODE_MEMORY = Path(__file__).parents[1] / "launch" / "programs" / "node_memory.py"
 SLEEP_ONCE = '[ -n "${SLURM_RESTART_COUNT:-}" ] || sleep 300'
 GREEDY = (
     f"{sys.executable} -c 'x = bytearray(600_000_000); x[::4096] = bytes(len(x[::4096])); import time; time.sleep(60)'"
@@ -61,6 +63,22 @@ def test_tasks_start_on_the_nodes(cluster: SlurmCluster) -> None:
 @pytest.mark.parametrize("launcher", ["srun --mpi=pmix", "mpirun"])
 def test_ranks_meet_across_nodes(cluster: SlurmCluster, launcher: str, tmp_path: Path) -> None:
     assert_met(allreduce(cluster, launcher, tmp_path))
+
+
+@pytest.mark.parametrize("launcher", ["srun --mpi=pmix", "mpirun"])
+def test_the_ranks_of_each_node_have_one_copy_of_decoded_images(
+    cluster: SlurmCluster, launcher: str, tmp_path: Path
+) -> None:
+    """Nodes tell each other their images; ranks of one node do not."""
+    for part in ("train", "val"):
+        for name in ("0", "1", "2"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for grey in range(5):
+                Image.new("RGB", (8, 8), (grey, 99, int(name))).save(tmp_path / part / name / f"{grey}.png")
+    line = f"{launcher} {sys.executable} {NODE_MEMORY} {tmp_path} job"
+    job = cluster.sbatch("--nodes=2", "--ntasks=4", "--ntasks-per-node=2", "--wrap", line, cwd=tmp_path)
+    cluster.wait(job, "COMPLETED", timeout_s=240)
+    assert cluster.output(job).count("one picture") == 4
 
 
 def test_a_job_completes_and_its_output_and_name_are_read(cluster: SlurmCluster, tmp_path: Path) -> None:
