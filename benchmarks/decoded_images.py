@@ -1,6 +1,6 @@
 """Compares the memory of decoded images, and the processor seconds to decode them, of the ranks of one node.
 
-    python benchmarks/decoded_images.py BEFORE AFTER [--images 8000] [--ranks 4] [--rounds 3]
+    python benchmarks/decoded_images.py BEFORE AFTER [--images 4000] [--ranks 4] [--rounds 3]
                                         [--write docs/results/decoded-images.md]
 
 BEFORE and AFTER are folders with a checkout each (git worktree add); both run on the packages of this Python, by mpirun
@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, help="a checkout")
     parser.add_argument("after", type=Path, help="another one")
-    parser.add_argument("--images", type=int, default=8000)
+    parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", type=Path)
@@ -152,7 +152,7 @@ def main() -> None:
         [
             "# Decoded images of a node: memory and the time to decode them",
             "",
-            "    python benchmarks/decoded_images.py BEFORE AFTER",
+            f"    python benchmarks/decoded_images.py BEFORE AFTER --images {flags.images} --rounds {flags.rounds}",
             "",
             f"{flags.images:,} JPEG files of {SIDE} x {SIDE} pixels, kept as {STORED} x {STORED}: {pixels:,.0f} MB of"
             " pixels.",
