@@ -329,10 +329,21 @@ def test_horovodrun_is_told_the_hosts_and_their_ranks(tmp_path: Path) -> None:
 def test_outside_of_jobs_and_in_spite_of_them_ranks_run_here(tmp_path: Path) -> None:
     line = "mpirun -np 3 --bind-to none --oversubscribe adabatch doctor"
     assert launched("-n", "3", "adabatch", "doctor", cwd=tmp_path)[0] == line
+    assert launched("-np", "3", "adabatch", "doctor", cwd=tmp_path)[0] == line  # as one types it to mpirun
     more = {"ADABATCH_LAUNCHER": "local", "SLURM_CONF": "/etc/slurm.conf", "FAKE_TELLS": "SLURM"}
     found = launched("-n", "3", "adabatch", "doctor", cwd=tmp_path, **(JOB | more))
     assert found[0] == line
     assert [name for name in found if name.startswith("SLURM")] == ["SLURM_CONF=/etc/slurm.conf"]
+
+
+@pytest.mark.parametrize("flag", ["--oversubscribe", "-N", "--np=2", "-n2"])
+def test_a_flag_that_launch_run_does_not_have_is_no_command(flag: str, tmp_path: Path) -> None:
+    """``-np 2`` was taken for a part of the command, which mpirun then did not find."""
+    done = run(ROOT / "launch" / "run", flag, "2", "adabatch", "doctor", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        f"launch/run: {flag}: given before the command; allowed: -n RANKS; type: launch/run -n 2 "
+    )
 
 
 def test_without_horovod_torchs_launcher_starts_the_ranks_here(tmp_path: Path) -> None:
