@@ -19,6 +19,13 @@ _UNKNOWN = re.compile(
 )
 _REQUIRED = re.compile(r"arguments? (?:are|is) required: (?P<key>\S+)")
 _NO_VALUE = re.compile(r"argument --(?P<key>\S+): expected one argument")
+EXAMPLES = {  # of fields whose default is none, or shows nothing
+    "policy.text": '"0:16 10ep:32 20ep:64"',
+    "policy.journal": "runs/EARLIER/journal.jsonl",
+    "policy.milestones": "[30,60,80]",
+    "learning_rate.milestones": "[30,60,80]",
+    "branches": "[1,2,4,8]",
+}
 _TYPES = {
     "<class 'int'>": "an integer",
     "<class 'float'>": "a number",
@@ -28,8 +35,10 @@ _TYPES = {
 
 
 def example(key: str, parser: ArgumentParser) -> str:
-    """Returns a value that the field accepts, as text: its default where it has one, else the word VALUE."""
+    """Returns a value that the field accepts, as text: an example, else its default, else the word VALUE."""
     default = parser.get_defaults().get(key)
+    if key in EXAMPLES:
+        return EXAMPLES[key]
     return "VALUE" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 
@@ -53,5 +62,6 @@ def explain(message: str, parser: ArgumentParser) -> InputError:
         allowed = ", ".join(known) if prefix and known else "the fields that adabatch train --help lists"
         return InputError(name, "a field that does not exist", allowed, f"--{near[0]} VALUE" if near else "")
     if found := _REQUIRED.search(message) or _NO_VALUE.search(message):
-        return InputError(found["key"].rstrip(","), "nothing", "a value", f"--{found['key'].rstrip(',')} VALUE")
+        key = found["key"].rstrip(",")
+        return InputError(key, "nothing", "a value", key if key.isupper() else f"--{key} {example(key, parser)}")
     return InputError("command line", message, "those of adabatch train --help")

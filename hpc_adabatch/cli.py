@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from . import commands
+from . import brief_help, commands, verb_flags
 from .completion import bash
 from .environment import code_is_left, launch, leave_code
 from .errors import OneLineError, complain, name_flags, require
+from .shipped import recipes
 
 PATIENCE_S = 10.0  # for rank 0 to start and to read the same input; its end is usually this rank's too
 LOOK_EVERY_S = 0.1
@@ -39,6 +40,10 @@ class Verb:
     """The words that may follow the verb; one text for each way to use it."""
     plain: bool = False
     """True for a verb whose usage and sentence are all of its help."""
+    flags: Callable[[], type] | None = None
+    """The class of its own flags, for a verb with a recipe: its short help tells of these alone."""
+    examples: tuple[str, ...] = ()
+    """Commands as they are typed, for the short help."""
 
 
 def completion(arguments: list[str]) -> int:
@@ -46,16 +51,43 @@ def completion(arguments: list[str]) -> int:
     require(arguments == ["bash"], "SHELL", " ".join(arguments) or "nothing", "bash", "adabatch completion bash")
     texts = {name: " ".join(verb.usages) for name, verb in VERBS.items()}
     choices = {name: re.findall(r"\w+", text) for name, text in texts.items() if text.islower()}
+    choices["recipes"] = list(recipes())
     flags = {name: re.findall(r"--[a-z_]+", text) for name, text in texts.items()}
     print(bash(choices, flags))
     return 0
 
 
+def _measure_flags() -> type:
+    from .probe.breakdown import MeasureFlags
+
+    return MeasureFlags
+
+
+def _noise_flags() -> type:
+    from .run.noise import NoiseFlags
+
+    return NoiseFlags
+
+
+def _check_flags() -> type:
+    from .run.check_data import CheckFlags
+
+    return CheckFlags
+
+
 VERBS = {
+    "recipes": Verb(commands.recipes, "Lists the recipes that ship, or copies one.", ("[NAME] [--to FILE]",)),
     "train": Verb(
         commands.train,
         "Trains a recipe: alone, or on every rank that horovodrun, mpirun or srun starts.",
         ("RECIPE [--out DIR] [--resume auto] [--until METRIC=VALUE] [--FIELD VALUE ...]",),
+        flags=lambda: verb_flags.TrainFlags,
+        examples=(
+            "adabatch train quickstart --out runs/mine",
+            "adabatch train quickstart --out runs/mine --epochs 40 --resume auto",
+            "adabatch train quickstart --policy smith --policy.milestones '[10,20]'",
+            "mpirun -np 4 adabatch train recipe.yaml --until accuracy=0.92",
+        ),
     ),
     "plan": Verb(
         commands.plan,
@@ -64,26 +96,39 @@ VERBS = {
             "RECIPE [--ranks N] [--measure true] [--FIELD VALUE ...]",
             "RECIPE --nodes 1,2,4,...,4096 [--network v100] [--from_run RUN] [--FIELD VALUE ...]",
         ),
+        flags=lambda: verb_flags.PlanFlags,
+        examples=(
+            "adabatch plan quickstart --ranks 4",
+            "adabatch plan quickstart --nodes 1,2,4 --noise_scale 500",
+        ),
     ),
     "probe": Verb(
         commands.probe,
         "Measures how long messages between these ranks take, and the steps of a recipe on them.",
         ("[RECIPE] [--out FILE] [--seconds S] [--FIELD VALUE ...]",),
+        flags=lambda: verb_flags.ProbeFlags,
+        examples=("mpirun -np 4 adabatch probe quickstart --out probe.json",),
     ),
     "measure": Verb(
         commands.measure,
         "Measures where the time of a recipe's steps goes: data, computation, stragglers, communication.",
         ("RECIPE [--out DIR] [--steps N] [--FIELD VALUE ...]",),
+        flags=_measure_flags,
+        examples=("mpirun -np 4 adabatch measure quickstart --steps 50",),
     ),
     "noise": Verb(
         commands.noise,
         "Measures the noise scale of a model's gradient, layer by layer, and suggests a batch.",
         ("RECIPE [--checkpoint RUN] [--steps N] [--FIELD VALUE ...]",),
+        flags=_noise_flags,
+        examples=("adabatch noise quickstart --checkpoint runs/mine",),
     ),
     "check-data": Verb(
         commands.check_data,
         "Reads every image of a recipe on all ranks, and lists those that cannot be read.",
         ("RECIPE [--out FILE] [--FIELD VALUE ...]",),
+        flags=_check_flags,
+        examples=("mpirun -np 4 adabatch check-data recipe.yaml --out unreadable.txt",),
     ),
     "report": Verb(commands.report, "Prints the table of the finished run in the folder RUN.", ("RUN",), plain=True),
     "checkpoint": Verb(
@@ -101,7 +146,8 @@ VERBS = {
         commands.doctor,
         "Prints what the ranks find, what is wrong, and the words that mend it; start it as you would start training.",
         ("[RECIPE] [--out DIR] [--FIELD VALUE ...]",),
-        plain=True,
+        flags=lambda: verb_flags.DoctorFlags,
+        examples=("mpirun -np 4 adabatch doctor", "srun adabatch doctor recipe.yaml --out /scratch/runs"),
     ),
     "completion": Verb(
         completion,
@@ -133,6 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         chosen = VERBS[verb]
         if chosen.plain and commands.HELP & set(rest):
             print(f"usage: adabatch {verb} {chosen.usages[0]}".rstrip() + f"\n\n{chosen.does}")
+            sys.exit(0)
+        if chosen.flags is not None and brief_help.wants(rest):
+            print(brief_help.text(verb, chosen.does, chosen.usages, chosen.flags, chosen.examples))
             sys.exit(0)
         code = chosen.run(rest)
     except OneLineError as error:  # found before the ranks joined: the same on each, and rank 0 prints it

@@ -5,6 +5,7 @@ name, and the fields of that class come with it:
 
     policy: {name: adabatch, factor: 2, interval: 20}      in the recipe
     --policy.factor 4                                      overrules one field
+    --help policy                                          tells the fields (recipe_help.py)
     --policy schedule                                      another class; the recipe's policy.* fields are dropped
     --task my_module:MyTask                                a task of the user's own, with its fields
 """
@@ -29,7 +30,9 @@ from .learning_rate.presets import left_to_preset
 from .optim import OPTIMIZERS
 from .policies import POLICIES
 from .recipe import Options, Recipe
+from .recipe_help import FieldFormatter, help_on, take_topic
 from .replay import Replay
+from .shipped import recipe_file
 from .tasks import TASKS
 from .tasks.own import is_own, own_task
 from .yaml_core import dump, load
@@ -69,16 +72,20 @@ def parse_recipe(command: str, arguments: Sequence[str], extra: type | None = No
 
     Raises:
         InputError: A field cannot be used; the first one found.
-        SystemExit: After ``--help`` or ``--print_config``.
+        SystemExit: After ``--help [TOPIC]`` or ``--print_config``.
     """
-    arguments = _spell_out(arguments)
+    arguments, topic = take_topic(_spell_out(arguments), CHOICES)
     path, flags = _split(arguments)
     sections = _read(path) if path is not None else {}
     chosen = {field: _choose(field, sections, flags) for field in CHOICES}
-    helps = bool({"-h", "--help"} & set(flags))
-    parser = _parser(command, tuple(chosen.items()), extra, helps)
-    if path is None and not helps and "--print_config" not in flags:
-        raise InputError("RECIPE", "nothing", "a YAML file", f"adabatch {command} recipes/quickstart.yaml")
+    parser = _parser(command, tuple(chosen.items()), extra, topic is not None)
+    if topic is not None:
+        print(help_on(topic, parser, CHOICES))
+        raise SystemExit(0)
+    if path is None and "--print_config" not in flags:
+        raise InputError(
+            "RECIPE", "nothing", "a YAML file, or the name of one that ships", f"adabatch {command} quickstart"
+        )
     try:
         known = parser.parse_args(["--config", dump(sections), *flags])
     except ArgumentError as error:
@@ -115,7 +122,7 @@ def parse_flags(command: str, arguments: list[str], flags: type) -> Namespace:
     Raises:
         InputError: A flag cannot be used; the first one found.
     """
-    names, hint = list(flags.__dataclass_fields__), f"adabatch {command} recipes/quickstart.yaml"  # type: ignore[attr-defined]
+    names, hint = list(flags.__dataclass_fields__), f"adabatch {command} quickstart"  # type: ignore[attr-defined]
     for argument in arguments:
         flag = argument.partition("=")[0]
         known = not flag.startswith("--") or flag[2:] in names
@@ -150,7 +157,7 @@ def _spell_out(arguments: Sequence[str]) -> list[str]:
 def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
     """Returns the recipe's path, which is given first or not at all, and the flags."""
     if arguments and not arguments[0].startswith("-"):
-        return Path(arguments[0]), arguments[1:]
+        return recipe_file(arguments[0]), arguments[1:]
     return None, arguments
 
 
@@ -159,13 +166,16 @@ def _read(path: Path) -> dict[str, Any]:
         content = load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            "RECIPE", f"{path} ({type(error).__name__})", "a YAML file that can be read", "recipes/quickstart.yaml"
+            "RECIPE",
+            f"{path} ({type(error).__name__})",
+            "a YAML file that can be read, or the name of one that ships",
+            "adabatch recipes",
         ) from error
     except yaml.YAMLError as error:
         raise InputError(
             "RECIPE", f"{path}: {' '.join(str(error).split())}", "valid YAML, one 'field: value' a line"
         ) from error
-    require(isinstance(content, dict), "RECIPE", path, "YAML with one 'field: value' a line", "recipes/quickstart.yaml")
+    require(isinstance(content, dict), "RECIPE", path, "YAML with one 'field: value' a line", "adabatch recipes")
     for field in (*CHOICES, "learning_rate"):
         section = content.get(field, {})
         if field in CHOICES and isinstance(section, str):
@@ -211,6 +221,7 @@ def _parser(
     parser = ArgumentParser(
         exit_on_error=False,
         allow_abbrev=False,
+        formatter_class=FieldFormatter,
         usage=f"adabatch {command} RECIPE [--FIELD VALUE ...]",
         description="RECIPE is a YAML file, and each of its fields is a flag too. task, policy and optimizer choose a "
         "class by name, whose fields then follow below; there are "
@@ -226,6 +237,7 @@ def _parser(
             f"--{field}.name",
             type=Literal[(*CHOICES[field][0], name)],
             default=name,
+            metavar="NAME",
             help=f"The name of the {field}'s class; --{field} is short for this flag.",
         )
         try:

@@ -6,15 +6,15 @@ that ``adabatch --help`` and the first line about a wrong word come at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from . import environment
+from . import environment, files
 from .all_ranks import on_all_ranks
 from .errors import require
-from .study.flags import NodesFlags
+from .verb_flags import DoctorFlags, PlanFlags, ProbeFlags, RecipesFlags, TrainFlags
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -23,38 +23,6 @@ if TYPE_CHECKING:
 
 Flags = TypeVar("Flags")
 HELP = {"-h", "--help"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainFlags:
-    """The folder of the run, and its end."""
-
-    out: str | None = None
-    """The folder of the run; runs/RECIPE-DATE when not given."""
-    resume: Literal["no", "auto"] = "no"
-    """auto goes on from the folder's checkpoint, or starts when there is none."""
-    until: str | None = None
-    """METRIC=VALUE, for example accuracy=0.92; the first evaluation as good as that ends the run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanFlags(NodesFlags):
-    """The ranks to plan for."""
-
-    ranks: int = 1
-    """The number of ranks that will train; with --nodes, the number on each node."""
-    measure: bool = False
-    """Makes a few steps of each size on this machine, to tell hours, with an interval, and memory."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeFlags:
-    """The time and the file of a probe."""
-
-    out: str | None = None
-    """The JSON file for all numbers; none is written when not given."""
-    seconds: float = 120.0
-    """The approximate time for measuring, in seconds."""
 
 
 def train(arguments: list[str]) -> int:
@@ -196,10 +164,32 @@ def study(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def recipes(arguments: list[str]) -> int:
+    """Lists the recipes that ship, or copies one."""
+    from . import shipped
+    from .words import Word, read
+
+    name, given = read("recipes", arguments, RecipesFlags, Word("NAME", "The recipe to copy.", needed=False))
+    known = shipped.recipes()
+    if name is None:
+        require(
+            not given["to"], "NAME", "nothing", "a recipe to copy", f"adabatch recipes quickstart --to {given['to']}"
+        )
+        width = max(map(len, known), default=0)
+        about = {each: shipped.about(path.read_text(encoding="utf-8")) for each, path in known.items()}
+        print("\n".join(f"{each:{width}}  {words}" for each, words in about.items()))
+        return 0
+    require(name in known, "NAME", name, ", ".join(known), "adabatch recipes")
+    target = Path(given["to"] or f"{name}.yaml")
+    files.write_new(target, known[name].read_text(encoding="utf-8"), "to", f"adabatch recipes {name} --to OTHER.yaml")
+    print(f"wrote {target}; type: adabatch train {target}")
+    return 0
+
+
 def doctor(arguments: list[str]) -> int:
     """Prints what the ranks find and what is wrong; returns 0 when nothing is."""
     from .command_line import parse_flags, parse_recipe
-    from .doctor.examine import DoctorFlags, examine
+    from .doctor.examine import examine
 
     recipe = None
     if arguments and not arguments[0].startswith("-"):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import InputError, StorageError
+from .errors import InputError, StorageError, require
 from .records import FORMAT
 
 
@@ -92,6 +92,25 @@ def whole(path: Path, *, previous: Path | None = None, concurrent: bool = False)
         sync_folder(path.parent)
 
 
+def write_new(path: Path, text: str, field: str, hint: str) -> None:
+    """Writes a text file that was not there; one that is there stays as it is.
+
+    Args:
+        path: The file.
+        text: Its content.
+        field: The flag, or the word, by which it was given.
+        hint: Words that would do.
+
+    Raises:
+        InputError: Something is there, or its folder cannot be written.
+        StorageError: The file cannot be written.
+    """
+    require(not os.path.lexists(path), field, f"{path}, which is there already", "a file that is not", hint)
+    make_writable(path.parent, given=path.parent, allowed="a folder that can be written", example=hint, field=field)
+    with writing(path), path.open("x", encoding="utf-8") as file:
+        file.write(text)
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes JSON, indented by 2, its format first: the file is there complete, or as it was before.
 
@@ -112,14 +131,15 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_writable(folder: Path, *, given: Path, allowed: str, example: str) -> None:
+def make_writable(folder: Path, *, given: Path, allowed: str, example: str, field: str = "out") -> None:
     """Makes the folder where it is missing, and sees that files can be written there.
 
     Args:
         folder: The folder.
-        given: The path that the user gave with --out.
-        allowed: The kind of folder that --out may be, in words.
-        example: A flag that would do.
+        given: The path that the user gave.
+        allowed: The kind of folder that it may be, in words.
+        example: Words that would do.
+        field: The flag, or the word, by which it was given.
 
     Raises:
         InputError: The folder cannot be made or written.
@@ -130,4 +150,4 @@ def make_writable(folder: Path, *, given: Path, allowed: str, example: str) -> N
             pass
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError("out", f"{given} ({reason})", allowed, example) from error
+        raise InputError(field, f"{given} ({reason})", allowed, example) from error

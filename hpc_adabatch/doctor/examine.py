@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..cluster import Cluster, SingleProcess, start
@@ -20,14 +19,6 @@ from .network import network
 from .place import place
 from .software import software
 from .storage import storage
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoctorFlags:
-    """The folder whose file system is looked at."""
-
-    out: str = "runs"
-    """The folder for the output, as it would be given to train."""
 
 
 def examine(recipe: Recipe | None, out: Path) -> int:

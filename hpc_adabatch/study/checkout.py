@@ -1,7 +1,7 @@
-"""The checkout whose launch/run and launch/job start the ranks of a study's cells.
+"""The folder whose launch/run and launch/job start the ranks of a study's cells.
 
 Its place is looked up when a cell is started: ADABATCH_HOME, else the folder that the study was planned in, else the
-checkout that this package lies in.
+checkout that this package lies in, or what an installed package brings (shipped.py).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..environment import home
 from ..errors import InputError
+from ..shipped import root
 
 
 def checkout(directory: Path, field: str, given: str) -> Path:
@@ -23,7 +24,7 @@ def checkout(directory: Path, field: str, given: str) -> Path:
     Raises:
         InputError: There is none.
     """
-    for folder in (home(), directory, Path(__file__).resolve().parents[2]):
+    for folder in (home(), directory, root()):
         if folder is not None and (folder / "launch" / "run").is_file():
             return folder.absolute()
     allowed = "a plan made in the checkout, which has launch/run and launch/job"

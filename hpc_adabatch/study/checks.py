@@ -28,13 +28,14 @@ def check_recipe(recipe: Sequence[str]) -> None:
     Raises:
         InputError: The words are of another form.
     """
-    hint = "adabatch study plan NAME ... -- recipes/quickstart.yaml --epochs 3"
+    hint = "adabatch study plan NAME ... -- quickstart --epochs 3"
     require(bool(recipe), "RECIPE", "nothing", "a recipe and its fields after --", hint)
     require(not recipe[0].startswith("-"), "RECIPE", recipe[0], "the recipe first", hint)
     other = any(word.partition("=")[0] == "--config" for word in recipe)
     require(not other, "config", "a second recipe", "one recipe, which is copied into the study", hint)
-    for word in ("--help", "-h", "--print_config"):
-        require(word not in recipe, "RECIPE", word, "a recipe and its fields", hint)
+    for word in recipe:
+        prints = word.partition("=")[0] in ("--help", "-h", "--print_config")
+        require(not prints, "RECIPE", word, "a recipe and its fields", hint)
 
 
 def parse_fields(flag: str, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -1,18 +1,11 @@
-"""The flags of ``adabatch study`` and of ``adabatch plan --nodes``, and the way from a command line to them.
-
-A word such as --dry_run needs no value, and a value may look like a flag: --sbatch --time=5.
-"""
+"""The flags of ``adabatch study`` and of ``adabatch plan --nodes``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from ..errors import InputError, require
-
-if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
+from ..words import Word, read
 
 STALL_S = 600.0
 """Seconds without a change of its files, after which a running cell counts as stalled."""
@@ -145,54 +138,4 @@ def parse(
         InputError: The first thing that cannot be used.
         SystemExit: After --help.
     """
-    from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
-
-    from .. import yaml_core  # noqa: F401  (the meaning of numbers)
-
-    # The help of fields takes longer to read than the flags do.
-    set_parsing_settings(docstring_parse_attribute_docstrings=bool({"-h", "--help"} & set(arguments)))
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, prog=f"adabatch study {verb}")
-    parser.add_argument("NAME", help="The name of the study.")
-    for name, text in (lists or {}).items():
-        parser.add_argument(f"--{name}", action="append", type=str, default=[], metavar="FIELD=VALUES", help=text)
-    parser.add_class_arguments(flags)
-    words = _join_values(verb, arguments, parser)
-    try:
-        found = parser.parse_args(words)
-    except ArgumentError as error:
-        from ..argument_errors import explain
-
-        raise explain(str(error), parser) from error
-    given = found.as_dict()
-    return given.pop("NAME"), given
-
-
-def _join_values(verb: str, arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
-    """Joins flags and values: --dry_run or --dry-run becomes --dry_run=true, and --sbatch --x becomes --sbatch=--x.
-
-    Raises:
-        InputError: A flag that the verb does not have.
-    """
-    defaults = parser.get_defaults().as_dict()
-    names = [name for name in defaults if name != "NAME"]
-    joined: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        if not word.startswith("--") or word == "--help":
-            joined.append(word)
-            continue
-        name, sign, value = word[2:].partition("=")
-        name = name.replace("-", "_")
-        allowed = ", ".join(f"--{other}" for other in names)
-        require(
-            name in names, name, f"a flag that study {verb} does not have", allowed, f"adabatch study {verb} --help"
-        )
-        if not sign and isinstance(defaults[name], bool):
-            value = "true"
-        elif not sign:
-            following = next(words, None)
-            if following is None:
-                raise InputError(name, "nothing", "a value", f"--{name} VALUE")
-            value = following
-        joined.append(f"--{name}={value}")
-    return joined
+    return read(f"study {verb}", arguments, flags, Word("NAME", "The name of the study."), lists)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import require
+from ..shipped import recipe_file
 from .checks import check_fields, check_recipe, parse_fields, parse_modes, parse_zipped
 from .flags import GridFlags
 from .grid import Grid, cells_of
@@ -51,7 +52,7 @@ def make_study(
     grid = Grid(
         nodes=nodes,
         ranks_per_node=flags.ranks_per_node,
-        recipe=recipe[0],
+        recipe=str(recipe_file(recipe[0])),
         flags=tuple(recipe[1:]),
         until=flags.until,
         measured=("--warmup", str(flags.warmup), "--steps", str(flags.steps)),
@@ -78,7 +79,7 @@ def make_study(
         launcher=terms.launcher,
         sbatch=words,
         time_limit_s=time_limit_s(terms.asked.get("time", "")),
-        recipe=recipe[0],
+        recipe=grid.recipe,
         flags=grid.flags,
         directory=str(directory),
         cells=cells_of(grid, modes, varied, flags.repeats),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 from fake_slurm import FakeSlurm
 from planned import ROOT, cells, fake_slurm, impatient, planned, template
 
+from hpc_adabatch import shipped
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.study import checkout
 from hpc_adabatch.study.flags import GridFlags
@@ -68,9 +70,8 @@ def test_the_folder_of_the_plan_comes_before_the_checkout_of_the_package(
 
 def test_without_any_checkout_plan_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package alone in site-packages."""
-    monkeypatch.setattr(
-        checkout, "__file__", str(tmp_path / "site-packages" / "hpc_adabatch" / "study" / "checkout.py")
-    )
+    package = tmp_path / "site-packages" / "hpc_adabatch"
+    monkeypatch.setattr(shipped, "_PACKAGE", package)
     flags = GridFlags(nodes="1", template=calls(tmp_path))
     with pytest.raises(
         InputError, match=r"^template: given .*launch/job.*; type cd CHECKOUT, or export ADABATCH_HOME="
@@ -79,6 +80,12 @@ def test_without_any_checkout_plan_says_so(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match=r"^where: given local, planned in .*; type cd CHECKOUT"):
         ThisMachine.terms(flags, (), tmp_path)
     SlurmQueue.terms(GridFlags(nodes="1", template=str(template(tmp_path))), (), tmp_path)  # a script of another kind
+    for room in ("slurm", "launch"):  # as a wheel brings them
+        shutil.copytree(ROOT / room, package / "share" / room)
+    monkeypatch.chdir(tmp_path)
+    found = SlurmQueue.terms(GridFlags(nodes="1"), (), tmp_path)
+    assert found.template == str(package / "share" / "slurm" / "cpu.sbatch")
+    assert checkout.variables(tmp_path, "exec launch/job") == {"ADABATCH_HOME": str(package / "share")}
 
 
 def test_a_path_that_sbatch_would_cut_off_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...errors import InputError, require
+from ...shipped import template_file
 from .. import checkout
 from ..cells import Cell
 from ..flags import STALL_S, GridFlags
@@ -35,7 +36,7 @@ class SlurmQueue(Place):
 
     @staticmethod
     def terms(flags: GridFlags, words: tuple[str, ...], directory: Path) -> Terms:
-        template, hint = Path(flags.template), "--template slurm/cpu.sbatch"
+        template, hint = template_file(flags.template), "--template slurm/cpu.sbatch"
         try:
             text = template.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -45,7 +46,7 @@ class SlurmQueue(Place):
         checkout.variables(directory, text)  # or every job would fail after its wait in the queue
         asked = directives(text) | options(words)
         check_placement(asked, flags.ranks_per_node)
-        return Terms(template=flags.template, launcher=flags.launcher or "srun", asked=asked)
+        return Terms(template=str(template), launcher=flags.launcher or "srun", asked=asked)
 
     @property
     def title(self) -> str:
