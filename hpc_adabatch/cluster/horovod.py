@@ -25,9 +25,11 @@ import torch
 
 from ..environment import Launch, prepare_horovod
 from ..errors import InputError, complain, require
+from ..shipped import in_checkout
 from .launched import LaunchedCluster
 
 ABSENT = "is not installed"
+BUILDS = "./launch/install" if in_checkout() else "./launch/install of a checkout"
 WORDS = {1: torch.uint8, 2: torch.uint8, 4: torch.int32, 8: torch.int64}  # that stand for numbers of so many bytes
 
 
@@ -46,9 +48,7 @@ class HorovodCluster(LaunchedCluster):
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
         hvd, why = load()
-        require(
-            hvd is not None, "horovod", why, "one built for this torch and MPI", "./launch/install or --engine torch"
-        )
+        require(hvd is not None, "horovod", why, "one built for this torch and MPI", f"{BUILDS} or --engine torch")
         early = joined()  # of a script's own hvd.init()
         if prepare_horovod() and early > 2 and self.rank == 0:
             given = "hvd.init() before Cluster.start(): Horovod joins messages"

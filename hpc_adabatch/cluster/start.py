@@ -107,7 +107,8 @@ def _tell(cluster: Cluster, whys: list[str]) -> None:
     if cluster.leads and set(whys) != {horovod.ABSENT}:
         rank = next(rank for rank, why in enumerate(whys) if why)
         given = f"horovod {whys[rank]} on rank {rank}"
-        complain(f"adabatch: warning: {given}: torch.distributed sums instead; to build it anew: ./launch/install")
+        again = f"to build it anew: {horovod.BUILDS}"
+        complain(f"adabatch: warning: {given}: torch.distributed sums instead; {again}")
 
 
 Cluster.start = staticmethod(start)

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import torch
 
+from ..shipped import in_checkout
 from .check import Check
+
+OLDER = "conda env create -f environment.yml (its torch still drives P100 and V100)"
+OLDER_BY_PIP = (
+    "pip install --force-reinstall 'torch==2.13.*' from PyTorch's index for CUDA 12.6, which drives P100 and V100"
+)
 
 
 def gpus() -> Iterator[Check]:
@@ -26,7 +32,7 @@ def gpus() -> Iterator[Check]:
     yield Check(
         "GPU architecture",
         f"{torch.cuda.get_device_name()} is sm_{major}{minor}; torch carries {' '.join(torch.cuda.get_arch_list())}",
-        "" if fits else "conda env create -f environment.yml (its torch still drives P100 and V100)",
+        "" if fits else OLDER if in_checkout() else OLDER_BY_PIP,
     )
 
 

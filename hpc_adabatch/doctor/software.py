@@ -18,11 +18,13 @@ import torch
 from torch import distributed
 
 from ..cluster.horovod import build
+from ..shipped import in_checkout, installing
 from .check import Check
 
 MPIRUN_WAITS_S = 30
 BINDING = '--binding-args="--bind-to none --map-by slot"'
 REBUILD = "rm -rf ~/.cache/hpc_adabatch/wheels .venv; ./launch/install"
+HOROVOD = "'hpc_adabatch[horovod]', with PIP_FIND_LINKS=FOLDER of a Horovod that was built for this torch"
 NEEDED = ("hpc_adabatch", "torch", "torchvision", "numpy")
 NEEDED_BY_HOROVOD = ("horovod", "mpi4py")
 
@@ -37,7 +39,8 @@ def software(engine: str) -> Iterator[Check]:
         found = _version(name)
         needed = name in NEEDED or engine == "horovod"
         absent = "missing" if needed else f"not installed: {engine} sums over ranks without it"
-        yield Check(name, found or absent, "./launch/install" if needed and not found else "")
+        mend = installing(HOROVOD if name in NEEDED_BY_HOROVOD else name)
+        yield Check(name, found or absent, mend if needed and not found else "")
     yield Check("python", platform.python_version())
     yield Check("torch's GPU code", _gpu_code())
     try:
@@ -45,8 +48,13 @@ def software(engine: str) -> Iterator[Check]:
 
         yield Check("torchvision loads", torchvision.__version__)
     except Exception as error:  # its extension library may raise anything; the message is what helps
-        yield Check("torchvision loads", f"{type(error).__name__}: {error}".splitlines()[0], REBUILD)
+        yield Check("torchvision loads", f"{type(error).__name__}: {error}".splitlines()[0], _anew("torch torchvision"))
     yield from _horovod() if engine == "horovod" else _torch_distributed()
+
+
+def _anew(packages: str) -> str:
+    """Returns what to type so that packages are there anew: in a checkout its installation, else those of pip."""
+    return REBUILD if in_checkout() else installing(f"--force-reinstall {packages}")
 
 
 def _version(name: str) -> str:
@@ -66,18 +74,19 @@ def _torch_distributed() -> Iterator[Check]:
     backends = {"gloo": distributed.is_gloo_available(), "nccl": distributed.is_nccl_available()}
     names = ", ".join(name for name, there in backends.items() if there) or "nothing"
     lacks = not backends["gloo"] or (torch.cuda.is_available() and not backends["nccl"])
-    yield Check("torch.distributed", f"with {names}", "./launch/install, for a torch that has both" if lacks else "")
+    mend = f"{_anew('torch')}, for a torch that has both"
+    yield Check("torch.distributed", f"with {names}", mend if lacks else "")
 
 
 def _horovod() -> Iterator[Check]:
     try:
         built = build()
     except ImportError as error:
-        yield Check("Horovod loads", str(error).splitlines()[0], f"{REBUILD}; or export ADABATCH_ENGINE=torch")
+        yield Check("Horovod loads", str(error).splitlines()[0], f"{_anew(HOROVOD)}; or export ADABATCH_ENGINE=torch")
         return
     names = ", ".join(name for name, there in built.items() if there) or "nothing"
     lacking = torch.version.cuda is not None and not built["NCCL"]
-    yield Check("Horovod built with", names, f"module load cuda nccl; {REBUILD}" if lacking else "")
+    yield Check("Horovod built with", names, f"module load cuda nccl; {_anew(HOROVOD)}" if lacking else "")
     if built["MPI"]:
         yield from _mpirun()
 

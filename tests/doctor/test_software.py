@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
+from hpc_adabatch import shipped
 from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.cluster.start import engine_of
 from hpc_adabatch.doctor.check import Check
@@ -128,3 +130,20 @@ def test_the_kind_of_pmi(variables: dict[str, str], kind: str | None, monkeypatc
 )
 def test_code_for_a_gpu(carried: list[str], major: int, minor: int, fits: bool) -> None:
     assert runs_on(carried, major, minor) is fits
+
+
+@pytest.mark.usefixtures("without_horovod")
+def test_where_pip_installed_it_nothing_is_advised_that_only_a_checkout_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It advised ./launch/install, and to remove the .venv of whatever folder one was in."""
+    monkeypatch.setattr("hpc_adabatch.doctor.software._version", lambda _: "")
+    in_checkout = [check.mend for check in rows("horovod").values() if check.mend]
+    assert any("./launch/install" in mend for mend in in_checkout)
+    monkeypatch.setattr(shipped, "_PACKAGE", tmp_path)
+    by_pip = {check.what: check.mend for check in rows("horovod").values() if check.mend}
+    assert len(by_pip) == len(in_checkout)
+    assert [what for what, mend in by_pip.items() if "launch/" in mend or ".venv" in mend] == []
+    assert by_pip["torchvision"] == "pip install torchvision"
+    assert by_pip["horovod"].startswith("pip install 'hpc_adabatch[horovod]', with PIP_FIND_LINKS=")
+    assert by_pip["Horovod loads"].endswith("; or export ADABATCH_ENGINE=torch")
