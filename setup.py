@@ -1,8 +1,12 @@
 """Packaging. Each requirement has its reason beside it; large ones that few users need are extras."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
 
 REQUIREMENTS = [
     "torch>=2.1",  # tensors, autograd, optimizers; 2.1 is the first with post-accumulate gradient hooks
@@ -51,18 +55,56 @@ CLASSIFIERS = [
     "Typing :: Typed",
 ]
 
+SHIPPED = (  # beside the modules; launch/install, quickstart and test are of use in a checkout alone
+    *("recipes/*.yaml", "slurm/*.sbatch", "pbs/*.pbs"),
+    *("launch/job", "launch/run", "launch/network", "launch/queue/*"),
+)
+DESCRIPTION = "docs/pip.md"
+
+
+def read(name: str) -> str:
+    """Returns the text of a file of the checkout."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def shipped() -> list[str]:
+    """Returns the paths of the files that lie in the wheel beside the modules, as they are in the checkout."""
+    return sorted(path.relative_to(ROOT).as_posix() for pattern in SHIPPED for path in ROOT.glob(pattern))
+
+
+class BuildWithShipped(build_py):
+    """Copies what is shipped into the package's folder share/; an editable installation reads it where it lies."""
+
+    def run(self) -> None:
+        super().run()
+        for source, target in self._copies().items():
+            self.mkpath(str(Path(target).parent))
+            self.copy_file(str(ROOT / source), target)  # with its mode: launch/job is a program
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        return [*super().get_outputs(include_bytecode), *self._copies().values()]
+
+    def get_source_files(self) -> list[str]:  # what an sdist has besides
+        return [*super().get_source_files(), *shipped(), DESCRIPTION]
+
+    def _copies(self) -> dict[str, str]:
+        share = Path(self.build_lib) / "hpc_adabatch" / "share"
+        return {} if self.editable_mode else {source: str(share / source) for source in shipped()}
+
+
 if __name__ == "__main__":
     setup(
         name="hpc_adabatch",
-        version="0.1.0",
+        version=re.search(r'^__version__ = "(.+)"$', read("hpc_adabatch/__init__.py"), re.MULTILINE)[1],
         description="Data-parallel training with adaptive batch sizes on HPC clusters: Horovod, MPI, LARS, Slurm",
-        long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+        long_description=read(DESCRIPTION),
         long_description_content_type="text/markdown",
         license="Apache-2.0",  # its text, LICENSE, goes into the wheel by default
         classifiers=CLASSIFIERS,
         python_requires=">=3.10",
         packages=find_packages(include=["hpc_adabatch", "hpc_adabatch.*"]),
         package_data={"hpc_adabatch": ["py.typed"]},
+        cmdclass={"build_py": BuildWithShipped},
         install_requires=REQUIREMENTS,
         extras_require=EXTRAS,
         entry_points={"console_scripts": ["adabatch = hpc_adabatch.cli:main"]},

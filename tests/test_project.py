@@ -14,6 +14,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import hpc_adabatch
+
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +70,20 @@ def test_setup_and_environment_agree() -> None:
             assert f">={version}" == str(wanted.specifier), wanted.name
         else:
             assert wanted.specifier.contains(version), wanted.name
+
+
+def test_setup_and_the_conda_recipe_agree() -> None:
+    """rattler-build's own parser has read the recipe; what it asks for is what setup.py asks for, by other names."""
+    setup = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")
+    recipe = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["context"]["version"] == hpc_adabatch.__version__
+    assert recipe["build"]["python"]["entry_points"] == ["adabatch = hpc_adabatch.cli:main"]
+    found = dict(entry.partition(" ")[::2] for entry in recipe["requirements"]["run"])
+    assert found.pop("python") == ">=3.10"
+    assert (found.pop("docstring_parser"), found.pop("typeshed-client")) == ("", "")  # the extra signatures
+    names = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+    wanted = [Requirement(text) for text in setup["REQUIREMENTS"]]
+    assert found == {names.get(each.name, each.name): str(each.specifier) for each in wanted}
 
 
 def test_plain_pip_compiles_nothing() -> None:
