@@ -76,6 +76,15 @@ def _check_flags() -> type:
 
 
 VERBS = {
+    "init": Verb(
+        commands.init,
+        "Writes a recipe and a batch script for your site, from flags, questions or an older script.",
+        (
+            "FOLDER [--task NAME] [--recipe NAME] [--script 'FILE ...'] [--data DIR] [--from FILE]",
+            "FOLDER ... [--queue NAME] [--gpu KIND] [--nodes N] [--ranks_per_node N] [--cores N] [--time T]",
+            "FOLDER ... [--account NAME] [--partition NAME] [--modules 'NAME ...']",
+        ),
+    ),
     "recipes": Verb(commands.recipes, "Lists the recipes that ship, or copies one.", ("[NAME] [--to FILE]",)),
     "train": Verb(
         commands.train,

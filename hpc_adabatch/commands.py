@@ -164,6 +164,13 @@ def study(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def init(arguments: list[str]) -> int:
+    """Writes a recipe and a batch script, and says what to type."""
+    from .init.cli import main
+
+    return main(arguments)
+
+
 def recipes(arguments: list[str]) -> int:
     """Lists the recipes that ship, or copies one."""
     from . import shipped

@@ -533,6 +533,14 @@ def a_template(folder: Path, draw: random.Random) -> Target:
     return Target(path, adabatch("study", "plan", "new", *words))
 
 
+def an_older_script(folder: Path, draw: random.Random) -> Target:
+    """A batch script that ``adabatch init`` reads: of ours, and so also one that it has written."""
+    path = folder / "own.sbatch"
+    shutil.copy(draw.choice([*sorted(TESTS.parent.glob("slurm/*.sbatch")), TESTS.parent / "pbs" / "gpu.pbs"]), path)
+    words = ["--task=digits", *draw.choice([[], ["--gpu=v100"], ["--queue=pbs", "--gpu=v100"]]), f"--from={path}"]
+    return Target(path, adabatch("init", folder / "made", *words))
+
+
 IMAGES = {".png": ["L", "LA", "P", "RGBA", "I;16"], ".jpg": ["L", "RGB", "CMYK"], ".tif": ["RGB", "I;16", "F"]}
 IMAGES |= {".bmp": ["RGB", "P"], ".webp": ["RGB"], ".ppm": ["L", "I"]}
 
@@ -642,6 +650,7 @@ FILES: dict[str, Callable[[Path, random.Random], Target]] = {
     "submissions.jsonl": of_study("submissions.jsonl"),
     "result.json of a cell": of_study("result.json"),
     "template": a_template,
+    "script of init": an_older_script,
     "probe.json": a_probe,
     "journal of --from_run": from_run,
     "journal of replay": a_replay,

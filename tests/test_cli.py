@@ -15,6 +15,7 @@ import hpc_adabatch as hab
 from hpc_adabatch.cli import VERBS, Verb, main
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.environment import leave_code
+from hpc_adabatch.init.flags import InitFlags
 from hpc_adabatch.study.cli import main as study_main
 
 
@@ -77,6 +78,17 @@ def test_bash_completes_verbs_and_flags(capsys: pytest.CaptureFixture[str]) -> N
     assert completed(script, "adabatch", "train", "--r") == ["--resume"]
     assert completed(script, "adabatch", "train", '""') == []  # files
     assert completed(script, "adabatch", "plan", "recipes/quickstart.yaml", "--n") == ["--nodes", "--network"]
+
+
+def test_bash_completes_init_and_the_recipes_that_ship(capsys: pytest.CaptureFixture[str]) -> None:
+    script = printed(["completion", "bash"], capsys)
+    flags = ["--task", "--recipe", "--script", "--data", "--from", "--queue", "--gpu", "--nodes", "--ranks_per_node"]
+    flags += ["--cores", "--time", "--account", "--partition", "--modules"]
+    assert completed(script, "adabatch", "init", "mine", "--") == [*flags, "--help"]
+    known = {f"--{name}" for name in InitFlags.__dataclass_fields__}
+    assert set(flags) == known | {"--from"}
+    assert completed(script, "adabatch", "recipes", "imagenet-resnet50-lars-8") == ["imagenet-resnet50-lars-8k"]
+    assert completed(script, "adabatch", "recipes", "quickstart", "--") == ["--to", "--help"]
 
 
 def test_bash_completes_the_verbs_of_a_study(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,20 @@ def test_help_shows_the_public_names_and_a_network_is_trained_without_what_only_
         assert expected in printed
 
 
+def test_recipes_are_read_without_the_packages_of_data_and_pictures() -> None:
+    """Each is imported by the task or the picture that needs it; where it is broken, all else goes on."""
+    only_some = ("sklearn", "torchvision", "matplotlib")
+    program = (
+        f"sys.modules.update(dict.fromkeys({only_some}))  # import ends with an error\n"
+        "from hpc_adabatch.command_line import parse_recipe\nfrom hpc_adabatch.shipped import recipes\n"
+        "from hpc_adabatch.doctor.examine import examine\nfrom hpc_adabatch.study.cli import main\n"
+        "for name in recipes(): parse_recipe('train', [name])\nprint(len(recipes()))"
+    )
+    found, printed = loaded_and_printed(program, "torch", "jsonargparse")
+    assert found == ["torch", "jsonargparse"]
+    assert int(printed) >= 15
+
+
 def test_a_rule_has_its_recipes_name_in_python() -> None:
     """As docs/from-a-horovod-script.md says: ``noise_scale`` is ``hab.NoiseScale``."""
     for name, rule in {**POLICIES, "replay": hab.Replay}.items():
@@ -84,6 +98,11 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
         ("completion", "bash"),
         ("report", "--help"),
         ("doctor", "--help"),
+        ("train", "--help"),
+        ("plan", "quickstart", "-h"),
+        ("init", "--help"),
+        ("init", "/proc/none", "--task", "digits", "--gpu", "v100"),
+        ("recipes",),
         ("study", "--help"),
         ("study", "plan", "--help"),
         ("study", "submit", "--help"),

@@ -90,6 +90,27 @@ def test_the_cpu_template_trains_as_by_hand(
     same_run(tmp_path / "run", short_by_hand[nodes], exact=nodes == 2)
 
 
+def test_what_init_says_to_type_trains(cluster: SlurmCluster, tmp_path: Path) -> None:
+    """From a script that the cluster takes to ours: the three commands as they are printed, a training of one epoch."""
+    asked = "#SBATCH --nodes=2\n#SBATCH --ntasks-per-node=1 --cpus-per-task=1 --time=10\n"
+    (tmp_path / "older.sh").write_text(f"#!/bin/bash\n{asked}srun hostname\n", encoding="utf-8")
+    words = ["init", "mine", "--from", "older.sh", "--task", "digits"]
+    said = cluster.run(sys.executable, "-m", "hpc_adabatch", *words, cwd=tmp_path).stdout
+    plan, doctor, train = (line.partition("   #")[0].strip() for line in said.splitlines()[-3:])
+
+    def typed(line: str) -> str:
+        path = f"PATH={Path(sys.executable).parent}:{os.environ['PATH']}"
+        return cluster.run("env", path, "bash", "-c", line, cwd=tmp_path / "mine").stdout
+
+    assert "1044 updates over 30 epochs" in typed(plan)
+    looked, trained = (int(re.findall(r"\d+", typed(line))[-1]) for line in (doctor, f"{train} --epochs=1"))
+    cluster.wait(looked, ENDED, 150)
+    assert re.search(r"ok +ranks +2 on 2 nodes", output(tmp_path / "mine"))
+    assert cluster.wait(trained, ENDED, 150)["JobState"] == "COMPLETED", output(tmp_path / "mine")
+    result = json.loads((tmp_path / "mine" / "runs" / f"recipe-{trained}" / "result.json").read_text(encoding="utf-8"))
+    assert (result["world_size"], result["epochs"]) == (2, 1)
+
+
 def test_doctor_tells_of_the_job_and_of_a_folder_that_each_node_has_for_itself(
     cluster: SlurmCluster, tmp_path: Path
 ) -> None:
