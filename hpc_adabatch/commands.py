@@ -79,7 +79,7 @@ def probe(arguments: list[str]) -> int:
     from .probe import check_seconds, measure
 
     recipe = None
-    if arguments and (not arguments[0].startswith("-") or {*HELP, "--print_config"} & set(arguments)):
+    if _is_of_recipe(arguments):
         recipe, flags, _ = parse_recipe("probe", arguments, ProbeFlags)
     else:
         flags = parse_flags("probe", arguments, ProbeFlags)
@@ -199,11 +199,17 @@ def doctor(arguments: list[str]) -> int:
     from .doctor.examine import examine
 
     recipe = None
-    if arguments and not arguments[0].startswith("-"):
+    if _is_of_recipe(arguments):
         recipe, flags, _ = parse_recipe("doctor", arguments, DoctorFlags)
     else:
         flags = parse_flags("doctor", arguments, DoctorFlags)
     return examine(recipe, Path(flags["out"]))
+
+
+def _is_of_recipe(arguments: list[str]) -> bool:
+    """Reports whether the words of a verb that may be given a recipe begin with one, or ask about the fields of one."""
+    asks = {*HELP, "--print_config"} & {word.partition("=")[0] for word in arguments}
+    return bool(asks or (arguments and not arguments[0].startswith("-")))
 
 
 def _flags(kind: type[Flags], known: Namespace) -> Flags:
