@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 from . import environment, files
 from .all_ranks import on_all_ranks
 from .errors import require
+from .study.flags import FollowFlags
 from .verb_flags import DoctorFlags, PlanFlags, ProbeFlags, RecipesFlags, TrainFlags
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from .cluster import Cluster
+    from .run.follow import FollowOptions
 
 Flags = TypeVar("Flags")
 HELP = {"-h", "--help"}
@@ -34,6 +36,7 @@ def train(arguments: list[str]) -> int:
     stop_flag = StopFlag(file if found is None or found.rank == 0 else None)
     with stop_flag.listening():  # from here on, because a signal that comes while ranks join must not kill one
         recipe, flags, resolved = parse_recipe("train", arguments, TrainFlags)
+        follow = _follow(_flags(TrainFlags, flags))
         from .run.folder import new_folder
         from .run.recipe_run import RecipeRun
 
@@ -50,6 +53,7 @@ def train(arguments: list[str]) -> int:
                 until=flags["until"],
                 cluster=cluster,
                 stop_flag=stop_flag,
+                follow=follow,
             ).train()
 
         return on_all_ranks(run, recipe.options.engine)
@@ -61,6 +65,13 @@ def plan(arguments: list[str]) -> int:
 
     recipe, known, _ = parse_recipe("plan", arguments, PlanFlags)
     flags = _flags(PlanFlags, known)
+    if flags.nodes_follow is not None:
+        from .study.follow import plan_follow
+        from .terminal import display
+
+        display(*plan_follow(recipe, flags.ranks, flags))
+        return 0
+    _check_stays(flags, "efficiency", "wait_s")
     if flags.nodes is None:
         from .run.preview import preview
 
@@ -210,6 +221,30 @@ def _is_of_recipe(arguments: list[str]) -> bool:
     """Reports whether the words of a verb that may be given a recipe begin with one, or ask about the fields of one."""
     asks = {*HELP, "--print_config"} & {word.partition("=")[0] for word in arguments}
     return bool(asks or (arguments and not arguments[0].startswith("-")))
+
+
+def _follow(flags: FollowFlags) -> FollowOptions | None:
+    """Returns by what the nodes of a run follow its batch; None where they stay.
+
+    Raises:
+        InputError: The range is none, or another of these flags is given without it.
+    """
+    if flags.nodes_follow is None:
+        _check_stays(flags, "network", "probe", "efficiency", "wait_s")
+        return None
+    from .run.follow import FollowOptions
+    from .study.scaling.follow import node_range
+
+    how = {field.name: getattr(flags, field.name) for field in fields(FollowFlags) if field.name != "nodes_follow"}
+    return FollowOptions(range=node_range(flags.nodes_follow), **how)
+
+
+def _check_stays(flags: FollowFlags, *names: str) -> None:
+    """Sees that no flag is given that means something with ``--nodes_follow`` alone."""
+    defaults = FollowFlags()
+    for name in names:
+        value, hint = getattr(flags, name), f"--nodes_follow 1:32 --{name} {getattr(flags, name)}"
+        require(value == getattr(defaults, name), name, value, "nothing without --nodes_follow", hint)
 
 
 def _flags(kind: type[Flags], known: Namespace) -> Flags:

@@ -136,6 +136,33 @@ def code_is_left() -> bool:
     return file is not None and file.exists()
 
 
+class FollowingJob(NamedTuple):
+    """A job that submits its successor on other nodes where its run asks for them, as launch/job tells the ranks."""
+
+    nodes: int
+    """The nodes of the job."""
+    moves_left: int
+    """The number of times that a job of this chain may still go on on other nodes."""
+    waited_s: float | None
+    """The seconds that the job has waited in the queue; None where the queue does not say."""
+
+
+def following_job() -> FollowingJob | None:
+    """Returns the job that goes on on other nodes where its run asks for them; None where none would."""
+    nodes, moves, waited = (os.environ.get(f"ADABATCH_{name}", "") for name in ("JOB_NODES", "MOVES_LEFT", "WAITED_S"))
+    if not nodes.isdigit() or stop_file() is None:
+        return None
+    return FollowingJob(int(nodes), int(moves) if moves.isdigit() else 0, float(waited) if waited.isdigit() else None)
+
+
+def leave_nodes(count: int) -> None:
+    """Leaves the node count on which the run wants to go on for launch/job; without it the job is queued as it is."""
+    file = stop_file()
+    if file is not None:
+        with suppress(OSError):
+            file.with_name(f"{file.name}.nodes").write_text(str(count), encoding="ascii")
+
+
 def home() -> Path | None:
     """Returns ADABATCH_HOME: the checkout whose launch/job the batch scripts call; None where it is not set."""
     text = os.environ.get("ADABATCH_HOME", "")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .study.flags import NodesFlags
+from .study.flags import FollowFlags, NodesFlags
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainFlags:
-    """The folder of the run, and its end."""
+class TrainFlags(FollowFlags):
+    """The folder of the run, its end, and its nodes."""
 
     out: str | None = None
     """The folder of the run; runs/RECIPE-DATE when not given."""

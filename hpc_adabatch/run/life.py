@@ -15,15 +15,17 @@ from contextlib import suppress
 
 import torch
 
+from ..environment import leave_nodes
 from ..errors import StorageError, reading
 from ..files import writing
 from ..terminal import display
 from ..training import AdaptiveTraining, Step, checkpoint
-from ..training.signals import EXIT_CODES
+from ..training.signals import EXIT_CODES, NODES
 from ..training.state import check, collect, restore
 from . import restart
 from .epoch_part import EpochPart
 from .folder import RunFolder
+from .follow import NodesFollower
 from .identity import Identity
 from .picture import write_picture
 from .progress import ProgressDisplay
@@ -60,6 +62,7 @@ class Life:
     Attributes:
         metric: The last value of the metric; None before the first evaluation.
         is_new: True where it has begun anew.
+        follower: Says on which nodes the run goes on; None where it stays on those that it has, and on other ranks.
         is_complete: True where the folder holds the run, with its result, and there is nothing to do.
 
     Raises:
@@ -81,6 +84,7 @@ class Life:
         self.folder, self.training, self._identity = folder, training, identity
         self.cluster, self.journal = training.cluster, training.journal
         self.metric: float | None = None
+        self.follower: NodesFollower | None = None
         self.is_complete = False
         self._epochs, self._metric_name, self._target, self._progress = epochs, metric, target, progress
         self._training_s = 0.0
@@ -135,6 +139,8 @@ class Life:
                         continue
                     part.add(step)
                     self._progress.step(len(step.batch), step.loss, len(step.batch))
+                    if self.follower is not None:
+                        self.follower.look(training, self._epochs)
                     if training.checkpoints.due and not (training.stopped or plan.epoch_finished):
                         self._save()
         finally:
@@ -181,9 +187,12 @@ class Life:
         """
         training = self.training
         stopped = training.stopped if not self.is_over else None
+        nodes = self.follower.wanted if self.follower is not None and stopped == NODES else None
         if stopped:
-            training.record("end", reason=stopped)
+            training.record("end", reason=stopped, **({"nodes": nodes} if nodes is not None else {}))
         self._save()
+        if nodes is not None:  # not before there is a checkpoint to go on from
+            leave_nodes(nodes)
         if stopped:
             self._progress.line(f"{stopped}: left after update {training.steps}; to go on: {self._identity.again}")
             raise Stopped(stopped)
@@ -295,7 +304,7 @@ class Life:
             self.folder.result.unlink(missing_ok=True)
             training.checkpoints.ran_s = elapsed_s
             training.checkpoints.failures = restart.failures(self.journal.read())
-        ranks = {"world_size": cluster.size, "engine": cluster.engine}
+        ranks = {"world_size": cluster.size, "nodes": cluster.n_nodes, "engine": cluster.engine}
         training.record("resume", **ranks, changed=self._identity.changed(state), **training.holding())
         line(f"resumed {self.folder.path} after update {training.steps}")
         for told in self._identity.told(state):

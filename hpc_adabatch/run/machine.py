@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ..errors import InputError, reading, require
@@ -97,7 +98,7 @@ def network_of(name: str, ranks_per_node: int, probe: Probe | None) -> Network:
 
 
 def timed_passes(recipe: Recipe, model: nn.Module, data: TaskData) -> dict[int, float]:
-    """Returns the seconds of passes of some micro-batches, timed on this device.
+    """Returns the seconds of passes of some micro-batches that fit into this device's memory, timed on it.
 
     Args:
         recipe: The recipe.
@@ -113,4 +114,8 @@ def timed_passes(recipe: Recipe, model: nn.Module, data: TaskData) -> dict[int, 
         except ValueError:  # of batch normalisation, for one sample
             if size > 1 or len(sizes) == 1:
                 raise
+        except torch.cuda.OutOfMemoryError:  # of a size that ranks share in training
+            if not passes:
+                raise
+            break
     return passes

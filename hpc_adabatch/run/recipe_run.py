@@ -20,6 +20,7 @@ from . import restart
 from .build import Forward, build_model, load_data, loss_scaler
 from .evaluation import evaluate
 from .folder import RunFolder
+from .follow import FollowOptions, NodesFollower, check_follow, following, in_words
 from .life import Life, Stopped
 from .loop import train
 from .progress import ProgressDisplay
@@ -72,6 +73,7 @@ class RecipeRun:
         cluster: The ranks.
         until: ``METRIC=VALUE``: the first evaluation at least as good ends the run; None for the whole recipe.
         stop_flag: The flag that tells this rank to stop.
+        follow: The way in which nodes follow the batch; None where the run stays on those that it has.
 
     Raises:
         InputError: Data, model, sizes or folder cannot be used; every rank raises the same error.
@@ -87,16 +89,24 @@ class RecipeRun:
         cluster: Cluster,
         until: str | None = None,
         stop_flag: StopFlag | None = None,
+        follow: FollowOptions | None = None,
     ) -> None:
         self.recipe, self.cluster, self.stop_flag = recipe, cluster, stop_flag or StopFlag()
         self.folder = RunFolder(folder)
         progress = ProgressDisplay(cluster.leads)
         with cluster.together():
             target = parse_target(until, recipe.task)
+            job = check_follow(recipe, follow, cluster) if follow is not None and cluster.leads else None
             if cluster.leads:
                 self.folder.claim(resume=resume)
         cluster.watchdog.enter("reading the data", prepares=True)
         self.data = load_data(recipe, cluster)
+        rule = None
+        if follow is not None:
+            cluster.watchdog.enter("timing some passes", prepares=True)
+            with cluster.together():
+                if job is not None:
+                    rule = following(recipe, self.data, follow, job, folder, cluster.size // job.nodes)
         self._average: WeightAverage | None = None
         self.journal = Journal(self.folder.journal if cluster.leads else None)
         self.training = self._build()
@@ -114,6 +124,10 @@ class RecipeRun:
             resume=resume,
             progress=progress,
         )
+        if follow is not None and rule is not None and job is not None:  # on rank 0
+            given = self.training.global_batch if self.life.is_new else None
+            self.life.follower = NodesFollower(rule, job, given, progress)
+            progress.line(in_words(rule, follow.network, self.training.batches.max_global_batch))
         if self.life.is_new and recipe.schedule.scale_invariant:
             progress.line(recipe.length(self.training.batches))
         with cluster.together():

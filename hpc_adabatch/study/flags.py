@@ -107,15 +107,29 @@ class GridFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodesFlags:
-    """The flags of ``adabatch plan --nodes``: the node counts to compare, and the machine."""
+class FollowFlags:
+    """The flags of a run whose nodes follow its batch, which ``train`` and ``plan`` have: node counts and machine."""
 
-    nodes: str | None = None
-    """Node counts to compare, such as 1,2,4,...,4096. Prints the fastest and the cheapest in node-hours."""
+    nodes_follow: str | None = None
+    """The node counts that a run may have, fewest and most, such as 1:32. Each time other nodes pay for a batch that
+    has changed, it leaves its job, which submits its successor on them."""
     network: str = "v100"
     """The network: p100, p100-nvlink, p100-fdr, p100-aries, v100, or measured (needs --probe)."""
     probe: str | None = None
     """The file of `adabatch probe RECIPE --out FILE` on such nodes; when not given, passes are timed here."""
+    efficiency: float = 0.75
+    """The least efficiency of a node with nodes_follow, against one of the fewest nodes with the same batch."""
+    wait_s: float | None = None
+    """The seconds in the queue until a job on other nodes starts, with nodes_follow; when not given, those that the
+    job itself has waited, 60 at least; 600 in a plan."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodesFlags(FollowFlags):
+    """The flags of ``adabatch plan --nodes``: the node counts to compare, and the machine."""
+
+    nodes: str | None = None
+    """Node counts to compare, such as 1,2,4,...,4096. Prints the fastest and the cheapest in node-hours."""
     noise_scale: float | None = None
     """The noise scale of the gradient in samples, as `adabatch noise` prints it; give this or from_run."""
     from_run: str | None = None

@@ -7,6 +7,7 @@ flag; the flags ride in the sum of every step, and all ranks see the same total:
     SIGTERM    the job is cancelled or preempted           the scheduler   exit code 75: start me again
     SIGUSR2    --signal=USR2@120: the time is almost up    the scheduler   75
     stop file  the batch script's trap has made it         the scheduler   75
+    nodes      rank 0: other nodes pay (run/follow.py)     the run         75
 
 The file is for ranks that no signal reaches: Slurm tells the batch script, which mpirun and horovodrun did not start.
 Rank 0 looks for it, once a second.
@@ -23,10 +24,11 @@ from types import FrameType
 
 from ..errors import OneLineError
 
-EXIT_CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGUSR2": 75, "stop file": 75}
+NODES = "nodes"
+EXIT_CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGUSR2": 75, "stop file": 75, NODES: 75}
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR2")
 _FILE = "stop file"
-_NAMES = (*_SIGNALS, _FILE)
+_NAMES = (*_SIGNALS, _FILE, NODES)
 LOOK_EVERY_S = 1.0  # a shared file system answers in milliseconds, a step may be shorter
 
 
@@ -44,6 +46,10 @@ class StopFlag:
         self._heard: set[str] = set()
         self.file = file
         self._looked_s = float("-inf")
+
+    def ask_for_nodes(self) -> None:
+        """Asks all ranks to leave in the next step, to go on on other nodes; rank 0's to say."""
+        self._heard.add(NODES)
 
     def numbers(self) -> list[float]:
         """Returns a number for each way of being told to stop, to be summed over ranks."""

@@ -140,6 +140,9 @@ CASES = [
     Case("a folder that cannot be written", "out", flags("--out", "/proc/run")),
     Case("a folder that holds a run", "out", occupied),
     Case("a damaged checkpoint", "resume", damaged),
+    Case("nodes that follow the batch without a queue", "nodes_follow", flags("--nodes_follow", "1:4")),
+    Case("a range of nodes that is none", "nodes_follow", flags("--nodes_follow", "4:1")),
+    Case("a wait for nodes that stay", "wait_s", flags("--wait_s", 60)),
     Case("a target of another metric", "until", flags("--until", "perplexity=20")),
 ]  # fmt: skip
 

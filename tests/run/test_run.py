@@ -118,7 +118,7 @@ class StopsAt(StopFlag):
 
     def numbers(self) -> list[float]:
         self.left -= 1
-        return [0.0, 0.0, float(self.left == 0), 0.0]
+        return [0.0, 0.0, float(self.left == 0), 0.0, 0.0]
 
 
 def trained(folder: Path, *flags: str, resume: bool = False, stop: StopFlag | None = None) -> int:
