@@ -170,6 +170,28 @@ def test_a_job_that_was_stopped_submits_its_successor_a_few_times_only(tmp_path:
     assert "to go on: submit the same command again" in task.stderr
 
 
+def test_a_run_that_asks_for_other_nodes_gets_a_successor_on_them(tmp_path: Path) -> None:
+    """Chunks of select are nodes, all alike; elsewhere the run stays on those that it has."""
+    given = environment(tmp_path) | {"FAKE_CODE": "75", "FAKE_NODES": "16", "ADABATCH_RESTARTS": "2"}
+    given |= {"ADABATCH_WORDS": "r.yaml --nodes_follow 1:16", "ADABATCH_LAUNCHER": "mpiexec"}
+    done = run(TEMPLATE, cwd=tmp_path / "home", **given)
+    assert done.returncode == 0, done.stderr
+    assert "goes on as job 81240" in done.stdout
+    assert {"ADABATCH_JOB_NODES=2", "ADABATCH_MOVES_LEFT=10"} <= set(done.stdout.splitlines())
+    assert "select=16:ncpus=64:mpiprocs=4:ngpus=4:system=polaris" in asked(tmp_path)
+    handed = dict(word.split("=", 1) for word in (tmp_path / "home" / "handed").read_text().rstrip("\0").split("\0"))
+    assert (handed["ADABATCH_RESTARTS"], handed["ADABATCH_MOVES"]) == ("2", "1")
+    assert not {"ADABATCH_JOB_NODES", "ADABATCH_MOVES_LEFT", "ADABATCH_STOP_FILE"} & handed.keys()
+
+    (tmp_path / "home" / "asked").unlink()
+    one_chunk_a_rank = {"PBS_NODEFILE": str(tmp_path / "nodes")}
+    (tmp_path / "nodes").write_text("gpu01\n" * 8, encoding="utf-8")
+    done = run(TEMPLATE, cwd=tmp_path / "home", **(given | one_chunk_a_rank))
+    assert done.returncode == 75
+    assert "that is refused; the run stays on its 1 node(s)" in done.stderr
+    assert "select=2:ncpus=64:mpiprocs=4:ngpus=4:system=polaris" in asked(tmp_path)  # stopped, as any run
+
+
 def test_before_the_end_of_its_time_a_job_is_told(tmp_path: Path) -> None:
     given = environment(tmp_path, walltime="00:00:02") | {"FAKE_WAITS": "yes", "ADABATCH_WORDS": "r.yaml"}
     done = run(TEMPLATE, cwd=tmp_path, **given)

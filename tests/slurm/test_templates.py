@@ -238,6 +238,51 @@ def test_a_job_that_may_not_be_queued_again_submits_its_successor_once(
     assert "to go on: submit the same command again with --out runs/r-81234" in done.stderr
 
 
+FOLLOWS = {"FAKE_CODE": "75", "FAKE_NODES": "16", "ADABATCH_RESTARTS": "2", "FAKE_JOBS": TOLD.format(state="RUNNING")}
+
+
+def test_a_run_that_asks_for_other_nodes_gets_a_successor_on_them(tmp_path: Path, no_waiting: dict[str, str]) -> None:
+    """It is no restart, and the job has ended well: the run itself has left it."""
+    waited = TOLD.format(state="RUNNING") + "EligibleTime=2026-11-30T03:00:00 StartTime=2026-11-30T03:01:30 "
+    more = {"ADABATCH_NODES_FOLLOW": "1:16", "ADABATCH_MOVES": "1", "FAKE_JOBS": waited, **no_waiting}
+    done = job("r.yaml", "--x", "y", cwd=tmp_path, **(FOLLOWS | more))
+    assert done.returncode == 0, done.stderr
+    assert "adabatch train r.yaml --nodes_follow 1:16 --x y --out runs/r-81234 --resume auto" in done.stdout
+    assert {"ADABATCH_JOB_NODES=2", "ADABATCH_MOVES_LEFT=9", "ADABATCH_WAITED_S=90"} <= set(done.stdout.splitlines())
+    assert "job 81234: goes on as job 81240" in done.stdout
+    _, *words = asked(tmp_path)
+    assert {"--nodes=16", "--ntasks=64", "--ntasks-per-node=4", "--gres=gpu:v100:4"} <= set(words)
+    assert words[-3:] == ["restarts 3", "moves 2", "the script of job 81234"]
+    assert not list(tmp_path.glob(".adabatch*"))
+
+
+def test_a_move_that_the_queue_refuses_leaves_the_run_where_it_is(tmp_path: Path, no_waiting: dict[str, str]) -> None:
+    """It is told so, and asks no more; what then stops it stops it as any run."""
+    done = job("r.yaml", "--nodes_follow=1:16", cwd=tmp_path, FAKE_FULL="too many nodes", **FOLLOWS, **no_waiting)
+    assert done.returncode == 75
+    assert done.stderr.startswith("too many nodes\njob 81234: that is refused; the run stays on its 2 node(s)\n")
+    starts = [line for line in done.stdout.splitlines() if line.startswith("ADABATCH_MOVES_LEFT")]
+    assert starts == ["ADABATCH_MOVES_LEFT=10", "ADABATCH_MOVES_LEFT=0"]
+    assert asked(tmp_path) == ["scontrol requeue 81230_4"]
+
+
+def test_a_job_that_is_cancelled_does_not_move(tmp_path: Path, no_waiting: dict[str, str]) -> None:
+    how = FOLLOWS | {"FAKE_JOBS": TOLD.format(state="COMPLETING")}
+    done = job("r.yaml", "--nodes_follow", "1:16", cwd=tmp_path, **how, **no_waiting)
+    assert done.returncode == 75
+    assert "Slurm has cancelled it, or takes it back by itself" in done.stdout
+    assert asked(tmp_path) == []
+
+
+def test_a_run_whose_nodes_stay_is_told_of_no_moves(tmp_path: Path) -> None:
+    """Nor is another command, nor a run that nobody queued: each would refuse --nodes_follow in one line."""
+    assert "ADABATCH_JOB_NODES" not in job("r.yaml", cwd=tmp_path, ADABATCH_JOB_NODES="9").stdout
+    told = job("measure", "r.yaml", cwd=tmp_path, ADABATCH_NODES_FOLLOW="1:4").stdout
+    assert "--nodes_follow" not in told
+    by_hand = run(ROOT / "launch" / "job", "r.yaml", "--nodes_follow=1:4", cwd=tmp_path).stdout
+    assert "ADABATCH_JOB_NODES" not in by_hand
+
+
 @pytest.mark.parametrize(
     ("code", "stops", "expected"),
     [

@@ -1,0 +1,115 @@
+"""Nodes that follow the batch, on a real Slurm: one command, three jobs on 1, 2 and 4 nodes, and one run."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cluster import SlurmCluster
+from conftest import require
+from test_jobs import ENDED, by_hand, left, output, records, submit, until_it_trains
+
+pytestmark = pytest.mark.slurm
+
+# a network without kinks: other ranks add in another order, and weights stay as near as that (tests/launch/)
+RUN = ["--model=lstm_1x32", "--task.augment=false", "--optimizer.lr=0.01", "--journal_every=1"]
+RUN += ["--policy=schedule", "--global_batch=16"]
+RUN += ["--learning_rate.scaling=sqrt", "--learning_rate.reference_batch=16"]
+UP_AND_DOWN = ["--policy.text=0:16 1ep:32 12ep:128 14ep:16", "--epochs=15"]
+UP = ["--policy.text=0:16 1ep:32 3ep:128", "--epochs=5"]
+FOLLOW = ["--nodes_follow=1:4", "--network=measured", "--efficiency=0.5", "--wait_s=0"]
+
+
+@pytest.fixture(scope="module")
+def patient_cluster() -> Iterator[SlurmCluster]:
+    """Four nodes, of which jobs of one partition get two at most; a preempted job has half a minute."""
+    require()
+    small = "PartitionName=small MaxNodes=2 PriorityTier=1 PreemptMode=REQUEUE\n"
+    with SlurmCluster(4, 2, grace_s=30, extra=small) as cluster:
+        yield cluster
+
+
+def probe(folder: Path) -> str:
+    """A step takes batch / nodes + 12 log2(nodes) ms: batch 16 is worth one node, 32 two, and 128 four."""
+    steps = [{"micro_batch": size, "forward_backward": {"median_s": 1e-3 * size}} for size in (1, 256)]
+    messages = {"fit": {"latency_s": 12e-3, "bandwidth_bytes_per_s": 1e15}}
+    content = {"nodes": 2, "device_name": "cpu", "steps": {"steps": steps}, "messages": messages}
+    (folder / "probe.json").write_text(json.dumps(content), encoding="utf-8")
+    return f"--probe={folder / 'probe.json'}"
+
+
+def state(run: Path) -> dict[str, Any]:
+    return dict(torch.load(run / "checkpoint" / "last.pt", weights_only=True)["training"])
+
+
+def successor(folder: Path, job: int) -> int:
+    """The job that goes on, once this one has said so."""
+    deadline = time.monotonic() + 120
+    while (found := re.search(rf"^job {job}: goes on as job (\d+)$", output(folder), re.MULTILINE)) is None:
+        assert time.monotonic() < deadline, output(folder)
+        time.sleep(0.3)
+    return int(found[1])
+
+
+def assert_one_run(found: Path, reference: Path) -> None:
+    """Every step once, with the same samples, batch and rate; weights but for the order of sums."""
+    lines = [[r for r in records(folder) if r["kind"] == "statistics"] for folder in (found, reference)]
+    for name in ("step", "cursor", "global_batch", "learning_rate"):
+        assert [line[name] for line in lines[0]] == [line[name] for line in lines[1]], name
+    losses = [[line["loss"] for line in of] for of in lines]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # another sample in a step would show at once
+    after, expected = state(found), state(reference)
+    assert after["plan"] == expected["plan"]
+    for name, weights in expected["model"].items():
+        torch.testing.assert_close(after["model"][name], weights, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_goes_from_one_node_to_two_and_four_and_back_by_itself_and_is_the_run_on_one(
+    patient_cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    """The job on two nodes is preempted, and goes on on two."""
+    cluster, flags = patient_cluster, [*RUN, *UP_AND_DOWN]
+    (tmp_path / "alone").mkdir()
+    undisturbed = by_hand(tmp_path / "alone", 1, *flags)
+    one = submit(cluster, tmp_path, *flags, *FOLLOW, probe(tmp_path), sbatch=("--nodes=1",))
+    two = successor(tmp_path, one)
+    assert cluster.wait(one, ENDED, 60)["JobState"] == "COMPLETED", output(tmp_path)
+    until_it_trains(cluster, two, tmp_path, 200)
+    urgent = cluster.sbatch("-p", "high", "-N", "4", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+    left(cluster, two, "PENDING")
+    cluster.wait(urgent, "COMPLETED", 60)
+    four = successor(tmp_path, two)
+    last = successor(tmp_path, four)
+    assert cluster.wait(last, ENDED, 240)["JobState"] == "COMPLETED", output(tmp_path)
+    assert [cluster.job(job)["NumNodes"] for job in (one, two, four, last)] == ["1", "2", "4", "1"]
+
+    run = tmp_path / "run"
+    parts = [record for record in records(run) if record["kind"] in ("start", "resume", "end")]
+    assert [part["world_size"] for part in parts if part["kind"] != "end"] == [1, 2, 2, 4, 1]
+    reasons = ["nodes", "stop file", "nodes", "nodes", "complete"]
+    assert [part["reason"] for part in parts if part["kind"] == "end"] == reasons
+    assert [part["nodes"] for part in parts if part.get("reason") == "nodes"] == [2, 4, 1]
+    assert_one_run(run, undisturbed)
+
+
+def test_a_run_whose_partition_has_no_more_nodes_stays_where_it_is(
+    patient_cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    """Bug story: Slurm takes such a job without a word, and it waits for ever."""
+    flags = [*RUN, *UP]
+    (tmp_path / "alone").mkdir()
+    undisturbed = by_hand(tmp_path / "alone", 1, *flags)
+    how = ("--nodes=1", "--partition=small")
+    one = submit(patient_cluster, tmp_path, *flags, *FOLLOW, probe(tmp_path), sbatch=how)
+    two = successor(tmp_path, one)
+    assert patient_cluster.wait(two, ENDED, 240)["JobState"] == "COMPLETED", output(tmp_path)
+    assert "that is refused; the run stays on its 2 node(s)" in output(tmp_path)
+    starts = [record for record in records(tmp_path / "run") if record["kind"] in ("start", "resume")]
+    assert [start["world_size"] for start in starts] == [1, 2, 2]
+    assert_one_run(tmp_path / "run", undisturbed)
