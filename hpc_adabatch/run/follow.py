@@ -6,7 +6,7 @@
 
 The seconds of passes are those of a probe, or timed when the run begins and kept in its folder as a probe's file: each
 job of the chain decides by the same numbers, and `adabatch plan RECIPE --nodes_follow 1:32 --probe RUN/passes.json`
-tells what they come to. No gradient, batch or rate depends on any of them.
+tells what they come to. What is trained depends on none of them, but for what another number of ranks changes.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ def following(
         StorageError: The seconds of passes cannot be written.
     """
     kept = folder / PASSES
-    with torch.random.fork_rng():  # the run draws the same numbers with and without
+    used = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(used):  # the run draws the same numbers with and without
         model = recipe.network(data)
         if options.probe is None and not kept.exists():
             with writing(kept), whole(kept) as file:
