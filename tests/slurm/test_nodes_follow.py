@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +25,7 @@ RUN += ["--policy=schedule", "--global_batch=16"]
 RUN += ["--learning_rate.scaling=sqrt", "--learning_rate.reference_batch=16"]
 UP_AND_DOWN = ["--policy.text=0:16 1ep:32 12ep:128 14ep:16", "--epochs=15"]
 UP = ["--policy.text=0:16 1ep:32 3ep:128", "--epochs=5"]
-FOLLOW = ["--nodes_follow=1:4", "--network=measured", "--efficiency=0.5", "--wait_s=0"]
+FOLLOW = ["--nodes_follow=1:4", "--network=measured", "--efficiency=0.5", "--wait_s=0", "--checkpoint_steps=10"]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def assert_one_run(found: Path, reference: Path) -> None:
 def test_a_run_goes_from_one_node_to_two_and_four_and_back_by_itself_and_is_the_run_on_one(
     patient_cluster: SlurmCluster, tmp_path: Path
 ) -> None:
-    """The job on two nodes is preempted, and goes on on two."""
+    """On two nodes it is preempted, goes on on two, and is killed; submitted again on one, it asks for two again."""
     cluster, flags = patient_cluster, [*RUN, *UP_AND_DOWN]
     (tmp_path / "alone").mkdir()
     undisturbed = by_hand(tmp_path / "alone", 1, *flags)
@@ -84,17 +86,23 @@ def test_a_run_goes_from_one_node_to_two_and_four_and_back_by_itself_and_is_the_
     urgent = cluster.sbatch("-p", "high", "-N", "4", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
     left(cluster, two, "PENDING")
     cluster.wait(urgent, "COMPLETED", 60)
-    four = successor(tmp_path, two)
+    until_it_trains(cluster, two, tmp_path, records(tmp_path / "run")[-1]["step"] + 40)
+    os.kill(cluster.rank_pid(two, 1), signal.SIGKILL)
+    left(cluster, two, "FAILED")
+    again = submit(cluster, tmp_path, *flags, *FOLLOW, probe(tmp_path), sbatch=("--nodes=1",))
+    two_again = successor(tmp_path, again)
+    four = successor(tmp_path, two_again)
     last = successor(tmp_path, four)
     assert cluster.wait(last, ENDED, 240)["JobState"] == "COMPLETED", output(tmp_path)
-    assert [cluster.job(job)["NumNodes"] for job in (one, two, four, last)] == ["1", "2", "4", "1"]
+    jobs = (one, two, again, two_again, four, last)
+    assert [cluster.job(job)["NumNodes"] for job in jobs] == ["1", "2", "1", "2", "4", "1"]
 
     run = tmp_path / "run"
     parts = [record for record in records(run) if record["kind"] in ("start", "resume", "end")]
-    assert [part["world_size"] for part in parts if part["kind"] != "end"] == [1, 2, 2, 4, 1]
-    reasons = ["nodes", "stop file", "nodes", "nodes", "complete"]
+    assert [part["world_size"] for part in parts if part["kind"] != "end"] == [1, 2, 2, 1, 2, 4, 1]
+    reasons = ["nodes", "stop file", "nodes", "nodes", "nodes", "complete"]
     assert [part["reason"] for part in parts if part["kind"] == "end"] == reasons
-    assert [part["nodes"] for part in parts if part.get("reason") == "nodes"] == [2, 4, 1]
+    assert [part["nodes"] for part in parts if part.get("reason") == "nodes"] == [2, 2, 4, 1]
     assert_one_run(run, undisturbed)
 
 
