@@ -98,7 +98,7 @@ class Recipe:
         )
         searched, name = self.optimizer.step_size() is not None, self.chosen["optimizer"]
         self.options.check_optimizer(name, searches=searched, has_trust_ratios=self.optimizer.has_trust_ratios)
-        check_rates(self.policy, self.learning_rate, self.optimizer.step_size())
+        check_rates(self.policy, self.schedule, self.optimizer.step_size())
 
     @property
     def global_batch(self) -> int:
@@ -158,6 +158,16 @@ class Recipe:
         return (
             f"{epochs} epochs on AdaScale's clock: the progress of {epochs} passes at batch {reference}, in at most"
             f" {most:.6g} passes; --learning_rate.clock samples ends after {epochs}"
+        )
+
+    def rise(self) -> str:
+        """Returns in words what of the warm-up auto is known before the run."""
+        warmup, batch = self.schedule.auto_warmup(), self.global_batch
+        longest, each = warmup.longest, warmup.height(1.0) / warmup.height(0.0)
+        first, top = (self.optimizer.lr * self.schedule.multiplier(epoch, 1, batch, batch) for epoch in (0.0, longest))
+        return (
+            f"warm-up auto: the learning rate rises from {first:.4g} to {top:.4g} until epoch {longest:g} at most, by a"
+            f" factor of {each:.3g} an epoch; the losses say when it ends and at which rate; the batch stays until then"
         )
 
     def batches(self, data: TaskData) -> AdaptiveBatches:

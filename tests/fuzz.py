@@ -389,6 +389,7 @@ fixed: {}
 RATES = """
 - {}
 - {scaling: sqrt, warmup: legw, warmup_epochs: 1, reference_batch: 8, decay: poly, power: 2, final: 0.01}
+- {warmup: auto, decay: cosine, decay_start: 15, epochs: 20}
 - {scaling: linear, reference_batch: 16, warmup: fixed, warmup_epochs: 2, warmup_start: 0.1, decay: cosine, epochs: 5}
 - {decay: steps, milestones: [2, 4], gamma: 0.1}
 - {preset: goyal, reference_batch: 16}

@@ -179,7 +179,7 @@ def test_help_tells_what_every_field_is(policy: str, capsys: pytest.CaptureFixtu
             "--max_global_batch=1.5",
             "max_global_batch: given 1.5; allowed: an integer or null; type --max_global_batch VALUE",
         ),
-        ("--learning_rate.warmup=legs", "allowed: 'none', 'fixed', 'legw'; type --learning_rate.warmup none"),
+        ("--learning_rate.warmup=legs", "allowed: 'none', 'fixed', 'legw', 'auto'; type --learning_rate.warmup none"),
     ],
 )
 def test_the_line_says_what_to_type(flag: str, line: str) -> None:

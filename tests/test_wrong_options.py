@@ -71,6 +71,7 @@ CONSTRUCTORS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, list[Any]
             "reference_batch": [*COUNT, 0],
             "weight_decay": WORD,
             "clock": ["word", 1, ["none"], True, "scale_invariant"],
+            "decay_start": [*NUMBER, 1],
         },
     ),
     hab.LearningRate.from_preset: ({}, {"preset": WORD}),

@@ -3,17 +3,20 @@
 clock    samples seen; with the scale-invariant clock the progress, in samples of the reference batch (adascale.py)
 noise    the gradient's variance and signal that rank 0 has announced, for AdaScale
 climb    the rest of the warm-up, after the batch has changed inside it (warmup.py)
+losses   those of a warm-up that ends by them, and its end (auto_warmup.py)
 
 learning rate = base * multiplier * policy's factor     weight decay, beta2: from their own, if they follow the batch
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
 from ..errors import require
+from .auto_warmup import AutoWarmup, Look
 from .rule import LearningRate
 from .warmup import Climb
 
@@ -27,6 +30,9 @@ class Course:
         start_batch: Global batch at step 0.
         couples: True if the policy itself couples batch and learning rate (``Policy.couples_rate``).
 
+    Raises:
+        InputError: The warm-up is auto, and the schedule's ``epochs`` is missing or too few.
+
     Attributes:
         clock: Samples on the clock of the schedule.
         couples: True if scaling and warm-up count the start batch.
@@ -39,6 +45,7 @@ class Course:
         self._samples_per_epoch, self._start_batch = samples_per_epoch, start_batch
         self.clock = 0.0
         self._climb: Climb | None = None
+        self._auto: AutoWarmup | None = rule.auto_warmup() if rule.warmup == "auto" else None
 
     def multiplier(self, global_batch: int) -> float:
         """Returns learning rate / base learning rate for the next step, which has this global batch."""
@@ -49,6 +56,7 @@ class Course:
             self.scaling_batch(global_batch),
             gain=self._gain(global_batch),
             climb=self._climb,
+            auto=self._auto,
         )
 
     def weight_decay_multiplier(self, global_batch: int) -> float:
@@ -63,7 +71,7 @@ class Course:
         """Returns the batch that the scaling counts at a step of this global batch."""
         return self._start_batch if self.couples else global_batch
 
-    def advance(self, samples: int, global_batch: int, *, updated: bool = True) -> None:
+    def advance(self, samples: int, global_batch: int, *, updated: bool = True, loss: float = math.nan) -> None:
         """Moves the clock past a step.
 
         Args:
@@ -71,7 +79,10 @@ class Course:
                 part of a batch's progress, so that a fixed batch at the reference counts the samples seen.
             global_batch: The global batch whose learning rate it had.
             updated: False where the step was skipped: its samples are seen, but it made no progress.
+            loss: The mean loss of the step; nan where nobody knows it.
         """
+        if self._auto is not None and updated:
+            self._auto.add(self._epoch, loss)
         if not self.rule.scale_invariant:
             self.clock += samples
         elif updated:
@@ -85,8 +96,32 @@ class Course:
     def resize(self, before: int, after: int) -> None:
         """Notes that the global batch changes here; a warm-up still open then goes on as a climb."""
         if before != after and not self.couples:
-            epoch = self.clock / self._samples_per_epoch
-            self._climb = self.rule.climb(epoch, self._start_batch, after, self._climb)
+            self._climb = self.rule.climb(self._epoch, self._start_batch, after, self._climb)
+
+    @property
+    def holds(self) -> bool:
+        """Reports whether the batch has to stay: a warm-up that ends by its losses is going on."""
+        return self._auto is not None and self._auto.end is None
+
+    def looks(self, *, epoch_finished: bool) -> bool:
+        """Reports whether the losses are to be looked at here: at an epoch's end, and where the longest rise ends."""
+        auto = self._auto
+        return auto is not None and auto.end is None and (epoch_finished or self.reached(auto.longest))
+
+    def look(self) -> Look:
+        """Returns what the losses of the warm-up say; on rank 0 only, and once where ``looks`` says so."""
+        assert self._auto is not None  # looks() has said so
+        return self._auto.look(self._epoch)
+
+    def end_warmup(self, height: float) -> None:
+        """Ends the warm-up here, at this part of its top."""
+        assert self._auto is not None  # only where it looks
+        self._auto.stop(self._epoch, height)
+
+    @property
+    def _epoch(self) -> float:
+        """Returns the epochs on the clock."""
+        return self.clock / self._samples_per_epoch
 
     def _gain(self, samples: int) -> float:
         """Returns AdaScale's gain for a batch of this many samples; 1 until the noise is known."""
@@ -95,15 +130,18 @@ class Course:
         return self.rule.gain(*self.noise, self._start_batch, samples)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns clock, noise and climb, for a checkpoint."""
+        """Returns clock, noise, climb and the losses of the warm-up, for a checkpoint."""
         climb = self._climb
         told = [climb.epoch, climb.height, climb.end, climb.peak] if climb is not None else None
-        return {"clock": self.clock, "noise": self.noise, "climb": told}
+        auto = {"auto": self._auto.state_dict()} if self._auto is not None else {}
+        return {"clock": self.clock, "noise": self.noise, "climb": told, **auto}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from the place on the schedule that ``state_dict`` returned."""
         self.clock, self.noise = state["clock"], state["noise"]
         self._climb = Climb(*state["climb"]) if state["climb"] is not None else None
+        if self._auto is not None:
+            self._auto.load_state_dict(state["auto"])
 
 
 class Rates:

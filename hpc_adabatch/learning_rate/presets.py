@@ -21,7 +21,7 @@ def left_to_preset(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
         preset: Name of the preset.
         given: Fields that are given, with their values.
     """
-    stays = given.get("warmup", "") != "none"
+    stays = given.get("warmup", "") not in ("none", "auto")
     return {
         field: value
         for field, value in PRESETS[preset].items()

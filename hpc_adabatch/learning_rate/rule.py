@@ -13,10 +13,12 @@
     step      gamma ^ (number of milestones <= e)
     poly      f + (1 - f) (1 - (e - W) / (E - W)) ^ power                  You et al. 2017 (LARS), 1708.03888: power 2
     cosine    f + (1 - f) (1 + cos(pi (e - W) / (E - W))) / 2              Loshchilov & Hutter 2017, 1608.03983
+              W is ``decay_start`` where that is later: constant, then cosine
 
 Samples are counted, never steps: a schedule in steps ends early when the batch grows. poly and cosine start after the
 warm-up, so that the peak is reached, as in MLPerf's reference; the LARS paper's Algorithm 1 decays from step 0 and
-never reaches it. If the batch changes inside the warm-up, a climb takes the place of scale and ramp (warmup.py).
+never reaches it. If the batch changes inside the warm-up, a climb takes the place of scale and ramp (warmup.py). The
+warm-up auto has an exponential rise in the place of the ramp, and an end that its losses find (auto_warmup.py).
 """
 
 from __future__ import annotations
@@ -29,9 +31,11 @@ from typing import Any, Literal
 
 from ..errors import real, require, whole
 from .adascale import gain
+from .auto_warmup import LEAST_EPOCHS, LONGEST, START, AutoWarmup
 from .presets import PRESETS, left_to_preset
 from .warmup import LENGTHS, Climb, ramp
 
+WARMUPS = (*LENGTHS, "auto")
 SCALINGS: dict[str, Callable[[float], float]] = {"none": lambda _: 1.0, "linear": lambda k: k, "sqrt": math.sqrt}
 
 
@@ -43,11 +47,14 @@ class LearningRate:
         scaling: Growth with the batch: none, linear (Goyal), sqrt (LEGW) or adascale (measured gain). With policies
             that themselves couple batch and rate (adabatch, smith, seesaw, plateau, cabs), linear and sqrt count the
             batch at step 0 alone, and there is no adascale.
-        warmup: Kind of warm-up: none, fixed (warmup_epochs long), or legw (warmup_epochs * start batch / reference
-            batch long).
+        warmup: Kind of warm-up: none, fixed (warmup_epochs long), legw (warmup_epochs * start batch / reference batch
+            long), or auto (AutoWU: the rate rises exponentially to the given one over half of the run at most, until
+            the losses have their minimum behind them, and goes back to that of the minimum; the batch stays until
+            then).
         warmup_epochs: Length of the warm-up in epochs; with legw, its length at the reference batch.
         warmup_start: Learning rate at the start of the warm-up, as a part of that at its end (LEGW and MLPerf: 0); base
-            is the base learning rate itself, from which that of a larger batch climbs to k times it (Goyal).
+            is the base learning rate itself, from which that of a larger batch climbs to k times it (Goyal). With auto,
+            0 stands for a hundred-thousandth.
         decay: Decay over the epochs: constant, step (milestones, gamma), poly (power, final) or cosine (final).
         milestones: Epochs at which the step decay multiplies the learning rate by gamma.
         gamma: Factor of the learning rate at each milestone of the step decay.
@@ -63,13 +70,15 @@ class LearningRate:
         clock: Clock of warm-up, decay and the end of training: samples counts those seen; scale_invariant counts
             AdaScale's progress in samples of the reference batch, which takes more passes over the data. When not
             given, scale_invariant with adascale, samples otherwise.
+        decay_start: Epoch at which the poly and cosine decay begin, after the warm-up: until then the rate stays. The
+            end of the warm-up when not given.
 
     Raises:
         InputError: An argument is out of range, or another that it needs is missing.
     """
 
     scaling: Literal["none", "linear", "sqrt", "adascale"] = "none"
-    warmup: Literal["none", "fixed", "legw"] = "none"
+    warmup: Literal["none", "fixed", "legw", "auto"] = "none"
     warmup_epochs: float = 0.0
     warmup_start: float | Literal["base"] = 0.0
     decay: Literal["constant", "step", "poly", "cosine"] = "constant"
@@ -82,6 +91,7 @@ class LearningRate:
     weight_decay: Literal["per_step", "per_epoch"] = "per_step"
     beta2: Literal["per_step", "per_epoch"] = "per_step"
     clock: Literal["samples", "scale_invariant"] | None = None
+    decay_start: float | None = None
 
     def __post_init__(self) -> None:
         def check(condition: bool, field: str, allowed: str, example: str) -> None:
@@ -90,16 +100,18 @@ class LearningRate:
 
         scalings = (*SCALINGS, "adascale")
         check(self.scaling in scalings, "scaling", ", ".join(scalings), "sqrt")
-        check(self.warmup in tuple(LENGTHS), "warmup", ", ".join(LENGTHS), "legw")
+        check(self.warmup in WARMUPS, "warmup", ", ".join(WARMUPS), "legw")
         check(self.decay in ("constant", "step", "poly", "cosine"), "decay", "constant, step, poly, cosine", "poly")
-        check(
-            0 < real(self.warmup_epochs) < math.inf if self.warmup != "none" else real(self.warmup_epochs) == 0,
-            "warmup_epochs",
-            f"0 without warm-up, more with (warmup is {self.warmup})",
-            "5",
-        )
-        start = self.warmup_start
-        check(start == "base" or 0 <= real(start) <= 1, "warmup_start", "0 to 1, or base", "0")
+        start, epochs = self.warmup_start, self.warmup_epochs
+        if self.warmup == "auto":
+            check(not self.measures, "scaling", "none, linear, sqrt with warmup auto, which finds the rate", "none")
+            check(self.decay != "step", "decay", "constant, poly, cosine with warmup auto", "cosine")
+            check(real(epochs) == 0, "warmup_epochs", "0 with warmup auto, which finds its length", "0")
+            check(start != "base" and 0 <= real(start) < 1, "warmup_start", "0 to below 1 with warmup auto", "0")
+        else:
+            fits = 0 < real(epochs) < math.inf if self.warmup != "none" else real(epochs) == 0
+            check(fits, "warmup_epochs", f"0 without warm-up, more with (warmup is {self.warmup})", "5")
+            check(start == "base" or 0 <= real(start) <= 1, "warmup_start", "0 to 1, or base", "0")
         rising = isinstance(self.milestones, (tuple, list)) and all(
             real(a) < real(b) for a, b in pairwise((-math.inf, *self.milestones, math.inf))
         )
@@ -109,6 +121,11 @@ class LearningRate:
         check(0 < real(self.power) < math.inf, "power", "more than 0", "2")
         check(0 <= real(self.final) <= 1, "final", "0 to 1", "0")
         check(self.epochs is None or 0 < real(self.epochs) < math.inf, "epochs", "more than 0", "90")
+        if self.warmup == "auto" and self.epochs is not None:
+            self.auto_warmup()
+        begin, decays = self.decay_start, self.decay in ("poly", "cosine")
+        fits = begin is None or (decays and 0 <= real(begin) < math.inf)
+        check(fits, "decay_start", "0 or more with decay poly and cosine, none with others", "72")
         check(self.reference_batch is None or whole(self.reference_batch) >= 1, "reference_batch", "1 or more", "256")
         kept = ("per_step",) if self.measures else ("per_step", "per_epoch")
         why = " with adascale, whose steps decay by their gain" if self.measures else ""
@@ -136,8 +153,21 @@ class LearningRate:
         return cls(**left_to_preset(preset, given), **given)
 
     def warmup_length(self, start_batch: int) -> float:
-        """Returns the epochs of warm-up in a run that starts with this global batch."""
+        """Returns the epochs of warm-up in a run that starts with this global batch; not for auto."""
         return LENGTHS[self.warmup](self.warmup_epochs, start_batch / (self.reference_batch or start_batch))
+
+    def auto_warmup(self) -> AutoWarmup:
+        """Returns the warm-up auto, at its beginning.
+
+        Raises:
+            InputError: ``epochs`` is missing, or too few for it.
+        """
+        given = "nothing" if self.epochs is None else f"{self.epochs:g}"
+        allowed = f"{LEAST_EPOCHS} or more with warmup auto, which takes half of them at most"
+        fits = self.epochs is not None and self.epochs >= LEAST_EPOCHS
+        require(fits, "learning_rate.epochs", given, allowed, "--epochs 90")
+        start = self.warmup_start if self.warmup_start != "base" else 0.0
+        return AutoWarmup(LONGEST * (self.epochs or 0.0), float(start) or START)
 
     @property
     def measures(self) -> bool:
@@ -171,6 +201,7 @@ class LearningRate:
         *,
         gain: float = 1.0,
         climb: Climb | None = None,
+        auto: AutoWarmup | None = None,
     ) -> float:
         """Returns learning rate / base learning rate of the step after ``samples_seen`` samples.
 
@@ -181,11 +212,15 @@ class LearningRate:
             global_batch: Global batch of the step, in samples.
             gain: AdaScale's gain of this batch; not used with other scalings.
             climb: The warm-up since the batch changed last; None if it has never changed.
+            auto: The run's own warm-up, where it goes by the losses; when not given, one that they do not end.
 
         Raises:
-            InputError: The decay is poly or cosine, and ``epochs`` is missing or no longer than the warm-up.
+            InputError: The decay is poly or cosine, or the warm-up auto, and ``epochs`` is missing or too few for it.
         """
         epoch = samples_seen / samples_per_epoch
+        if self.warmup == "auto":
+            auto = auto or self.auto_warmup()
+            return self._scale(global_batch, start_batch) * auto.height(epoch) * self._decay(epoch, auto.ends)
         warmup = self.warmup_length(start_batch)
         return self._height(epoch, start_batch, global_batch, gain, climb) * self._decay(epoch, warmup)
 
@@ -230,13 +265,15 @@ class LearningRate:
     def climb(self, epoch: float, start_batch: int, after: int, known: Climb | None) -> Climb | None:
         """Returns the warm-up as it goes on with another batch; None with AdaScale, whose gain changes at once.
 
+        None with the warm-up auto, too, in which the batch stays.
+
         Args:
             epoch: Epochs since the start of training.
             start_batch: Global batch at step 0, in samples.
             after: Global batch after the change, in samples.
             known: The climb before the change; None if there was none.
         """
-        if self.measures:
+        if self.measures or self.warmup == "auto":
             return None
         if known is None:
             peak = self._scale(start_batch, start_batch)
@@ -267,13 +304,15 @@ class LearningRate:
             return 1.0
         if self.decay == "step":
             return self.gamma ** sum(milestone <= epoch for milestone in self.milestones)
+        begin = max(warmup, self.decay_start or 0.0)
+        until = f"the warm-up of {warmup:g} epochs" if begin == warmup else f"decay_start, which is {begin:g}"
         require(
-            self.epochs is not None and self.epochs > warmup,
+            self.epochs is not None and self.epochs > begin,
             "learning_rate.epochs",
             self.epochs,
-            f"more than the warm-up of {warmup:g} epochs, for decay {self.decay}",
+            f"more than {until}, for decay {self.decay}",
             "--learning_rate.epochs 90",
         )
-        done = min(1.0, max(0.0, (epoch - warmup) / ((self.epochs or 0) - warmup)))  # part of the decay that is over
+        done = min(1.0, max(0.0, (epoch - begin) / ((self.epochs or 0) - begin)))  # part of the decay that is over
         left = (1.0 - done) ** self.power if self.decay == "poly" else (1.0 + math.cos(math.pi * done)) / 2.0
         return self.final + (1.0 - self.final) * left

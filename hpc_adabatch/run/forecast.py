@@ -2,7 +2,8 @@
 
 The plan, the rule and the schedule are those of the run; only the gradients are missing. So a forecast is exact for
 rules that follow the clock, and impossible for rules that follow the gradients. AdaScale's gain follows them too, but
-lies between two bounds: both are foretold. The journal of a run brings what its gradients decided.
+lies between two bounds: both are foretold. The journal of a run brings what its gradients decided. A warm-up that ends
+by its losses is foretold at its longest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..learning_rate import Course
 from ..policies import Progress
 from ..recipe import Recipe
 from ..tasks import TaskData
-from ..training.coordinator import Coordinator
+from ..training.coordinator import Coordinator, Decision
 from ..training.journal import Record
 
 Noise = Callable[[int], tuple[float, float] | None]
@@ -78,14 +79,21 @@ def phases(recipe: Recipe, data: TaskData, n_ranks: int, noise: Noise | None = N
             n_ranks=n_ranks,
         )
 
+    def decided() -> Decision | None:
+        look = course.look if course.looks(epoch_finished=plan.epoch_finished) else None
+        return coordinator.decide(progress(), holds=course.holds, look=look)
+
     coordinator.start(progress())
     phase: Phase | None = None
     while not course.reached(recipe.options.epochs):
-        decision = coordinator.decide(progress())
-        if decision is not None:
+        while (decision := decided()) is not None:
+            if decision.height is not None:
+                course.end_warmup(decision.height)
             course.resize(global_batch, decision.global_batch)
             global_batch, factor = decision.global_batch, decision.learning_rate_factor
             course.noise = decision.noise
+            if decision.height is None:  # else the batch is free from here on
+                break
         if noise is not None:
             course.noise = noise(plan.samples_seen)
         if plan.epoch_finished:

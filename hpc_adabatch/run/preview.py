@@ -38,6 +38,8 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool, from_run: str | None
     recipe.batches(data).check_ranks(n_ranks)
     model = recipe.network(data)
     run = _journal(recipe, from_run) if from_run is not None else None
+    if recipe.schedule.warmup == "auto":
+        display(recipe.rise())
     if not recipe.policy.foreseeable:
         if run is None:
             display(f"{recipe.chosen['policy']} follows the gradients: its batches cannot be known before the run")
@@ -68,6 +70,8 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool, from_run: str | None
     n_samples = recipe.batches(data).plan.n_samples
     fixed = steps_per_epoch(n_samples, recipe.reference_batch) * recipe.options.epochs
     instead = f"{fixed} with the batch fixed at {recipe.reference_batch}"
+    if recipe.schedule.warmup == "auto":
+        display("below is the run whose losses fall to the end of the longest warm-up")
     if len(cases) > 1:
         display("AdaScale measures its gain in the run, which lies between these two; --from_run RUN brings the noise")
     for title, rows in cases.items():

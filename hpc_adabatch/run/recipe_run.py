@@ -130,6 +130,8 @@ class RecipeRun:
             progress.line(in_words(rule, follow.network, self.training.batches.max_global_batch))
         if self.life.is_new and recipe.schedule.scale_invariant:
             progress.line(recipe.length(self.training.batches))
+        if self.life.is_new and recipe.schedule.warmup == "auto":
+            progress.line(recipe.rise())
         with cluster.together():
             if cluster.leads and not self.life.is_complete:
                 with whole(self.folder.config) as file:

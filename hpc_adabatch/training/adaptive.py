@@ -296,7 +296,7 @@ class AdaptiveTraining:
         summed = self._sum_over_ranks(len(step.batch))
         # 3 lengthen: the sum so far is kept, only what is added is computed
         batch_after, lengthened = self.global_batch, False
-        while summed.finite and self.policy.extends:
+        while summed.finite and self.policy.extends and not self._course.holds:
             wanted = self._coordinator.extend(self.measuring.last, self.progress, len(step.batch))
             if wanted == 0:
                 break
@@ -334,7 +334,7 @@ class AdaptiveTraining:
         elif samples != self.global_batch:
             self.record("rest", global_batch=samples, reason="the last steps of an epoch share what is left of it")
         self.plan.advance(step.batch)
-        self._course.advance(samples, rate_of, updated=finite)
+        self._course.advance(samples, rate_of, updated=finite, loss=step.loss)
         self.steps += 1
         self._count(summed, samples)
         # 7 decide
@@ -409,13 +409,18 @@ class AdaptiveTraining:
 
     def _decide(self) -> None:
         """Asks rank 0's rule, and adopts its decision where there is one."""
-        pace = self.measuring.affordable(self._times.latest())
-        decision = self._coordinator.decide(self.progress, pace=pace)
+        pace, course = self.measuring.affordable(self._times.latest()), self._course
+        look = course.look if course.looks(epoch_finished=self.plan.epoch_finished) else None
+        decision = self._coordinator.decide(self.progress, pace=pace, holds=course.holds, look=look)
         if decision is not None:
             self._adopt(decision)
+            if decision.height is not None:  # the batch is free from here on
+                self._decide()
 
     def _adopt(self, decision: Decision) -> None:
         """Makes a decision hold from the next step on: the only place where the global batch changes in training."""
+        if decision.height is not None:
+            self._course.end_warmup(decision.height)
         self._course.resize(self.global_batch, decision.global_batch)
         self._one_sample.foresee(decision.global_batch)
         self._global_batch = decision.global_batch
@@ -426,6 +431,8 @@ class AdaptiveTraining:
             if self.learning_rate.measures:
                 self._course.noise = decision.noise
                 told["noise"] = list(decision.noise) if decision.noise is not None else None
+        if decision.look is not None:
+            told["warmup"] = decision.look.fields()
         self.record("decision", **self.holding(), reason=decision.reason, **told)
 
     @property

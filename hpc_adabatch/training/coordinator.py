@@ -1,14 +1,15 @@
 """Rank 0 decides, every rank learns, at the same cursor.
 
-    every rank   phase(progress) changed, or a step was measured?  -- no -->  go on
+    every rank   phase(progress) changed, a step was measured, or a warm-up looks at its losses?  -- no -->  go on
     rank 0       propose(progress) -> bounds
-    every rank   <- six numbers (``Cluster.announce``); the decision holds from this cursor on, and is journalled
+    every rank   <- six or seven numbers (``Cluster.announce``); they hold from this cursor on, and are journalled
 
     number                     why rank 0's is taken
     batch, learning rate       one place to decide and to log
     cursor                     ranks that have drifted apart say so at once
     pace of measuring          it comes from rank 0's clock
     variance, disjoint signal  AdaScale's learning rate; NCCL does not promise equal sums on all ranks
+    height of the warm-up      likewise; where its losses are looked at (learning_rate/auto_warmup.py)
 
 An announcement takes microseconds by MPI, a cycle of Horovod's without (docs/results/decision-latency.md).
 """
@@ -16,15 +17,18 @@ An announcement takes microseconds by MPI, a cycle of Horovod's without (docs/re
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..cluster import Cluster
 from ..errors import require
 from ..gradients import Measurement
+from ..learning_rate import Look
 from ..policies import Policy, Progress
 
 UNKNOWN = (math.nan, math.nan)
+HELD = "the batch stays until the warm-up has ended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,10 @@ class Decision:
     """The steps from one measurement to the next; None leaves the pace and the noise as they are."""
     noise: tuple[float, float] | None = None
     """The variance and disjoint signal for AdaScale; None until they are known."""
+    height: float | None = None
+    """The learning rate at which the warm-up ends here, as a part of its top; None where it does not."""
+    look: Look | None = None
+    """The look at the losses of the warm-up; on rank 0 only."""
     reason: str = ""
     """The reason, for people; on rank 0 only."""
 
@@ -63,22 +71,26 @@ class Coordinator:
         """Takes the initial batch as decided, unless the rule wants another before any step."""
         self._phase, self._measurements = self.policy.first_phase(progress), progress.measurements
 
-    def decide(self, progress: Progress, *, pace: int = 1) -> Decision | None:
+    def decide(
+        self, progress: Progress, *, pace: int = 1, holds: bool = False, look: Callable[[], Look] | None = None
+    ) -> Decision | None:
         """Returns the decision that holds from here on; None when there is nothing to say at this point.
 
         Args:
             progress: The progress of training.
             pace: The steps from one measurement to the next that rank 0 can afford.
+            holds: True while the batch has to stay: the rule is asked when that is over.
+            look: The look at the losses of the warm-up that is due; None where none is.
 
         Raises:
             RuntimeError: This rank stands at another sample than rank 0.
         """
-        phase = self.policy.phase(progress)
-        if (phase, progress.measurements) == (self._phase, self._measurements):
+        phase = self._phase if holds else self.policy.phase(progress)
+        if look is None and (phase, progress.measurements) == (self._phase, self._measurements):
             return None
         due = phase != self._phase
         self._phase, self._measurements = phase, progress.measurements
-        numbers, reason = [0.0] * 6, ""
+        numbers, reason, seen = [0.0] * (6 if look is None else 7), HELD if holds else "", None
         if self._cluster.leads:
             batch, factor, noise = progress.global_batch, progress.learning_rate_factor, None
             if due:
@@ -90,7 +102,11 @@ class Coordinator:
             if noise is None:
                 noise = (estimate.variance, estimate.disjoint_signal) if estimate is not None else UNKNOWN
             numbers = [float(bounded), factor, float(progress.samples_seen), float(pace), *noise]
-        batch_now, factor, cursor, pace_now, variance, signal = self._cluster.announce(numbers)
+            if look is not None:
+                seen = look()
+                reason = seen.reason
+                numbers.append(seen.height if seen.height is not None else math.nan)
+        batch_now, factor, cursor, pace_now, variance, signal, *height = self._cluster.announce(numbers)
         if int(cursor) != progress.samples_seen:
             raise RuntimeError(
                 f"rank {self._cluster.rank} is at sample {progress.samples_seen}, rank 0 at {int(cursor)}"
@@ -101,6 +117,8 @@ class Coordinator:
             samples_seen=int(cursor),
             pace=int(pace_now),
             noise=(variance, signal) if math.isfinite(variance) else None,
+            height=height[0] if height and math.isfinite(height[0]) else None,
+            look=seen,
             reason=reason,
         )
 

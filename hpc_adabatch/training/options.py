@@ -119,6 +119,8 @@ def check_rates(policy: Policy, learning_rate: LearningRate, step_size: Armijo |
         allowed = f"none, linear or sqrt with {rule}, which couples batch and learning rate itself"
         hint = "--learning_rate.scaling none"
         require(not schedule.measures, "learning_rate.scaling", schedule.scaling, allowed, hint)
+        allowed, hint = f"none, fixed or legw with {rule}, which goes by the rate itself", "--learning_rate.warmup none"
+        require(schedule.warmup != "auto", "learning_rate.warmup", "auto", allowed, hint)
     if isinstance(policy, AdaBatch):
         scales = schedule.scaling != "none" and schedule.reference_batch is not None
         once = policy.warmup_epochs == 0 or (schedule.warmup == "none" and not scales)

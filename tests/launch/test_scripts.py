@@ -18,6 +18,19 @@ def test_a_script_that_has_lost_a_rank_goes_on_bit_by_bit(launch: Any, programs:
     assert launch(programs / "goes_on.py", tmp_path / "run").stdout.count("the same") == 2
 
 
+@pytest.mark.parametrize(
+    ("ranks", "launcher", "lost_at"),
+    [(2, "mpirun", 33), (3, "mpirun", 53), (2, "torchrun", 53), (3, "mpirun, torch", 85)],  # the third vote is at 64
+)
+def test_a_warm_up_by_the_losses_goes_on_bit_by_bit(
+    ranks: int, launcher: str, lost_at: int, launch: Any, programs: Path, tmp_path: Path
+) -> None:
+    how = {"ranks": ranks, "launcher": launcher}
+    program = (programs / "warms_up.py", tmp_path / "run", lost_at)
+    assert launch(*program, code=None, **how).returncode != 0
+    assert launch(*program, **how).stdout.count("the same") == ranks
+
+
 def test_scores_over_uneven_shares(launch: Any, programs: Path) -> None:
     assert launch(programs / "scores.py", ranks=3).stdout.count("agreed") == 3
 
