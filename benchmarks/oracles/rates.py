@@ -96,6 +96,44 @@ def shrunk(cluster: hab.Cluster) -> Pair:
     return min(max(jump, math.sqrt(6 / 8)), 1.0), jump
 
 
+def auto(cluster: hab.Cluster) -> Pair:
+    """Returns every learning rate of a warm-up that ends by its losses, over 20 epochs; a restart between its votes."""
+    run = watch(
+        cluster,
+        Problem(60),
+        batch=12,
+        epochs=20,
+        micro=5,
+        optimizer=lambda model: hab.LAMB(model.parameters(), lr=1000.0),
+        rate=hab.LearningRate(warmup="auto", decay="cosine", epochs=20),
+        restarts=(32,),
+    )
+    expected: list[float] = []
+    seen: list[tuple[float, float]] = []  # epoch, loss of each step
+    votes, ended = 0, None
+    for e, taken in placed(run):
+        if ended is None and seen and (e == round(e) and taken.epoch > 0):
+            votes, ended = judged(seen, e, votes)
+        expected.append(1000.0 * (ended[1] * rates.cosine(e, ended[0], 20) if ended else rates.rise(e, 10)))
+        seen.append((e, taken.loss))
+    return expected, [taken.lr for taken in run.steps]
+
+
+def judged(seen: list[tuple[float, float]], e: float, votes: int) -> tuple[int, tuple[float, float] | None]:
+    """Returns the votes in a row at epoch e, and the end of the warm-up with the rate to go back to, or None."""
+    epochs, losses = zip(*seen, strict=True)
+    if len(losses) < 10:
+        return 0, None
+    first = sum(losses[:5]) / 5  # of the first epoch; what is far above counts as much above as the least is below
+    behind, place = rates.valley(
+        [one / epochs[-1] for one in epochs], [min(one, 2 * first - min(losses)) for one in losses]
+    )
+    votes = votes + 1 if behind > 0.95 else 0
+    if votes == 3:
+        return votes, (e, rates.rise(place * epochs[-1], 10))
+    return votes, (e, 1.0) if e >= 10 else None
+
+
 def adascale(*, until_full: bool = False, **how: Any) -> Sides:
     """Returns the sides of a case: the number of steps and every learning rate, at 4 times AdaScale's reference batch.
 
@@ -133,6 +171,7 @@ def adascale(*, until_full: bool = False, **how: Any) -> Sides:
 
 
 YOU, GOYAL, JOHNSON = "You et al. 1901.08256", "Goyal et al. 1706.02677", "Johnson et al. 2007.05105, sections 3, 4"
+KIM = "Kim et al. 2107.05855, and the authors' code"
 BERGSMA, OURS = "Bergsma et al. 2505.13738", "ours (learning_rate/warmup.py)"
 GROWS = "0:6 120sa:12 240sa:20"
 CASES = [
@@ -205,6 +244,13 @@ CASES = [
         paper="ours: a skipped step's samples are seen",
         text="the same, steps 3 and 5 are skipped",
         run=rate(lambda e, _: rates.cosine(e, 0, 8), batch=22, decay="cosine", epochs=8.0, spoiled=(2, 4)),
+    ),
+    Case(
+        paper=KIM,
+        text="auto over 20 epochs: rise, votes at epochs' ends, the rate gone back to, cosine; a restart between votes",
+        run=auto,
+        tolerance=1e-6,
+        quick=True,
     ),
     Case(
         paper=OURS,
