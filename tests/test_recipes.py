@@ -136,6 +136,15 @@ def test_adabatch_on_imagenet_as_tabled_in_the_recipe() -> None:
     assert effective[2] / effective[1] == pytest.approx(0.1)
 
 
+def test_late_switching_takes_three_quarters_of_the_samples_at_the_small_batch() -> None:
+    rows = plan(read("cifar10-resnet20-late-switch"), CIFAR)
+    assert [(row.epoch, row.global_batch) for row in rows] == [(0, 128), (75, 2048)]
+    assert {row.first_rate for row in rows} == {row.last_rate for row in rows} == {0.05}
+    assert [row.updates for row in rows] == [75 * 391, 25 * 24]
+    early, late = plan(read("cifar10-resnet20-late-switch", "--policy.text=0:128 25ep:2048"), CIFAR)
+    assert (early.updates, late.updates) == (25 * 391, 75 * 24)
+
+
 @pytest.mark.parametrize(("network", "batch"), [("resnet20", 128), ("vgg19", 128), ("alexnet", 256)])
 def test_adabatch_on_cifar_doubles_four_times(network: str, batch: int) -> None:
     """2.58 times fewer updates than the fixed start batch, and the effective rate of a decay by 0.375."""
