@@ -89,8 +89,11 @@ VERBS = {
     "train": Verb(
         commands.train,
         "Trains a recipe: alone, or on every rank that horovodrun, mpirun or srun starts.",
-        ("RECIPE [--out DIR] [--resume auto] [--until METRIC=VALUE] [--FIELD VALUE ...]",),
-        flags=lambda: verb_flags.TrainFlags,
+        (
+            "RECIPE [--out DIR] [--resume auto] [--until METRIC=VALUE] [--FIELD VALUE ...]",
+            "RECIPE --nodes_follow 1:32 [--probe FILE] [--network NAME] [--efficiency SHARE] [--wait_s S] ...",
+        ),
+        flags=lambda: verb_flags.RunFlags,
         examples=(
             "adabatch train quickstart --out runs/mine",
             "adabatch train quickstart --out runs/mine --epochs 40 --resume auto",

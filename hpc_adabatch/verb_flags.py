@@ -13,8 +13,8 @@ from .study.flags import FollowFlags, NodesFlags
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainFlags(FollowFlags):
-    """The folder of the run, its end, and its nodes."""
+class RunFlags:
+    """The folder of the run, and its end."""
 
     out: str | None = None
     """The folder of the run; runs/RECIPE-DATE when not given."""
@@ -22,6 +22,11 @@ class TrainFlags(FollowFlags):
     """auto goes on from the folder's checkpoint, or starts when there is none."""
     until: str | None = None
     """METRIC=VALUE, for example accuracy=0.92; the first evaluation as good as that ends the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFlags(FollowFlags, RunFlags):
+    """The folder of the run, its end, and its nodes."""
 
 
 @dataclass(frozen=True, kw_only=True)

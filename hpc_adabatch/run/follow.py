@@ -109,20 +109,17 @@ def check_follow(recipe: Recipe, options: FollowOptions, cluster: Cluster) -> Fo
             ranks, or the batch never changes.
     """
     job, given = following_job(), str(options.range)
+    words = f"slurm/cpu.sbatch RECIPE --nodes_follow {given}"
     if job is None:
-        hint = f"sbatch slurm/cpu.sbatch RECIPE --nodes_follow {given}"
-        told, allowed = (
-            f"{given} where no job is that launch/job has started",
-            "a job of Slurm or PBS, which a template starts",
-        )
-        raise InputError("nodes_follow", told, allowed, hint)
+        allowed = "a job of Slurm or PBS that a template of slurm/ or pbs/ starts"
+        raise InputError("nodes_follow", f"{given} outside of a job", allowed, f"sbatch {words}")
     least, most = min(options.range.least, job.nodes), max(options.range.most, job.nodes)
     fits = options.range.least <= job.nodes <= options.range.most
     told = f"{given} in a job of {job.nodes} node(s)"
     require(fits, "nodes_follow", told, "a range that has the nodes of the job", f"--nodes_follow {least}:{most}")
     even = cluster.size % job.nodes == 0
     told = f"{given} with {cluster.size} ranks on {job.nodes} nodes"
-    require(even, "nodes_follow", told, "as many ranks on each node", "--ntasks-per-node=4")
+    require(even, "nodes_follow", told, "as many ranks on each node", f"sbatch --ntasks-per-node=4 {words}")
     if isinstance(recipe.policy, Fixed):
         check_changes([recipe.global_batch], given)
     if isinstance(recipe.policy, Schedule):

@@ -144,7 +144,7 @@ def test_passes_are_timed_once_and_disturb_nothing(undisturbed: Path, tmp_path: 
         (
             {"JOB_NODES": ""},
             [],
-            r"nodes_follow: given 1:4 where no job is that launch/job has started; .*sbatch slurm/",
+            r"nodes_follow: given 1:4 outside of a job; .*sbatch slurm/",
         ),
         ({"JOB_NODES": "8"}, [], r"nodes_follow: given 1:4 in a job of 8 node\(s\); .*--nodes_follow 1:8"),
         ({"JOB_NODES": "2"}, [], r"nodes_follow: given 1:4 with 1 ranks on 2 nodes; allowed: as many ranks on each"),
