@@ -245,6 +245,8 @@ def test_a_run_of_today_writes_the_same_lines(tmp_path: Path) -> None:
     assert today[0].pop("format") == 1  # which the journals here, older than the number, mean too
     for line in today:  # as for the number
         assert line.pop("engine", "none") == "none"
+        told = line.pop("device_name", ""), line.pop("versions", {})
+        assert all(told) == (line["kind"] in ("start", "resume"))
     assert lines(today) == lines(read(JOURNALS / "schedule.jsonl"))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -31,6 +32,7 @@ from .picture import write_picture
 from .progress import ProgressDisplay
 from .result import report, write_result
 from .saver import Saver
+from .surroundings import surroundings
 from .target import Target
 
 
@@ -231,6 +233,7 @@ class Life:
             device=str(cluster.device),
             threads=torch.get_num_threads(),
             max_global_batch=training.batches.max_global_batch,
+            **(surroundings(cluster) if cluster.leads else {}),
             **training.holding(),
         )
         by = f" by {cluster.engine}" if cluster.engine != "none" else ""
@@ -304,8 +307,9 @@ class Life:
             self.folder.result.unlink(missing_ok=True)
             training.checkpoints.ran_s = elapsed_s
             training.checkpoints.failures = restart.failures(self.journal.read())
-        ranks = {"world_size": cluster.size, "nodes": cluster.n_nodes, "engine": cluster.engine}
-        training.record("resume", **ranks, changed=self._identity.changed(state), **training.holding())
+        place: dict[str, Any] = {"world_size": cluster.size, "nodes": cluster.n_nodes, "engine": cluster.engine}
+        place |= surroundings(cluster) if cluster.leads else {}  # other ranks write no journal
+        training.record("resume", **place, changed=self._identity.changed(state), **training.holding())
         line(f"resumed {self.folder.path} after update {training.steps}")
         for told in self._identity.told(state):
             line(told)
