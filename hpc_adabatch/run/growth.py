@@ -28,3 +28,8 @@ def engine(records: list[Record]) -> str | None:
 def world_size(records: list[Record]) -> int:
     """Returns the number of ranks of the last part of a run, which may have been resumed on others."""
     return [record["world_size"] for record in records if record["kind"] in ("start", "resume")][-1]
+
+
+def nodes(records: list[Record]) -> int:
+    """Returns the number of nodes of the last part of a run; resumed parts of earlier releases do not tell it."""
+    return [record["nodes"] for record in records if record["kind"] in ("start", "resume") and "nodes" in record][-1]

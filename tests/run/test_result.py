@@ -88,6 +88,19 @@ def test_the_engine_of_the_last_part_stands_in_the_result(
     assert shown_as in shown(tmp_path)
 
 
-def test_a_folder_without_a_complete_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"result\.json"):
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the folder of a run, with journal\.jsonl in it"):
         shown(tmp_path)
+    (tmp_path / "journal.jsonl").write_bytes(JOURNAL.read_bytes().partition(b"\n")[2])
+    with pytest.raises(InputError, match="whose journal has no start"):
+        shown(tmp_path)
+
+
+def test_a_run_that_is_not_complete_is_shown_as_far_as_it_came(tmp_path: Path) -> None:
+    """It was refused: who looked at a run that had failed or was training was told of a missing file."""
+    lines = JOURNAL.read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[:6]) + lines[6][:20])
+    table = shown(tmp_path)
+    assert "state          cut off at epoch" in table
+    assert "the same command with --resume auto goes on" in table
+    assert f"updates        {json.loads(lines[5])['step']} instead of" in table

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from ...errors import reading
 from ...records import misfit
+from ...run.report.account import SMALLER
 from ...training.journal import Record
 from ..results import CellResult
 from ..state import State
 
-SMALLER = ("gap", "perplexity")
-"""The metrics that are better the smaller they are, in journals of earlier releases, which do not say so."""
 JournalOf = Callable[[CellResult], "list[Record] | None"]
 """A function that returns the records of a cell's journal; None where the cell left none."""
 
