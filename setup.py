@@ -18,6 +18,7 @@ REQUIREMENTS = [
     "matplotlib>=3.7",  # the picture of a run
     "scikit-learn>=1.3",  # carries the handwritten digits of the quickstart: real data, no download
 ]
+REPORT = "bokeh>=3.9"  # draws the pages of adabatch report --html, 1.3 MB of script each; the first without pandas
 # Without an extra torch.distributed sums over ranks, and pip compiles nothing. Horovod's last release does not compile
 # against torch >= 2.1: ./launch/install builds a wheel of it, or PIP_FIND_LINKS names a folder with one.
 EXTRAS = {
@@ -28,7 +29,11 @@ EXTRAS = {
     "mpi": [
         "mpi4py>=3.1.5",  # the same beside torch.distributed, which then needs no MASTER_ADDR under mpirun
     ],
+    "report": [
+        REPORT,
+    ],
     "test": [
+        REPORT,  # pages are tested on what the library makes of them
         "pytest>=7.4",  # the test runner
         "pytest-xdist>=3.7",  # tests that compute run beside tests that wait for Slurm (launch/test)
         "hypothesis>=6.90",  # property tests of the batch plan
@@ -103,7 +108,7 @@ if __name__ == "__main__":
         classifiers=CLASSIFIERS,
         python_requires=">=3.10",
         packages=find_packages(include=["hpc_adabatch", "hpc_adabatch.*"]),
-        package_data={"hpc_adabatch": ["py.typed"]},
+        package_data={"hpc_adabatch": ["py.typed", "run/report/page.css", "run/report/page.js"]},
         cmdclass={"build_py": BuildWithShipped},
         install_requires=REQUIREMENTS,
         extras_require=EXTRAS,

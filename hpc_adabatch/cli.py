@@ -142,7 +142,12 @@ VERBS = {
         flags=_check_flags,
         examples=("mpirun -np 4 adabatch check-data recipe.yaml --out unreadable.txt",),
     ),
-    "report": Verb(commands.report, "Prints the table of the finished run in the folder RUN.", ("RUN",), plain=True),
+    "report": Verb(
+        commands.report,
+        "Prints the table of a run, or compares several to the first; --html writes a page that opens offline.",
+        ("RUN [RUN ...] [--html [FILE.html]]",),
+        plain=True,
+    ),
     "checkpoint": Verb(
         commands.checkpoint,
         "Asks the run that trains in the folder RUN for a checkpoint, and waits until it is written.",

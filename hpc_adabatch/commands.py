@@ -149,12 +149,21 @@ def check_data(arguments: list[str]) -> int:
 
 
 def report(arguments: list[str]) -> int:
-    """Prints the table of a finished run."""
-    require(len(arguments) == 1, "RUN", " ".join(arguments) or "nothing", "one folder", "adabatch report runs/NAME")
-    from .run.result import report as parts
+    """Prints the table of a run, or of several beside the first; writes the page where it is asked for."""
+    from .run.report.flags import wanted
+
+    asked = wanted(arguments)
+    from .run.report.account import account, accounts
+    from .run.result import lines
     from .terminal import display
 
-    display(*parts(Path(arguments[0])))
+    runs = accounts(asked.runs) if len(asked.runs) > 1 else [account(asked.runs[0])]
+    display(*lines(runs))
+    if asked.page is not None:
+        from .run.report.page import write_page
+
+        write_page(asked.page, runs)
+        display(f"page           {asked.page}")
     return 0
 
 

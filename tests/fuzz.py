@@ -367,11 +367,11 @@ def a_replay(folder: Path, draw: random.Random) -> Target:
     return Target(path, adabatch("plan", QUICKSTART, "--epochs=3", *words))
 
 
-def a_report(name: str) -> Callable[[Path, random.Random], Target]:
+def a_report(name: str, *flags: str) -> Callable[[Path, random.Random], Target]:
     def make(folder: Path, draw: random.Random) -> Target:
         path = Path(shutil.copy(draw.choice(JOURNALS), folder / "journal.jsonl"))
         write_result(folder / "result.json", read(path), wall_s=3.0, samples_per_s=100.0)
-        return Target(folder / name, adabatch("report", folder))
+        return Target(folder / name, adabatch("report", folder, *flags))
 
     return make
 
@@ -657,6 +657,8 @@ FILES: dict[str, Callable[[Path, random.Random], Target]] = {
     "journal of replay": a_replay,
     "journal of report": a_report("journal.jsonl"),
     "result.json of report": a_report("result.json"),
+    "journal of a page": a_report("journal.jsonl", "--html"),
+    "result.json of a page": a_report("result.json", "--html"),
     "journal of a study's report": a_trained_cell("journal.jsonl"),
     "checkpoint": file_of_a_run("checkpoint/last.pt"),
     "journal of a resumed run": file_of_a_run("journal.jsonl"),

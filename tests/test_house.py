@@ -123,6 +123,12 @@ def test_horovod_and_the_environment_are_each_reached_from_one_module() -> None:
     assert [path for path, text in texts.items() if re.search(r"os\.environ\b(?!:)", text)] == ["environment.py"]
 
 
+def test_the_library_that_draws_pages_is_reached_from_the_charts_alone() -> None:
+    """It is an extra: tables, words and numbers of a report need none."""
+    found = sorted(path for path, module in house().modules.items() if "bokeh" in module.outside)
+    assert found == [f"run/report/{name}.py" for name in ("charts", "figures", "sheet")]
+
+
 @pytest.mark.parametrize("path", list(house().modules))
 def test_every_path_named_in_a_heading_exists(path: str) -> None:
     heading = re.sub(r"https?://\S+", "", ast.get_docstring(house().modules[path].tree) or "")

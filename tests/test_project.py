@@ -47,7 +47,10 @@ def test_nothing_of_one_machine_or_registry_is_tracked() -> None:
 
 
 def test_setup_and_environment_agree() -> None:
-    """environment.yml has every requirement of setup.py, at a version it allows; launch/install adds Horovod."""
+    """environment.yml has every requirement of setup.py, at a version it allows, and what draws pages of runs.
+
+    launch/install adds Horovod.
+    """
     setup = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")
     content = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     by_pip = next(entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict))
@@ -59,7 +62,7 @@ def test_setup_and_environment_agree() -> None:
     for entry in entries:
         name, operator, version = re.fullmatch(r"([\w-]+)(?:\[\w+\])?([<>=]*)([\d.]*)", entry).groups()  # type: ignore[union-attr]
         found[name] = (operator, version)
-    for text in (*setup["REQUIREMENTS"], *setup["EXTRAS"]["horovod"]):
+    for text in (*setup["REQUIREMENTS"], *setup["EXTRAS"]["horovod"], *setup["EXTRAS"]["report"]):
         wanted = Requirement(text)
         if wanted.name == "horovod":
             install = (ROOT / "launch" / "install").read_text(encoding="utf-8")

@@ -24,6 +24,7 @@ from hpc_adabatch.cli import main
 lines = [["--help"], ["--version"], ["recipes"], ["recipes", "quickstart", "--to", "mine.yaml"], ["doctor"]]
 lines += [["init", "job", "--task=digits", "--gpu=none", "--nodes=1", "--ranks_per_node=2"], ["plan", "quickstart"]]
 lines += [["plan", "job/recipe.yaml", "--ranks=2"], ["train", "mine.yaml", "--epochs=1", "--out=alone"]]
+lines += [["report", "alone", "--html"]]
 for words in lines:
     try:
         main(words)
@@ -69,7 +70,7 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_wheel_does_all_on_one_rank_and_several_without_horovod_and_mpi(venv: Path, tmp_path: Path) -> None:
     said = call(venv / "bin" / "python", "-c", VERBS, cwd=tmp_path)
-    verbs = ("--help", "--version", "recipes", "init", "plan", "train")
+    verbs = ("--help", "--version", "recipes", "init", "plan", "train", "report")
     assert {f"ended {verb} 0" for verb in verbs} <= set(said.splitlines()), said
     assert "missing" not in said  # doctor's word; it may find this machine short of something else
     assert "launch/install" not in said

@@ -38,7 +38,7 @@ class State(Enum):
     CUT_OFF = "cut off"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Account:
     """A run, as its folder tells it."""
 

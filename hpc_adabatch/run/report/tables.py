@@ -80,7 +80,8 @@ def decision_table(run: Account) -> Table:
             )
         )
     words = "; ".join(f"{reason} ({count(times)})" for reason, times in kept.most_common(6))
-    note = f"Decisions that changed nothing: {count(kept.total())}. {words}." if kept else ""
+    number = f"{count(kept.total())} decision{'s' if kept.total() > 1 else ''}"
+    note = f"{number} changed neither: {words}." if kept else ""
     return Table(("epoch", "update", "global batch", "factor on the rate", "reason"), rows, ("reason",), note)
 
 

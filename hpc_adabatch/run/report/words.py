@@ -106,7 +106,7 @@ def tiles(run: Account) -> list[Tile]:
     reference = result.get("reference_batch", result["initial_global_batch"])
     fewer = f"{fixed / steps:.2f} times fewer than {count(fixed)} at batch {count(reference)}" if steps else ""
     as_before = f"as at the fixed batch {count(reference)}"
-    beside = f"best {best['metric']:.4f}, after epoch {best['epoch'] + 1}" if best is not None else ""
+    beside = f"best {best['metric']:.4f}, after epoch {count(best['epoch'] + 1)}" if best is not None else ""
     maximum = run.start.get("max_global_batch")
     grown = f"from {count(batches[0][1])}" if len(batches) > 1 else "as at the start"
     rate = result.get("samples_per_s")
