@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 
 from ..cluster import SingleProcess
 from ..probe.steps import FixedSteps
@@ -102,6 +101,8 @@ def interval(seconds: list[float]) -> Seconds:
     Args:
         seconds: The mean seconds of a step in each of two or more blocks.
     """
+    from scipy.special import stdtrit  # here, for a run whose nodes follow its batch times passes without it
+
     logarithms, count = np.log(seconds), len(seconds)
     deviation = float(logarithms.std(ddof=1)) * math.sqrt(1 + 1 / count)
     middle, reach = float(logarithms.mean()), float(stdtrit(count - 1, 0.975)) * deviation

@@ -103,7 +103,7 @@ def test_the_page_runs_as_it_is_printed(capsys: pytest.CaptureFixture[str]) -> N
     result = json.loads(Path("runs/ring/result.json").read_text(encoding="utf-8"))
     assert result["metric"]["value"] > 0.85  # 0.6 by chance
     assert result["samples_seen"] == 12_000
-    assert ended(["train", "ring.yaml", "--help"]) == 0
+    assert ended(["train", "ring.yaml", "--help", "task"]) == 0
     assert re.search(
         r"--task.width WIDTH\s+Width of the ring, whose middle has the radius 0.6", capsys.readouterr().out
     )
