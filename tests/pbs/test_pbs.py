@@ -234,7 +234,7 @@ def test_ranks_do_not_outlive_a_job_that_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.launch
 def test_the_template_trains_and_its_successor_goes_on(tmp_path: Path) -> None:
-    """Two ranks by this machine's mpiexec."""
+    """Two ranks by this machine's mpiexec. Of two epochs the run was at its end before it had seen the stop file."""
     given = environment(tmp_path, [socket.gethostname()] * 2, ncpus=2) | {
         "ADABATCH_FLAGS": "",
         "ADABATCH_NETWORK": "sockets",
@@ -244,7 +244,7 @@ def test_the_template_trains_and_its_successor_goes_on(tmp_path: Path) -> None:
     (fakes / "mpiexec").unlink()
     given["PATH"] = given["PATH"].replace(str(HERE / "fakes"), str(fakes))
     given |= {
-        "ADABATCH_WORDS": f"{ROOT / 'recipes' / 'quickstart.yaml'} --epochs 2 --journal_every 1",
+        "ADABATCH_WORDS": f"{ROOT / 'recipes' / 'quickstart.yaml'} --epochs 6 --journal_every 1",
         "MPIRUN_FLAGS": "",
     }
     given["OMPI_MCA_rmaps_base_oversubscribe"] = "1"  # a machine with a single core
@@ -260,4 +260,4 @@ def test_the_template_trains_and_its_successor_goes_on(tmp_path: Path) -> None:
     done = run(TEMPLATE, cwd=tmp_path, **given | handed | {"PBS_JOBID": "81240.server"})
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((journal.parent / "result.json").read_text(encoding="utf-8"))
-    assert (result["world_size"], result["steps"]) == (2, 2 * 90)
+    assert (result["world_size"], result["steps"]) == (2, 6 * 90)
