@@ -1,0 +1,208 @@
+"""Writes the runs of the race as a page of tables: an arm a line, a table for each network and link.
+
+Seconds to an accuracy lie on straight lines between evaluations. Cells hold the median over seeds, and the range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import ours
+import peers
+from data import RATES, Run
+from machine import trained
+from outcome import Outcome, Point, Record, reached
+
+Found = list[tuple[Run, Record]]  # runs, and what they have come to
+Runs = dict[str, Found]  # of one network and link, by arm, one a seed
+TARGETS = (0.60, 0.65, 0.67)
+RECOMMENDED, SMALL = "noise_scale", "small"
+THEIRS = (*peers.ARMS, "ramp")  # Megatron-LM's rule, though our loop runs it
+ARMS: dict[str, Callable[..., Any]] = ours.ARMS | peers.ARMS
+POINT = 0.01
+
+
+def outcome(run: Run, record: Record) -> Outcome | None:
+    """Returns the numbers of a run; None if it failed."""
+    if "curve" not in record:
+        return None
+    curve = [
+        Point(
+            epoch=point["samples"] / run.samples,
+            updates=point["updates"],
+            samples=point["samples"],
+            wall_s=point["seconds"],
+            value=point["accuracy"],
+        )
+        for point in record["curve"]
+    ]
+    batches = [(at.epoch, point["batch"]) for at, point in zip(curve, record["curve"], strict=True)]
+    return Outcome(
+        accuracy=curve[-1].value,
+        best=max(point.value for point in curve),
+        updates=curve[-1].updates,
+        final_batch=batches[-1][1],
+        wall_s=curve[-1].wall_s,
+        growths=[after / before for (_, before), (_, after) in pairwise(batches) if after != before],
+        diverged=curve[-1].value <= 0.1,
+        batches=batches,
+        curve=curve,
+        metric="accuracy",
+        larger_is_better=True,
+    )
+
+
+def outcomes(runs: Runs, arm: str) -> list[Outcome]:
+    """Returns the numbers of an arm's runs that are complete."""
+    return [found for one in runs.get(arm, ()) if (found := outcome(*one)) is not None]
+
+
+def middle(values: Sequence[float], digits: int = 0) -> str:
+    """Returns the median of some values, and their range where they differ."""
+    least, text, most = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
+    return f"{text} ({least} to {most})" if least != most else text
+
+
+def seconds(found: Sequence[Outcome], target: float) -> list[float]:
+    """Returns the seconds to an accuracy, of the runs that reach it."""
+    return [point.wall_s for run in found if (point := reached(run, target)) is not None]
+
+
+def targets(runs: Runs) -> list[float]:
+    """Returns the accuracies that are waited for; the last is the one that the best peer reaches with all its seeds."""
+    best = [[run.best for run in found] for arm in THEIRS if (found := outcomes(runs, arm))]
+    return [*TARGETS, *([min(max(best, key=statistics.median))] if best else [])]
+
+
+def table(runs: Runs) -> Iterator[str]:
+    """Yields the lines of the table of one network and link."""
+    wanted = targets(runs)
+    columns = ["arm", "best, %", *(f"to {100 * target:.4g} %, s" for target in wanted)]
+    columns += ["updates", "samples", "final batch", "seconds"]
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
+    for arm in ARMS:
+        if arm not in runs:
+            continue
+        found = outcomes(runs, arm)
+        failures = [record["failure"] for _, record in runs[arm] if "failure" in record]
+        reason = f"failed: {failures[0]}".replace("|", "\\|") if failures else ""
+        if not found:
+            yield f"| {arm} | {reason or 'not run'} |" + " |" * (len(columns) - 2)
+            continue
+        cells = [f"{arm} ({len(found)} of {len(runs[arm])} seeds; {reason})" if reason else arm]
+        cells.append(middle([100 * run.best for run in found], 1))
+        for target in wanted:
+            times = seconds(found, target)
+            cells.append(middle(times) if len(times) == len(found) else f"reached by {len(times)} of {len(found)}")
+        columns_of = ("updates", "samples", "final_batch", "wall_s")
+        numbers = [[getattr(run if name != "samples" else run.curve[-1], name) for run in found] for name in columns_of]
+        yield f"| {' | '.join([*cells, *map(middle, numbers)])} |"
+
+
+def soonest(runs: Runs, arms: Sequence[str], target: float) -> tuple[str, list[float]] | None:
+    """Returns the arm that reaches an accuracy soonest with all its seeds, and its seconds; None without one."""
+    times = {arm: seconds(found, target) for arm in arms if (found := outcomes(runs, arm))}
+    whole = {arm: of for arm, of in times.items() if len(of) == len(runs[arm])}
+    return min(whole.items(), key=lambda one: statistics.median(one[1]), default=None)
+
+
+def ratios(runs: Runs) -> Iterator[str]:
+    """Yields how much sooner the recommended rule is than the best peer, and the best of ours than the small batch."""
+    for target in targets(runs):
+        ahead, behind = soonest(runs, (RECOMMENDED,), target), soonest(runs, THEIRS, target)
+        to = f"- To {100 * target:.4g} %:"
+        if behind is None:
+            yield f"{to} no peer gets there with all seeds."
+        elif ahead is None:
+            yield f"{to} {behind[0]} gets there; {RECOMMENDED} does not with all seeds."
+        else:
+            times = statistics.median(behind[1]) / statistics.median(ahead[1])
+            each = [theirs / its for theirs, its in zip(behind[1], ahead[1], strict=False)]
+            yield f"{to} {RECOMMENDED} is {times:.2f} times as fast as {behind[0]} (seed by seed {middle(each, 2)})."
+    yield headline(runs)
+
+
+def headline(runs: Runs) -> str:
+    """Returns how much sooner the best of our arms is at the small batch's final accuracy, less one point."""
+    small, found = outcomes(runs, SMALL), dict[str, list[float]]()
+    for arm in ARMS:
+        theirs = outcomes(runs, arm)
+        if arm in THEIRS or not small or len(theirs) != len(small):
+            continue
+        pairs = [
+            (reached(own, own.accuracy - POINT), reached(one, own.accuracy - POINT))
+            for own, one in zip(small, theirs, strict=True)
+        ]
+        times = [own.wall_s / one.wall_s for own, one in pairs if own is not None and one is not None]
+        if len(times) == len(small):
+            found[arm] = times
+    target = "the final accuracy of the small batch less one point"
+    if not found:
+        return f"- To {target}: none of ours gets there with all seeds."
+    arm, times = max(found.items(), key=lambda one: statistics.median(one[1]))
+    return f"- To {target}: {arm} is {middle(times, 2)} times as fast as the small batch."
+
+
+def arms_of(names: Sequence[str]) -> Iterator[str]:
+    """Yields what each arm is, from its docstring."""
+    yield "| arm | what it is |"
+    yield "|---|---|"
+    for arm in ARMS:
+        if arm in names:
+            yield f"| {arm} | {(ARMS[arm].__doc__ or '').strip()} |"
+
+
+def document(found: Found, flags: argparse.Namespace, factors: dict[str, float]) -> str:
+    """Returns the page.
+
+    Args:
+        found: All runs, and what they have come to; empty where one is missing.
+        flags: The flags of the command line.
+        factors: Factors of the large batch's rate, by network.
+    """
+    pins = (Path(__file__).with_name("peers.txt")).read_text(encoding="utf-8").splitlines()
+    versions = ", ".join(line.partition("#")[0].strip().replace("==", " ") for line in pins if "==" in line)
+    largest = found[0][0].largest
+    lines = [
+        "# The race: first to an accuracy over slow links",
+        "",
+        f"    {command(flags)}",
+        "",
+        *trained([record for _, record in found if record], 4),
+        f"Peers: {versions}.",
+        "",
+        f"CIFAR-10 at 16 x 16, {flags.samples:,} images, {flags.epochs:g} epochs of the small batch of {flags.batch};"
+        f" batches up to {largest:,}.",
+        "Four ranks, each in a network namespace of its own behind its link. All arms have the same network, the same",
+        "order of the samples for each seed and the same augmentation. They are evaluated outside the clock, each half",
+        "epoch of samples; seconds to an accuracy lie on straight lines between evaluations. Cells hold the median",
+        f"over seeds {', '.join(map(str, flags.seeds))}, and the range. The last four columns are of whole runs.",
+        "",
+        *arms_of(flags.arms),
+        "",
+        *(
+            f"{network}: rate {RATES[network]:g} at the small batch; at the large one {factor:g} times that."
+            for network, factor in factors.items()
+        ),
+    ]
+    for network in flags.networks:
+        for link in flags.links:
+            runs: Runs = {}
+            for run, record in found:
+                if (run.network, run.link_mbit) == (network, link) and record:
+                    runs.setdefault(run.arm, []).append((run, record))
+            lines += ["", f"## {network}, {link / 1000:g} Gbit/s", "", *table(runs), "", *ratios(runs)]
+    return "\n".join([*lines, ""])
+
+
+def command(flags: argparse.Namespace) -> str:
+    """Returns the command that repeats the page, without the folders of this machine."""
+    lists = {"links": flags.links, "networks": flags.networks, "arms": flags.arms, "seeds": flags.seeds}
+    text = " ".join(f"--{name} {','.join(map(str, values))}" for name, values in lists.items() if name != "arms")
+    return f"python benchmarks/race --images DIR --peers PYTHON {text}"
