@@ -1,6 +1,7 @@
 """The arms that this package runs: a script with ``AdaptiveTraining``, and the rule of each arm.
 
-None is tuned: rules have their defaults, and the learning rate is that of the small batch. All but `ramp` are ours.
+None is tuned: rules have their defaults, and the learning rate is that of the small batch. Only `ramp`, which is not
+ours, has the rate of the large batch.
 """
 
 from __future__ import annotations

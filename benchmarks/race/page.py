@@ -183,6 +183,7 @@ def document(found: Found, flags: argparse.Namespace, factors: dict[str, float])
         "order of the samples for each seed and the same augmentation. They are evaluated outside the clock, each half",
         "epoch of samples; seconds to an accuracy lie on straight lines between evaluations. Cells hold the median",
         f"over seeds {', '.join(map(str, flags.seeds))}, and the range. The last four columns are of whole runs.",
+        "All sums go along a ring: those of Gloo do, and Open MPI, under Horovod, is told to.",
         "",
         *arms_of(flags.arms),
         "",
