@@ -93,7 +93,6 @@ def loaded(checkout: Path, root: Path, ranks: int, engine: str, *, alone: bool) 
         "OMP_NUM_THREADS": "1",
         "OMPI_MCA_mpi_yield_when_idle": "1",
         "PYTHONPATH": str(checkout),
-        "ADABATCH_ENGINE": engine,
     }
     own |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "ADABATCH_ENGINE": engine}
     done = subprocess.run(
