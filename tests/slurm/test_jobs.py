@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,31 @@ def until_it_trains(
         time.sleep(0.2)
 
 
+@contextmanager
+def standing_still(pids: Sequence[int]) -> Iterator[None]:
+    """Processes that do nothing within: a fast machine would be at the end of training before Slurm comes to it."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def stop_file(folder: Path, job: int) -> Path:
+    """What launch/job makes when the job is told to stop."""
+    return folder / f".adabatch-stop-{job}"
+
+
+def until_it_is_told(folder: Path, job: int) -> None:
+    """Returns when Slurm has told the job to stop."""
+    deadline = time.monotonic() + 60
+    while not stop_file(folder, job).exists():
+        assert time.monotonic() < deadline, output(folder)
+        time.sleep(0.1)
+
+
 def finish(cluster: SlurmCluster, job: int, folder: Path, restarts: int = 1) -> None:
     """A job that Slurm has queued again ends well. It is not hurried: nodes refuse what they have just seen revoked."""
     deadline = time.monotonic() + 240
@@ -216,8 +243,11 @@ def test_a_job_that_is_preempted_and_then_requeued_by_hand_goes_on_exactly(
     small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
     job = submit(small_cluster, tmp_path, *LONG)
+    ranks = [small_cluster.rank_pid(job, rank, timeout_s=60) for rank in (0, 1)]
     until_it_trains(small_cluster, job, tmp_path, 100)
-    urgent = small_cluster.sbatch("-p", "high", "-N", "2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+    with standing_still(ranks):
+        urgent = small_cluster.sbatch("-p", "high", "-N", "2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+        until_it_is_told(tmp_path, job)
     left(small_cluster, job, "PENDING")
     assert records(tmp_path / "run")[-1]["kind"] == "end"  # it was told in time
     small_cluster.wait(urgent, "COMPLETED", 60)
@@ -233,17 +263,10 @@ def test_a_job_at_the_end_of_its_time_is_queued_again_and_goes_on_exactly(
 ) -> None:
     """Slurm looks every half minute: its signal comes 10 to 40 s after the start. Until then the ranks stand still."""
     job = submit(small_cluster, tmp_path, *LONG, sbatch=("--time=1", "--signal=B:USR2@50"))
-    told = tmp_path / f".adabatch-stop-{job}"  # what launch/job makes of the signal
     ranks = [small_cluster.rank_pid(job, rank, timeout_s=60) for rank in (0, 1)]
-    until_it_trains(small_cluster, job, tmp_path, 100, unless=told)
-    for pid in ranks:
-        os.kill(pid, signal.SIGSTOP)
-    deadline = time.monotonic() + 60
-    while not told.exists():
-        assert time.monotonic() < deadline, output(tmp_path)
-        time.sleep(0.1)
-    for pid in ranks:
-        os.kill(pid, signal.SIGCONT)
+    until_it_trains(small_cluster, job, tmp_path, 100, unless=stop_file(tmp_path, job))
+    with standing_still(ranks):
+        until_it_is_told(tmp_path, job)
     left(small_cluster, job, "PENDING", at_most_s=180)
     assert records(tmp_path / "run")[-1]["reason"] == "stop file"
     small_cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=10")

@@ -15,15 +15,15 @@ import pytest
 import torch
 from cluster import SlurmCluster
 from conftest import require
-from test_jobs import ENDED, by_hand, left, output, records, submit, until_it_trains
+from test_jobs import ENDED, by_hand, left, output, records, standing_still, submit, until_it_is_told, until_it_trains
 
 pytestmark = pytest.mark.slurm
 
 # a network without kinks: other ranks add in another order, and weights stay as near as that (tests/launch/)
-RUN = ["--model=lstm_1x32", "--task.augment=false", "--optimizer.lr=0.01", "--journal_every=1"]
+RUN = ["--model=lstm_1x32", "--task.augment=false", "--optimizer.lr=0.005", "--journal_every=1"]
 RUN += ["--policy=schedule", "--global_batch=16"]
 RUN += ["--learning_rate.scaling=sqrt", "--learning_rate.reference_batch=16"]
-UP_AND_DOWN = ["--policy.text=0:16 1ep:32 12ep:128 14ep:16", "--epochs=15"]
+UP_AND_DOWN = ["--policy.text=0:16 1ep:32 14ep:128 16ep:16", "--epochs=17"]
 UP = ["--policy.text=0:16 1ep:32 3ep:128", "--epochs=5"]
 FOLLOW = ["--nodes_follow=1:4", "--network=measured", "--efficiency=0.5", "--wait_s=0", "--checkpoint_steps=10"]
 
@@ -82,12 +82,16 @@ def test_a_run_goes_from_one_node_to_two_and_four_and_back_by_itself_and_is_the_
     one = submit(cluster, tmp_path, *flags, *FOLLOW, probe(tmp_path), sbatch=("--nodes=1",))
     two = successor(tmp_path, one)
     assert cluster.wait(one, ENDED, 60)["JobState"] == "COMPLETED", output(tmp_path)
-    until_it_trains(cluster, two, tmp_path, 200)
-    urgent = cluster.sbatch("-p", "high", "-N", "4", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+    ranks = [cluster.rank_pid(two, rank, timeout_s=60) for rank in (0, 1)]
+    until_it_trains(cluster, two, tmp_path, 100)
+    with standing_still(ranks):
+        urgent = cluster.sbatch("-p", "high", "-N", "4", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+        until_it_is_told(tmp_path, two)
     left(cluster, two, "PENDING")
     cluster.wait(urgent, "COMPLETED", 60)
+    rank = cluster.rank_pid(two, 1, timeout_s=120)
     until_it_trains(cluster, two, tmp_path, records(tmp_path / "run")[-1]["step"] + 40)
-    os.kill(cluster.rank_pid(two, 1), signal.SIGKILL)
+    os.kill(rank, signal.SIGKILL)
     left(cluster, two, "FAILED")
     again = submit(cluster, tmp_path, *flags, *FOLLOW, probe(tmp_path), sbatch=("--nodes=1",))
     two_again = successor(tmp_path, again)
