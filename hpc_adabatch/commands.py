@@ -194,7 +194,7 @@ def init(arguments: list[str]) -> int:
 def recipes(arguments: list[str]) -> int:
     """Lists the recipes that ship, or copies one."""
     from . import shipped
-    from .words import Word, read
+    from .verb_words import Word, read
 
     name, given = read("recipes", arguments, RecipesFlags, Word("NAME", "The recipe to copy.", needed=False))
     known = shipped.recipes()

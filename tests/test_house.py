@@ -126,7 +126,7 @@ def test_horovod_and_the_environment_are_each_reached_from_one_module() -> None:
 def test_the_library_that_draws_pages_is_reached_from_the_charts_alone() -> None:
     """It is an extra: tables, words and numbers of a report need none."""
     found = sorted(path for path, module in house().modules.items() if "bokeh" in module.outside)
-    assert found == [f"run/report/{name}.py" for name in ("charts", "figures", "sheet")]
+    assert found == [f"run/report/{name}.py" for name in ("charts", "figures", "sheet", "trust_chart")]
 
 
 @pytest.mark.parametrize("path", list(house().modules))

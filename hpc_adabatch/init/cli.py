@@ -6,11 +6,12 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from ..errors import InputError, reading, require
 from ..files import write_new
-from ..words import Word, read
+from ..verb_words import Word, read
 from . import recipe, resources, template
 from .flags import InitFlags
 from .questions import ask, ask_folder, in_terminal
@@ -104,18 +105,10 @@ def made(flags: InitFlags, known: Resources, folder: Path) -> tuple[dict[str, st
 
 
 def _wanted(flags: InitFlags) -> Resources:
+    """Returns what the flags ask for; they have the names of the fields, but for the modules."""
     loaded = (f"module load {' '.join(flags.modules.split())}",) if flags.modules.split() else ()
-    return Resources(
-        queue=flags.queue,
-        gpu=flags.gpu,
-        nodes=flags.nodes,
-        ranks_per_node=flags.ranks_per_node,
-        cores=flags.cores,
-        time=flags.time,
-        account=flags.account,
-        partition=flags.partition,
-        environment=loaded,
-    )
+    names = {each.name for each in fields(flags)} & {each.name for each in fields(Resources)}
+    return Resources(environment=loaded, **{name: getattr(flags, name) for name in names})
 
 
 def _submitting(queue: str, batch: str, words: str) -> list[tuple[str, str]]:

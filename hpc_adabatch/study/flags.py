@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..words import Word, read
+from ..verb_words import Word, read
 
 STALL_S = 600.0
 """Seconds without a change of its files, after which a running cell counts as stalled."""

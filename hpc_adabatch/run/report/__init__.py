@@ -4,7 +4,7 @@ account                      a run as its folder tells it: complete, stopped, cu
 words, comparison, advice    what is said of it, the same in the terminal and on the page
 tables, time_spent, reasons  numbers in rows
 curves, thinning, scales     numbers over samples, updates and time
-sheet, charts, figures       drawn by Bokeh, which no other module imports
+sheet, charts, trust_chart   drawn by Bokeh, which no other module imports but figures, where a page is wanted
 sections, page               what comes in which order, as HTML
 flags                        the words of the command
 """

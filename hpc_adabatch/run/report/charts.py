@@ -4,66 +4,32 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from bokeh.models import (
     BasicTickFormatter,
-    ColumnDataSource,
     FixedTicker,
-    LinearColorMapper,
     NumeralTickFormatter,
     Range1d,
     Span,
 )
 from bokeh.plotting import figure
 
-from ...terminal import number
 from . import curves
 from .account import Account
-from .curves import Curve, Trust
+from .curves import Curve
 from .scales import decades, powers
-from .sheet import HEIGHT, Sheet, dress, over_x
+from .sheet import HEIGHT, Chart, Key, Sheet, dress, over_x
+from .trust_chart import trust_chart
 
 COLOURS = ("c0", "c1", "c2", "c3", "c4", "c5")
 """The colours of runs in a comparison; the seventh run has the first one again, with dashes."""
 MANY_CHANGES = 300  # of the batch, which would hide it under their dots
 FEW_POINTS = 60  # which are shown as dots too
 LOWEST = 150  # pixels, for a line that is level
-MANY_LAYERS = 40  # of which the names would not stand below each other
 STEEP, VERY_STEEP = 30.0, 1e6  # largest / smallest, from which on an axis is logarithmic; and has powers of ten
 SPEED = "Means over stretches of steps, without evaluations, restarts and ends of epochs."
 ROOM = 1.5  # above and below, on a logarithmic axis
-
-
-@dataclass(frozen=True)
-class Key:
-    """An entry of a legend."""
-
-    colour: str
-    """The name of its colour."""
-    mark: str
-    """The mark that stands for it: line, dash, dots, dot or band."""
-    text: str
-    """The words for it."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart, with the words around it."""
-
-    name: str
-    """The place of the page that it is for."""
-    title: str
-    """The words above it."""
-    keys: list[Key]
-    """The entries of its legend."""
-    figure: figure
-    """Bokeh's figure."""
-    wide: bool = False
-    """True where it takes the whole width of a page."""
-    words: str = ""
-    """A sentence below it."""
 
 
 def charts(sheet: Sheet) -> list[Chart]:
@@ -79,7 +45,7 @@ def charts(sheet: Sheet) -> list[Chart]:
             _compared(sheet, "metric", f"Test {metric}", str(metric), curves.evaluation),
             _compared(sheet, "rate", "Learning rate", "learning rate", curves.rate, stepped=True),
             _compared(sheet, "speed", "Throughput", "samples per second", curves.speed),
-            _trust(sheet, run),
+            trust_chart(sheet, run),
         ]
     else:
         drawn = [
@@ -247,61 +213,6 @@ def _draw_line(
     told = (title.lower(), f"@{column}{{0,0.[000000]}}")
     sheet.tell(drawn, points, *named, told, mode="mouse" if several else "vline")
     return Key(colour, "line" if dash == "solid" else "dash", run.label)
-
-
-def _trust(sheet: Sheet, run: Account) -> Chart | None:
-    """Draws a row of cells for each layer, the lighter the larger its ratio."""
-    found = curves.trust(run)
-    if found is None or not (found.ratios > 0).any():
-        return None
-    return _cells(sheet, run, found)
-
-
-def _cells(sheet: Sheet, run: Account, found: Trust) -> Chart:
-    layers, stretches = found.ratios.shape
-    rows, columns = np.repeat(np.arange(layers), stretches), np.tile(np.arange(stretches), layers)
-    edges = sheet.axes(run, found.edges)
-    del edges["epoch"]
-    ratios = found.ratios.ravel()  # (layers x stretches,)
-    logs = np.log10(np.where(ratios > 0, ratios, np.nan))
-    sides = {f"{name}0": edge[columns] for name, edge in edges.items()}
-    sides |= {f"{name}1": edge[columns + 1] for name, edge in edges.items()}
-    cells = {"top": layers - rows, "bottom": layers - rows - 1, "log": logs, "ratio": ratios}
-    names = [found.layers[row] for row in rows]
-    source = ColumnDataSource(
-        sides | {name: cell.astype(np.float32) for name, cell in cells.items()} | {"layer": names}
-    )
-    drawn = sheet.chart("layer", height=min(620, 90 + 18 * layers), y_range=Range1d(0, layers))
-    low, high = float(np.nanmin(logs)), float(np.nanmax(logs))
-    mapper = LinearColorMapper(
-        "Cividis256", low=low, high=high if high > low else low + 1, nan_color="rgba(0, 0, 0, 0)"
-    )
-    quads = drawn.quad(
-        "samples0",
-        "samples1",
-        "top",
-        "bottom",
-        source=source,
-        line_color=None,
-        fill_color={"field": "log", "transform": mapper},
-    )
-    over_x(quads, {"left": "0", "right": "1"})
-    sheet.tell(drawn, quads, ("layer", "@layer"), ("trust ratio", "@ratio{0.[000000]}"), mode="mouse", suffix="1")
-    if layers <= MANY_LAYERS:
-        drawn.yaxis.ticker = FixedTicker(ticks=[layers - row - 0.5 for row in range(layers)])
-        drawn.yaxis.major_label_overrides = {layers - row - 0.5: _short(name) for row, name in enumerate(found.layers)}
-    else:
-        drawn.yaxis.major_label_text_font_size = "0px"
-    smallest, largest = number(10**low), number(10**high)
-    words = (
-        f"Medians over stretches of the run, from {smallest} (dark) to {largest} (bright), on a logarithmic scale; "
-        f"{layers} layers, the first one on top."
-    )
-    return Chart("trust", "Trust ratios by layer", [], drawn, wide=True, words=words)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 28 else f"…{name[-27:]}"
 
 
 def _mark_restarts(sheet: Sheet, run: Account, drawn: figure, keys: list[Key]) -> None:

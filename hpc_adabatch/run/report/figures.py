@@ -13,7 +13,7 @@ from ...errors import InputError
 from .account import Account
 
 if TYPE_CHECKING:
-    from .charts import Chart
+    from .sheet import Chart
 
 NEEDS = "bokeh>=3.9"
 """What the extra ``report`` of setup.py brings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,7 +89,7 @@ def _step(run: Account) -> Section | None:
             "How much of a step waits for samples or for other ranks is not in a journal. To see it here, start this "
             "on as many ranks as the run, and make the page again:"
         )
-        code = f"adabatch measure {folder.config} --out {folder.path / MEASURED}"
+        code = shlex.join(["adabatch", "measure", str(folder.config), "--out", str(folder.path / MEASURED)])
         return Section("Where a step's time goes", words=words, code=code)
     total = sum(part.seconds for part in parts)
     rows = [

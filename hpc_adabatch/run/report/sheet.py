@@ -163,6 +163,36 @@ class Sheet:
         drawn.add_tools(HoverTool(renderers=[renderer], mode=mode, tooltips=[*more, *where], limit=1))
 
 
+@dataclass(frozen=True)
+class Key:
+    """An entry of a legend."""
+
+    colour: str
+    """The name of its colour."""
+    mark: str
+    """The mark that stands for it: line, dash, dots, dot or band."""
+    text: str
+    """The words for it."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart, with the words around it."""
+
+    name: str
+    """The place of the page that it is for."""
+    title: str
+    """The words above it."""
+    keys: list[Key]
+    """The entries of its legend."""
+    figure: figure
+    """Bokeh's figure."""
+    wide: bool = False
+    """True where it takes the whole width of a page."""
+    words: str = ""
+    """A sentence below it."""
+
+
 def dress(model: Model, **colours: str) -> None:
     """Gives properties of a model colours by their names."""
     model.update(**{name: LIGHT[colour] for name, colour in colours.items()})

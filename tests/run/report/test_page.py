@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -23,51 +22,14 @@ from hpc_adabatch.run.report.tables import SHOWN
 from hpc_adabatch.run.result import lines
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from html_page import Read
 from runs import JOURNALS, Record, ended, run, without_end
 
 pytestmark = pytest.mark.long
 
 EVIL = "</td></script><script>alert(1)</script> \"quotes' & <b> @x $name"
-VOID = {"meta", "img", "source"}
 MEGABYTES = 1e6
-
-
-class Read(HTMLParser):
-    """Tags in balance, attributes, scripts, the text outside of them, cells of tables."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.scripts: list[str] = []
-        self.tables: list[list[list[str]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "script":
-            self.scripts.append("")
-        elif tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] == ["script"]:
-            self.scripts[-1] += data
-        elif self.open[-1:] != ["style"]:
-            self.text += data
-            if self.open and self.open[-1] in ("td", "th"):
-                self.tables[-1][-1][-1] += data
 
 
 def terminal(runs: list[Account]) -> str:

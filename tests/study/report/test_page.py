@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
+import sys
 from dataclasses import replace
-from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -13,42 +14,12 @@ import pytest
 from hpc_adabatch.study.report.files import write_report
 from hpc_adabatch.study.results import CellResult
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from html_page import Read
+
 pytestmark = pytest.mark.long
 
 EVIL = "</td><script>alert(1)</script> \"quotes' & <b>"
-VOID = {"meta", "img", "source"}
-
-
-class Read(HTMLParser):
-    """Tags in balance, attributes, text of table cells."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.tables: list[list[list[str]]] = []
-        self.tags: set[str] = set()
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in ("td", "th"):
-            self.tables[-1][-1][-1] += data
 
 
 @pytest.fixture(scope="module")
