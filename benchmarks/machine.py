@@ -22,7 +22,8 @@ def machine(ranks: int, cores: int | None = None) -> str:
     lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = models[0] if models else platform.processor() or platform.machine()
-    return f"{name}, {cores or len(os.sched_getaffinity(0))} cores{gpus()}, {ranks} ranks with a thread each"
+    found = f"{name}, {cores or len(os.sched_getaffinity(0))} cores{gpus()}"
+    return f"{found}, {ranks} rank{'s' if ranks > 1 else ''} with a thread each"
 
 
 def gpus() -> str:
