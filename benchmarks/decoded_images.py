@@ -158,7 +158,7 @@ def main() -> None:
             f"Before: {commit(before)}; after: {commit(after)}.",
             f"{machine(flags.ranks)};",
             f"{versions()}; {date.today()};",
-            f"{flags.rounds} rounds, all in each, in alternating order; other work took most of both cores.",
+            f"{flags.rounds} rounds, all in each, in alternating order.",
             "",
             "| engine | images | MB of all ranks together | processor seconds of all ranks together |",
             "|---|---|---|---|",
