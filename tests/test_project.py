@@ -28,6 +28,16 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in listed if (ROOT / name).is_file()]
 
 
+def test_helpers_are_not_named_as_folders_that_use_leaves_behind() -> None:
+    """Beside a folder runs/, ruff sorts ``import runs`` otherwise: a user's first run would fail the tests."""
+    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    left_behind = {line.strip("/") for line in lines if line.endswith("/")}
+    assert {"runs", "studies", "data"} <= left_behind
+    folders = (ROOT / "tests", ROOT / "benchmarks")
+    helpers = {path.stem for path in tracked() if path.suffix == ".py" and any(path.is_relative_to(f) for f in folders)}
+    assert not helpers & left_behind
+
+
 @pytest.mark.parametrize("check", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]], ids=" ".join)
 def test_style_and_types(check: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", *check], cwd=ROOT, capture_output=True, text=True, check=False)

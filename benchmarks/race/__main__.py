@@ -26,9 +26,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[1:1] = [str(HERE.parent), str(HERE.parents[1] / "tests" / "slurm")]  # neither is a package
 from cluster import SlurmCluster  # noqa: E402 (after the path is set)
-from data import RATES, STAGES, Run, store, stored  # noqa: E402
 from kept import RANKS, Kept  # noqa: E402
 from page import ARMS, document  # noqa: E402
+from setting import RATES, STAGES, Run, store, stored  # noqa: E402
 
 FACTORS = (2.0, 4.0, 8.0, 16.0)  # of the rate, for 16 times the batch: 4 is the root of it, 16 linear
 TUNED = ("large", "ramp")  # arms that have the large batch's rate

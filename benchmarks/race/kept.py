@@ -19,7 +19,7 @@ from typing import Any
 import peers
 from cells import code, last_line, write
 from cluster import SlurmCluster
-from data import Run
+from setting import Run
 from submission import ENDED
 
 HERE = Path(__file__).resolve().parent

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from data import GAMMA, LR_FACTOR, MOMENTUM, STAGES, WEIGHT_DECAY, Run, augment, network, prepare, stored
 from rank import Watch
+from setting import GAMMA, LR_FACTOR, MOMENTUM, STAGES, WEIGHT_DECAY, Run, augment, network, prepare, stored
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 

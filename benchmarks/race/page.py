@@ -14,9 +14,9 @@ from typing import Any
 
 import ours
 import peers
-from data import RATES, Run
 from machine import trained
 from outcome import Outcome, Point, Record, reached
+from setting import RATES, Run
 
 Found = list[tuple[Run, Record]]  # runs, and what they have come to
 Runs = dict[str, Found]  # of one network and link, by arm, one a seed

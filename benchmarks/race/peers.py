@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from data import LR_FACTOR, STAGES, Run, network
 from rank import Watch
+from setting import LR_FACTOR, STAGES, Run, network
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from data import Run
+from setting import Run
 
 PER_EPOCH = 2  # evaluations
 

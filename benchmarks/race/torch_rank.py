@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from data import MOMENTUM, WEIGHT_DECAY, Run, augment, prepare, stored
+from setting import MOMENTUM, WEIGHT_DECAY, Run, augment, prepare, stored
 from torch import nn
 from torch.utils.data import Dataset, Sampler
 

@@ -72,12 +72,13 @@ def submit_and_die(cluster: SlurmCluster, folder: Path, tmp_path: Path) -> None:
 
 
 def until_nothing_is_to_come(study: Study, timeout_s: float = 900) -> dict[str, str]:
-    """States by cell."""
+    """States by cell; what became of a cell that failed stands in the test's output."""
     deadline = time.monotonic() + timeout_s
     while True:
         done = study("status", "--json", code=None)
         states = {cell["cell"]: cell["state"] for cell in json.loads(done.stdout)["cells"]}
         if not {"PLANNED", "PENDING", "RUNNING"} & set(states.values()):
+            print(done.stdout)
             return states
         assert time.monotonic() < deadline, done.stdout
         time.sleep(4)  # asking starts a Python, beside the jobs' own

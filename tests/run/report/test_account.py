@@ -15,7 +15,7 @@ from hpc_adabatch.run.report.account import State, account, accounts
 from hpc_adabatch.run.report.words import standing, tiles, verdict
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from runs import Record, ended, run, without_end
+from made_runs import Record, ended, run, without_end
 
 
 @pytest.mark.parametrize("rule", sorted(POLICIES))

@@ -11,7 +11,7 @@ import pytest
 from hpc_adabatch.run.report.advice import advice
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from runs import Change, Record, ended, run
+from made_runs import Change, Record, ended, run
 
 
 def given(folder: Path, rule: str, change: Change = list, *, complete: bool = True) -> dict[str, str]:

@@ -13,7 +13,7 @@ from hpc_adabatch.run.report.comparison import comparison_table, comparison_verd
 from hpc_adabatch.run.result import lines
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from runs import Record, run, without_end
+from made_runs import Record, run, without_end
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hpc_adabatch.run.report import curves
 from hpc_adabatch.run.report.scales import Scale, counted, decades, powers, timed
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from runs import Record, run
+from made_runs import Record, run
 
 MEASURED = ["cabs", "goodput", "inner_product", "noise_scale", "norm_test", "simigrad"]
 

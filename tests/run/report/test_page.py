@@ -24,7 +24,7 @@ from hpc_adabatch.run.result import lines
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from html_page import Read
-from runs import JOURNALS, Record, ended, run, without_end
+from made_runs import JOURNALS, Record, ended, run, without_end
 
 pytestmark = pytest.mark.long
 

@@ -13,7 +13,7 @@ from hpc_adabatch.policies import POLICIES
 from hpc_adabatch.run.report.time_spent import statistics_cost, step_parts, time_spent
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from runs import Record, run
+from made_runs import Record, run
 
 
 @pytest.mark.parametrize("complete", [True, False])
