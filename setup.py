@@ -19,6 +19,8 @@ REQUIREMENTS = [
     "scikit-learn>=1.3",  # carries the handwritten digits of the quickstart: real data, no download
 ]
 REPORT = "bokeh>=3.9"  # draws the pages of adabatch report --html, 1.3 MB of script each; the first without pandas
+PARQUET = "pyarrow>=14"  # writes the .parquet files of adabatch export
+TENSORBOARD = "tensorboard>=2.14"  # its events, by train --tensorboard true and adabatch export
 # Without an extra torch.distributed sums over ranks, and pip compiles nothing. Horovod's last release does not compile
 # against torch >= 2.1: ./launch/install builds a wheel of it, or PIP_FIND_LINKS names a folder with one.
 EXTRAS = {
@@ -32,8 +34,16 @@ EXTRAS = {
     "report": [
         REPORT,
     ],
+    "export": [
+        PARQUET,
+    ],
+    "tensorboard": [
+        TENSORBOARD,
+    ],
     "test": [
         REPORT,  # pages are tested on what the library makes of them
+        PARQUET,  # and so are tables
+        TENSORBOARD,  # and events
         "pytest>=7.4",  # the test runner
         "pytest-xdist>=3.7",  # tests that compute run beside tests that wait for Slurm (launch/test)
         "hypothesis>=6.90",  # property tests of the batch plan

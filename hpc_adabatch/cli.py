@@ -7,6 +7,7 @@ written, 75 stopped by the scheduler and to be started again, 130 stopped by the
 from __future__ import annotations
 
 import io
+import os
 import platform
 import re
 import signal
@@ -148,6 +149,16 @@ VERBS = {
         ("RUN [RUN ...] [--html [FILE.html]]",),
         plain=True,
     ),
+    "export": Verb(
+        commands.export,
+        "Writes the journals of runs for other tools: a table, or TensorBoard's events.",
+        ("RUN [RUN ...] [--to FILE.csv|FILE.parquet] [--tensorboard true]",),
+    ),
+    "watch": Verb(
+        commands.watch,
+        "Follows a run by its files, from any machine that sees them, until it is over.",
+        ("RUN [--wait_s S]",),
+    ),
     "checkpoint": Verb(
         commands.checkpoint,
         "Asks the run that trains in the folder RUN for a checkpoint, and waits until it is written.",
@@ -185,24 +196,33 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that are no text
         sys.stdout.reconfigure(errors="backslashreplace")
     verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        code = _carry_out(verb, rest)
+    except BrokenPipeError:  # who reads has seen enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    if _is_first():
+        leave_code(code)
+    if code != 0 and launch() is not None:  # the first rank that is gone makes srun end the others, on their way out
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def _carry_out(verb: str, rest: list[str]) -> int:
+    """Carries a verb out. Returns the exit code; ends the process after help."""
     if verb in commands.HELP:
-        print(usage())
-        sys.exit(0)
+        _help(usage())
     if verb == "--version":
-        print(versions())
-        sys.exit(0)
+        _help(versions())
     try:
         require(verb in VERBS, "command", verb, ", ".join(VERBS), "adabatch --help")
         chosen = VERBS[verb]
         if chosen.plain and commands.HELP & set(rest):
-            print(f"usage: adabatch {verb} {chosen.usages[0]}".rstrip() + f"\n\n{chosen.does}")
-            sys.exit(0)
+            _help(f"usage: adabatch {verb} {chosen.usages[0]}".rstrip() + f"\n\n{chosen.does}")
         if chosen.flags is not None and brief_help.wants(rest):
-            print(brief_help.text(verb, chosen.does, chosen.usages, chosen.flags, chosen.examples))
-            sys.exit(0)
-        code = chosen.run(rest)
+            _help(brief_help.text(verb, chosen.does, chosen.usages, chosen.flags, chosen.examples))
+        return chosen.run(rest)
     except OneLineError as error:  # found before the ranks joined: the same on each, and rank 0 prints it
-        code = error.exit_code
         if _is_first():
             complain(f"adabatch: error: {error}")
         elif not error.told:  # the first rank that ends with an error makes mpirun end the others: rank 0 speaks first
@@ -211,11 +231,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
                 patience = time.monotonic() + PATIENCE_S
                 while time.monotonic() < patience and not code_is_left():
                     time.sleep(LOOK_EVERY_S)
-    if _is_first():
-        leave_code(code)
-    if code != 0 and launch() is not None:  # the first rank that is gone makes srun end the others, on their way out
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(code)
+        return error.exit_code
+
+
+def _help(text: str) -> NoReturn:
+    print(text, flush=True)
+    sys.exit(0)
 
 
 def _is_first() -> bool:

@@ -6,6 +6,7 @@ that ``adabatch --help`` and the first line about a wrong word come at once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from . import environment, files
 from .all_ranks import on_all_ranks
 from .errors import require
 from .study.flags import FollowFlags
-from .verb_flags import DoctorFlags, PlanFlags, ProbeFlags, RecipesFlags, TrainFlags
+from .verb_flags import DoctorFlags, ExportFlags, PlanFlags, ProbeFlags, RecipesFlags, TrainFlags, WatchFlags
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -54,6 +55,7 @@ def train(arguments: list[str]) -> int:
                 cluster=cluster,
                 stop_flag=stop_flag,
                 follow=follow,
+                tensorboard=flags["tensorboard"],
             ).train()
 
         return on_all_ranks(run, recipe.options.engine)
@@ -165,6 +167,33 @@ def report(arguments: list[str]) -> int:
         write_page(asked.page, runs)
         display(f"page           {asked.page}")
     return 0
+
+
+def export(arguments: list[str]) -> int:
+    """Writes journals for other tools."""
+    from .verb_words import Word, read
+
+    word = Word("RUN", "The folders of the runs.", many=True)
+    folders, given = read("export", arguments, ExportFlags, word)
+    from .run.export.export import export as write
+    from .terminal import display
+
+    to = Path(given["to"]) if given["to"] else None
+    for line in write([Path(folder) for folder in folders], to, tensorboard=given["tensorboard"]):
+        display(line)
+    return 0
+
+
+def watch(arguments: list[str]) -> int:
+    """Follows a run by its files until it is over."""
+    from .verb_words import Word, read
+
+    folder, given = read("watch", arguments, WatchFlags, Word("RUN", "The folder of the run."))
+    wait_s = given["wait_s"]
+    require(0 <= wait_s < math.inf, "wait_s", wait_s, "seconds, 0 or more", "--wait_s 3600")
+    from .run.watch.watch import watch as follow
+
+    return follow(Path(folder), wait_s)
 
 
 def checkpoint(arguments: list[str]) -> int:

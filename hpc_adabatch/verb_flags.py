@@ -22,6 +22,8 @@ class RunFlags:
     """auto goes on from the folder's checkpoint, or starts when there is none."""
     until: str | None = None
     """METRIC=VALUE, for example accuracy=0.92; the first evaluation as good as that ends the run."""
+    tensorboard: bool = False
+    """Writes TensorBoard's events into the folder tensorboard of the run as it trains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,24 @@ class RecipesFlags:
 
     to: str = ""
     """The file to write; NAME.yaml in this folder when not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchFlags:
+    """The patience of who watches."""
+
+    wait_s: float = 0.0
+    """The time to wait for a run that is yet to start, or for one that has stopped to go on, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportFlags:
+    """The files to write."""
+
+    to: str = ""
+    """The file of the table, whose name ends in .csv or .parquet."""
+    tensorboard: bool = False
+    """Writes TensorBoard's events into the folder tensorboard of each run."""
 
 
 @dataclass(frozen=True, kw_only=True)

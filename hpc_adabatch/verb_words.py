@@ -22,6 +22,8 @@ class Word(NamedTuple):
     """A sentence for --help."""
     needed: bool = True
     """False where the verb does something without it."""
+    many: bool = False
+    """True where it may be given several times; it is a list then."""
 
 
 def read(
@@ -81,7 +83,8 @@ def _parser(verb: str, flags: type, word: Word, with_help: bool) -> ArgumentPars
     parser = ArgumentParser(
         exit_on_error=False, allow_abbrev=False, prog=f"adabatch {verb}", formatter_class=FieldFormatter
     )
-    parser.add_argument(word.name, help=word.about, nargs=None if word.needed else "?")
+    number = "+" if word.many else None if word.needed else "?"
+    parser.add_argument(word.name, help=word.about, nargs=number)
     parser.add_class_arguments(flags)
     return parser
 

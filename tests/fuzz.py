@@ -256,7 +256,7 @@ def answer(use: Callable[[], object]) -> str:
     except (Exception, Late):
         return traceback.format_exc()
     text = printed(said)
-    if code in (0, 3, 4):
+    if code in (0, 3, 4, 75):
         return "used" if "Traceback" not in text else text
     if code != 2:
         return f"exit code {code}: {text}"
@@ -365,6 +365,16 @@ def a_replay(folder: Path, draw: random.Random) -> Target:
     batch = read(path)[0]["global_batch"]
     words = ["--policy=replay", f"--policy.journal={path}", f"--global_batch={batch}", "--max_global_batch=1437"]
     return Target(path, adabatch("plan", QUICKSTART, "--epochs=3", *words))
+
+
+def a_watched_run(folder: Path, draw: random.Random) -> Target:
+    path = Path(shutil.copy(draw.choice(JOURNALS), folder / "journal.jsonl"))
+    return Target(path, adabatch("watch", folder))
+
+
+def an_exported_run(folder: Path, draw: random.Random) -> Target:
+    path = Path(shutil.copy(draw.choice(JOURNALS), folder / "journal.jsonl"))
+    return Target(path, adabatch("export", folder, "--to", folder / draw.choice(["run.csv", "run.parquet"])))
 
 
 def a_report(name: str, *flags: str) -> Callable[[Path, random.Random], Target]:
@@ -659,6 +669,8 @@ FILES: dict[str, Callable[[Path, random.Random], Target]] = {
     "result.json of report": a_report("result.json"),
     "journal of a page": a_report("journal.jsonl", "--html"),
     "result.json of a page": a_report("result.json", "--html"),
+    "journal that is watched": a_watched_run,
+    "journal that is exported": an_exported_run,
     "journal of a study's report": a_trained_cell("journal.jsonl"),
     "checkpoint": file_of_a_run("checkpoint/last.pt"),
     "journal of a resumed run": file_of_a_run("journal.jsonl"),

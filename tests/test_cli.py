@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,3 +154,20 @@ def test_the_first_code_that_a_rank_leaves_stays(tmp_path: Path, monkeypatch: py
     for code in (0, 74, 1):
         leave_code(code)
     assert (tmp_path / "stop.code").read_text(encoding="ascii") == "74"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["report", "RUN"], ["recipes"]])
+def test_who_reads_no_further_is_told_nothing(words: list[str], tmp_path: Path) -> None:
+    """Bug story: ``adabatch --help | head -1`` ended with a traceback where Python does not buffer."""
+    journal = Path(__file__).resolve().parent / "journals" / "adabatch.jsonl"
+    (tmp_path / "journal.jsonl").write_bytes(journal.read_bytes())
+    words = [str(tmp_path) if word == "RUN" else word for word in words]
+    reads, writes = os.pipe()
+    os.close(reads)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "hpc_adabatch", *words], stdout=writes, stderr=subprocess.PIPE, env=environment
+    )
+    os.close(writes)
+    assert done.returncode != 0
+    assert done.stderr == b""

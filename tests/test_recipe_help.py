@@ -33,7 +33,7 @@ def test_the_short_help_has_the_verbs_own_flags_examples_and_the_way_to_the_rest
 ) -> None:
     """The help of train was 230 lines, in which its own three flags drowned."""
     text = printed(capsys, "train", "--help")
-    assert flags_in(text) == ["out", "resume", "until"]
+    assert flags_in(text) == ["out", "resume", "until", "tensorboard"]
     assert len(text.splitlines()) < 40
     assert "Literal" not in text
     assert printed(capsys, "train", "quickstart", "--epochs", "3", "-h") == text

@@ -25,6 +25,7 @@ from ..training.signals import EXIT_CODES, NODES
 from ..training.state import check, collect, restore
 from . import restart
 from .epoch_part import EpochPart
+from .export.tensorboard import TensorBoard
 from .folder import RunFolder
 from .follow import NodesFollower
 from .identity import Identity
@@ -60,6 +61,7 @@ class Life:
         target: The value of the metric that ends it; None for all epochs.
         resume: True to go on from the checkpoint in the folder, if there is one.
         progress: The display for the person who watches.
+        tensorboard: True to write TensorBoard's events beside the journal.
 
     Attributes:
         metric: The last value of the metric; None before the first evaluation.
@@ -82,6 +84,7 @@ class Life:
         target: Target | None = None,
         resume: bool,
         progress: ProgressDisplay,
+        tensorboard: bool = False,
     ) -> None:
         self.folder, self.training, self._identity = folder, training, identity
         self.cluster, self.journal = training.cluster, training.journal
@@ -96,6 +99,7 @@ class Life:
         self._part = EpochPart(training.global_batch)
         self._part.end()
         training.checkpoints.request = folder.request if self.cluster.leads else None
+        self._tensorboard = tensorboard
         self._saver = Saver(folder, self.journal, training.checkpoints, self._warn)
         self.is_new = not (resume and self._resume())
         if self.is_new:
@@ -214,10 +218,26 @@ class Life:
             f"  {part.samples_per_s:.0f} samples/s{clock}"
         )
 
+    def _listen(self) -> None:
+        """Lets those listen to the journal who tell of the run elsewhere, and shows them the lines that it has.
+
+        Raises:
+            InputError: TensorBoard is asked for, and not installed; all ranks raise the same error.
+        """
+        with self.cluster.together():
+            if self.cluster.leads:
+                records = self.journal.read() if self.journal.position() else []
+                for record in records:
+                    self._progress.take(record)
+                self.journal.listeners.append(self._progress.take)
+                if self._tensorboard:
+                    self.journal.listeners.append(TensorBoard(self.folder.path, records).take)
+
     def _start(self) -> None:
         training, cluster, named = self.training, self.cluster, self._identity.named
         if self.journal.position():  # of a run that was killed before its first checkpoint: all of it is done again
             self.journal.go_back(0, 0.0)
+        self._listen()
         training.record(
             "start",
             **named,
@@ -300,7 +320,9 @@ class Life:
         if self.is_complete:
             line(f"{self.folder.path} holds this run, complete")
             return True
-        if not self.journal.go_back(written, elapsed_s, start=state.get("start")):
+        is_whole = self.journal.go_back(written, elapsed_s, start=state.get("start"))
+        self._listen()
+        if not is_whole:
             training.record("gap", reason="records before this one are lost or damaged on the disk")
             line(f"{self.folder.journal}: records are lost or damaged; training goes on without them")
         if cluster.leads:

@@ -74,6 +74,7 @@ class RecipeRun:
         until: ``METRIC=VALUE``: the first evaluation at least as good ends the run; None for the whole recipe.
         stop_flag: The flag that tells this rank to stop.
         follow: The way in which nodes follow the batch; None where the run stays on those that it has.
+        tensorboard: True to write TensorBoard's events beside the journal.
 
     Raises:
         InputError: Data, model, sizes or folder cannot be used; every rank raises the same error.
@@ -90,6 +91,7 @@ class RecipeRun:
         until: str | None = None,
         stop_flag: StopFlag | None = None,
         follow: FollowOptions | None = None,
+        tensorboard: bool = False,
     ) -> None:
         self.recipe, self.cluster, self.stop_flag = recipe, cluster, stop_flag or StopFlag()
         self.folder = RunFolder(folder)
@@ -123,6 +125,7 @@ class RecipeRun:
             target=target,
             resume=resume,
             progress=progress,
+            tensorboard=tensorboard,
         )
         if follow is not None and rule is not None and job is not None:  # on rank 0
             given = self.training.global_batch if self.life.is_new else None

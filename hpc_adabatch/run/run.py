@@ -49,6 +49,7 @@ class Run:
         training: The training, of which no step is taken yet.
         epochs: The epochs on the clock of the schedule after which it ends.
         metric: The name of the score that journal, picture and report show.
+        tensorboard: True to write TensorBoard's events into the folder too, as it trains.
 
     Attributes:
         training: The training.
@@ -58,7 +59,15 @@ class Run:
         SystemExit: The folder cannot be used, with a line and code 2; or the run was told to stop.
     """
 
-    def __init__(self, folder: str | Path, training: AdaptiveTraining, *, epochs: float, metric: str = "loss") -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        training: AdaptiveTraining,
+        *,
+        epochs: float,
+        metric: str = "loss",
+        tensorboard: bool = False,
+    ) -> None:
         given, call = type(training).__name__, 'Run("runs/mine", training, epochs=90)'
         require(isinstance(training, AdaptiveTraining), "training", given, "an AdaptiveTraining", call)
         self.training, self._metric = training, metric
@@ -85,6 +94,7 @@ class Run:
                 metric=metric,
                 resume=True,
                 progress=ProgressDisplay(cluster.leads),
+                tensorboard=tensorboard,
             )
         except OneLineError as error:
             self._end(error)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,14 @@ class Journal:
 
     Args:
         path: The file; None on ranks that do not write.
+
+    Attributes:
+        listeners: Each is told every line from here on.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self.listeners: list[Callable[[Record], None]] = []
         self._began_s = time.monotonic()
         self._waiting: list[str] = []  # lines that could not be written yet
 
@@ -42,6 +47,8 @@ class Journal:
         line |= {"format": FORMAT} if kind == "start" else {}
         line |= {name: _finite(value) for name, value in fields.items()}
         self._waiting.append(json.dumps(line, allow_nan=False) + "\n")
+        for listen in self.listeners:
+            listen(line)
         try:
             self.catch_up()
         except StorageError as error:
@@ -85,7 +92,7 @@ class Journal:
         if self.path is None or not self.path.exists():
             return None
         with self.path.open("rb") as file:
-            return _record(file.readline())
+            return record_of(file.readline())
 
     def go_back(self, position: int, elapsed_s: float, *, start: Record | None = None) -> bool:
         """Forgets the records after a checkpoint that is being resumed: their work will be done again.
@@ -109,11 +116,11 @@ class Journal:
         )
         content = self.path.read_bytes()[:position] if self.path.is_file() else b""
         lines = content.splitlines(keepends=True)
-        kept = [line for line in lines if _record(line) is not None]
+        kept = [line for line in lines if record_of(line) is not None]
         if kept:
-            check_format(_record(kept[0]) or {}, "resume", self.path)
+            check_format(record_of(kept[0]) or {}, "resume", self.path)
         is_whole = len(content) == position and len(kept) == len(lines)
-        if not is_whole and start is not None and (not kept or (_record(kept[0]) or {})["kind"] != "start"):
+        if not is_whole and start is not None and (not kept or (record_of(kept[0]) or {})["kind"] != "start"):
             kept.insert(0, (json.dumps(start) + "\n").encode())
         with whole(self.path) as file:
             file.writelines(kept)
@@ -130,7 +137,7 @@ def read(path: Path) -> list[Record]:
     records = []
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         if line.endswith(b"\n"):  # else it was being written
-            record = _record(line)
+            record = record_of(line)
             mend = "--resume auto, which leaves damaged lines out"
             require(record is not None, "journal", f"{path}, damaged in line {number}", "the journal of a run", mend)
             records.append(record or {})
@@ -140,7 +147,7 @@ def read(path: Path) -> list[Record]:
     return records[starts[-1] :] if starts else records
 
 
-def _record(line: bytes) -> Record | None:
+def record_of(line: bytes) -> Record | None:
     """Returns the record of a line; None where it is none, or not complete."""
     try:
         record = json.loads(line) if line.endswith(b"\n") else None

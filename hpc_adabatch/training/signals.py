@@ -25,7 +25,8 @@ from types import FrameType
 from ..errors import OneLineError
 
 NODES = "nodes"
-EXIT_CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGUSR2": 75, "stop file": 75, NODES: 75}
+START_AGAIN = 75
+EXIT_CODES = {"SIGINT": 130, **dict.fromkeys(("SIGTERM", "SIGUSR2", "stop file", NODES), START_AGAIN)}
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR2")
 _FILE = "stop file"
 _NAMES = (*_SIGNALS, _FILE, NODES)

@@ -17,7 +17,7 @@ from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.run.build import build_model, load_data
-from hpc_adabatch.run.report.account import SMALLER
+from hpc_adabatch.run.metric import SMALLER
 from hpc_adabatch.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,11 +21,10 @@ from ...errors import reading, require
 from ...records import check_format
 from ...training.journal import Record, read
 from ..folder import RunFolder
+from ..metric import larger_is_better
 from ..outcome import outcome
 
 ALLOWED = "the folder of a run, with journal.jsonl in it"
-SMALLER = ("gap", "perplexity")
-"""The metrics that are better the smaller they are, in journals of earlier releases, which do not say so."""
 
 
 class State(Enum):
@@ -72,7 +71,7 @@ class Account:
     @property
     def larger_is_better(self) -> bool:
         """Reports whether the metric is better the larger it is."""
-        return bool(self.start.get("larger_is_better", self.start["metric"] not in SMALLER))
+        return larger_is_better(self.start)
 
     def of_kind(self, kind: str) -> list[Record]:
         """Returns the journal's lines of a kind."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...errors import reading
 from ...records import misfit
-from ...run.report.account import SMALLER
+from ...run.metric import larger_is_better
 from ...training.journal import Record
 from ..results import CellResult
 from ..state import State
@@ -76,7 +76,7 @@ def history(cell: CellResult, records: list[Record]) -> History | None:
     return History(
         cell=cell,
         metric=records[0]["metric"],
-        larger_is_better=records[0].get("larger_is_better", records[0]["metric"] not in SMALLER),
+        larger_is_better=larger_is_better(records[0]),
         batches=tuple(batches),
         metrics=tuple((record["time_s"], record["metric"]) for record in measured),
         end_s=records[-1]["time_s"],
