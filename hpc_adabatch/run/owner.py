@@ -74,6 +74,11 @@ class Found:
         """Returns letters that no other owner has."""
         return self.process.key if self.process is not None else f"damaged-{self.seen_s}"
 
+    @property
+    def has_ended(self) -> bool | None:
+        """Reports whether its process has ended; None where that cannot be seen from here."""
+        return self.process.has_ended if self.process is not None and self.process.is_here else None
+
 
 class Owner:
     """The claim of this process to a folder.
@@ -106,14 +111,14 @@ class Owner:
 
     def lives(self) -> bool:
         """Reports whether some process owns the folder; the folder must be one that can be written."""
-        found = self._last()
+        found = self.last()
         return found is not None and not self._is_gone(found, Writer.this())
 
     def sign(self) -> None:
         """Gives a sign of life; ends this process, with a line and code 2, where another one has taken the folder."""
         # a full disk, or a server that does not answer: the next sign may get through
         with self._lock, contextlib.suppress(OSError):
-            me, found = self._me, self._last()
+            me, found = self._me, self.last()
             if me is None:
                 return
             if found is None:  # somebody has removed the file
@@ -125,8 +130,15 @@ class Owner:
 
     def writer(self) -> Writer | None:
         """Returns the process that writes in the folder; None where none does, as far as its last sign tells."""
-        found = self._last()
+        found = self.last()
         return None if found is None or self._is_gone(found, Writer.this()) else found.process
+
+    def last(self) -> Found | None:
+        """Returns the owner, gone or not: that of owner.json, or who follows it; None where there is none."""
+        last, found = None, _read(self._file)
+        while found is not None:
+            last, found = found, _read(self._after(found.key))
+        return last
 
     def release(self) -> None:
         """Gives the folder up, where this process has it."""
@@ -134,7 +146,7 @@ class Owner:
         atexit.unregister(self.release)
         with self._lock, contextlib.suppress(OSError):
             me, self._me = self._me, None
-            found = self._last()
+            found = self.last()
             if me is not None and found is not None and found.key == me.key:
                 found.path.unlink()
 
@@ -148,34 +160,26 @@ class Owner:
 
     def _take(self, me: Writer) -> None:
         first: Found | None = None
-        while (found := self._last()) is None or found.key != me.key:
+        while (found := self.last()) is None or found.key != me.key:
             if found is not None and not self._is_gone(found, me):
                 first = self._wait(found, first)
                 continue
             path = self._file if found is None else self._after(found.key)
             # The chain is read again: an owner that follows one who is long replaced has nothing, and looks anew.
-            if _create(path, me) and ((now := self._last()) is None or now.key != me.key):
+            if _create(path, me) and ((now := self.last()) is None or now.key != me.key):
                 path.unlink(missing_ok=True)
         if found.path != self._file:
             os.replace(found.path, self._file)
-
-    def _last(self) -> Found | None:
-        """Returns the owner: that of owner.json, or who follows it; None where there is none."""
-        last, found = None, _read(self._file)
-        while found is not None:
-            last, found = found, _read(self._after(found.key))
-        return last
 
     def _after(self, key: str) -> Path:
         return self._folder / f".owner-after-{key}.json"
 
     def _is_gone(self, found: Found, me: Writer) -> bool:
         other = found.process
-        if other is not None:
-            if other.job is not None and other.job == me.job and other.restarts < me.restarts:
-                return True
-            if other.is_here and (ended := other.has_ended) is not None:
-                return ended
+        if other is not None and other.job is not None and other.job == me.job and other.restarts < me.restarts:
+            return True
+        if found.has_ended is not None:
+            return found.has_ended
         return self._silent_s(found) > GONE_S
 
     def _wait(self, found: Found, first: Found | None) -> Found:

@@ -27,6 +27,7 @@ from ..result import lines
 from .journal_tail import JournalTail
 from .panel import event, line, panel, title
 from .position import Position
+from .signs import Signs
 
 LOOK_S = 1.0
 LINE_S = 30.0
@@ -64,12 +65,12 @@ def _follow(watched: Watch, console: Console, wait_s: float) -> None:
     with Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live:
         while True:
             with reading("RUN", watched.folder, ALLOWED, EXAMPLE):
-                told, panel_now = watched.look(), watched.drawn()
+                told, drawn, is_over = watched.look(), watched.drawn(), watched.is_over()
             if live is not None:
-                live.update(panel_now, refresh=True)
+                live.update(drawn, refresh=True)
             elif told:
                 display(*told)
-            if not watched.is_over():
+            if not is_over:
                 alive_s = time.monotonic()
             elif watched.is_done or time.monotonic() - alive_s >= wait_s:
                 return
@@ -101,9 +102,8 @@ class Watch:
         self.position: Position | None = None
         self._paths = RunFolder(folder)
         self._tail = JournalTail(self._paths.journal)
-        self._told_s = self._news_s = (
-            self._asked_s
-        ) = -math.inf  # when a line was told, one was new, the owner asked for
+        self._signs = Signs(self._paths.owner)
+        self._told_s = self._news_s = self._asked_s = -math.inf  # a line told, a line read, an owner looked for
 
     def look(self) -> list[str]:
         """Reads what is new in the journal. Returns the lines that tell of it where there is no panel.
@@ -142,10 +142,7 @@ class Watch:
         if not has_end and now - self._asked_s < ASK_EVERY_S:
             return False
         self._asked_s = now
-        try:
-            return self._paths.owner.writer() is None  # after its end a run still writes its files
-        except OSError:  # a folder of somebody else: its clock cannot be asked
-            return has_end
+        return not self._signs.is_owned()  # after its end a run still writes its files
 
     @property
     def is_done(self) -> bool:
