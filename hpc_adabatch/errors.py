@@ -137,8 +137,16 @@ def require(condition: bool, field: str, given: object, allowed: str, hint: str 
 
 
 def real(value: object) -> float:
-    """Returns the value if it is a number, else nan, for which no comparison holds: ``1 <= real(value) < 10``."""
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    """Returns the value if it is a number, else nan, for which no comparison holds: ``1 <= real(value) < 10``.
+
+    A whole number too large for a float is infinite.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return -math.inf if value < 0 else math.inf
 
 
 def whole(value: object) -> float:

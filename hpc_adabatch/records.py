@@ -48,7 +48,7 @@ def fits(value: object, kind: Any) -> bool:
     if get_origin(kind) is dict:
         return isinstance(value, dict) and all(fits(a, inner[0]) and fits(b, inner[1]) for a, b in value.items())
     if kind in (int, float):
-        return math.isfinite(whole(value) if kind is int else real(value))
+        return -math.inf < (whole(value) if kind is int else real(value)) < math.inf  # integers may exceed floats
     return kind is Any or isinstance(value, kind)
 
 

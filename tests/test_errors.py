@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch import InputError, errors
-from hpc_adabatch.errors import advice, reading, require
+from hpc_adabatch.errors import advice, reading, real, require, whole
 from hpc_adabatch.records import fits
 
 FIELDS = ("field", "given", "allowed", "hint", "shared")
@@ -142,6 +142,7 @@ def test_require_raises_unless_the_condition_holds() -> None:
     ("value", "kind", "good"),
     [
         *((1, int, True), (True, int, False), (1.0, int, False), ("1", int, False)),
+        *((10**400, int, True), (10**400, float, False), (-(10**400), float, False)),
         *((1, float, True), (math.nan, float, False), (math.inf, float, False), (None, float, False)),
         *((None, float | None, True), ("a", str | None, True), (1, str | None, False)),
         *(((1, 2), tuple[int, ...], True), ((1, "2"), tuple[int, ...], False), ([1], tuple[int, ...], False)),
@@ -151,6 +152,11 @@ def test_require_raises_unless_the_condition_holds() -> None:
 )
 def test_values_of_a_kind(value: object, kind: Any, good: bool) -> None:
     assert fits(value, kind) is good
+
+
+def test_whole_numbers_too_large_for_a_float_are_infinite() -> None:
+    """Bug story: one in owner.json, or given by a script, was a traceback."""
+    assert (real(10**400), real(-(10**400)), whole(10**400)) == (math.inf, -math.inf, 10**400)
 
 
 def test_what_goes_wrong_while_reading_is_one_line_and_the_rest_is_a_fault(tmp_path: Path) -> None:
