@@ -24,6 +24,7 @@ from .trust_chart import trust_chart
 
 COLOURS = ("c0", "c1", "c2", "c3", "c4", "c5")
 """The colours of runs in a comparison; the seventh run has the first one again, with dashes."""
+NEAR = {"hit_dilation": 3.0}  # a dot is pointed at from so many times its radius
 MANY_CHANGES = 300  # of the batch, which would hide it under their dots
 FEW_POINTS = 60  # which are shown as dots too
 LOWEST = 150  # pixels, for a line that is level
@@ -74,7 +75,9 @@ def _batch_and_noise(sheet: Sheet, run: Account) -> Chart:
             words = "A band that reaches the top has no upper end: the signal could not be told from zero."
     if len(asked):
         source = sheet.source(run, asked)
-        dots = over_x(drawn.scatter("samples", "asked", source=source, size=4, line_color=None), fill_color="c2")
+        dots = over_x(
+            drawn.scatter("samples", "asked", source=source, size=4, line_color=None, **NEAR), fill_color="c2"
+        )
         sheet.tell(drawn, dots, ("asked for", "@asked{0,0.[0]}"), mode="mouse")
         keys.append(Key("c2", "dot", "batch that the rule asked for"))
     maximum = run.start.get("max_global_batch")
@@ -86,7 +89,9 @@ def _batch_and_noise(sheet: Sheet, run: Account) -> Chart:
     source = sheet.source(run, batch)
     over_x(drawn.step("samples", "batch", source=source, mode="after", line_width=2.5), line_color="c0")
     if len(source.data["batch"]) <= MANY_CHANGES:
-        dots = over_x(drawn.scatter("samples", "batch", source=source, size=6, line_color=None), fill_color="c0")
+        dots = over_x(
+            drawn.scatter("samples", "batch", source=source, size=6, line_color=None, **NEAR), fill_color="c0"
+        )
         sheet.tell(drawn, dots, ("global batch", "@batch{0,0}"), ("why", "@reason"), mode="mouse")
     _mark_restarts(sheet, run, drawn, keys)
     title = "Global batch and noise scale" if len(noise) else "Global batch"
@@ -131,7 +136,7 @@ def _losses(sheet: Sheet, run: Account) -> Chart | None:
     if np.isfinite(tested.values["loss"]).any():
         source = sheet.source(run, tested)
         over_x(drawn.line("samples", "loss", source=source, line_width=2), line_color="c1")
-        dots = over_x(drawn.scatter("samples", "loss", source=source, size=5, line_color=None), fill_color="c1")
+        dots = over_x(drawn.scatter("samples", "loss", source=source, size=5, line_color=None, **NEAR), fill_color="c1")
         sheet.tell(drawn, dots, ("test loss", "@loss{0.[0000]}"))
         keys.append(Key("c1", "line", "test"))
     _mark_restarts(sheet, run, drawn, keys)
@@ -206,7 +211,7 @@ def _draw_line(
     points = drawn.step("samples", column, mode="after", **look) if stepped else drawn.line("samples", column, **look)
     over_x(points, line_color=colour)
     if dotted and len(curve) <= FEW_POINTS:
-        points = drawn.scatter("samples", column, source=source, size=5, line_color=None, name=run.label)
+        points = drawn.scatter("samples", column, source=source, size=5, line_color=None, name=run.label, **NEAR)
         over_x(points, fill_color=colour)
     several = len(sheet.runs) > 1
     named = [("run", "$name")] if several else []
