@@ -20,7 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from . import brief_help, commands, verb_flags
-from .completion import bash
+from .completion import SHELLS, script
 from .environment import code_is_left, launch, leave_code
 from .errors import OneLineError, complain, name_flags, require
 from .shipped import recipes
@@ -48,13 +48,14 @@ class Verb:
 
 
 def completion(arguments: list[str]) -> int:
-    """Prints bash completion for adabatch."""
-    require(arguments == ["bash"], "SHELL", " ".join(arguments) or "nothing", "bash", "adabatch completion bash")
+    """Prints a shell's completion for adabatch."""
+    given, example = " ".join(arguments), "adabatch completion bash"
+    require(given in SHELLS, "SHELL", given or "nothing", " or ".join(SHELLS), example)
     texts = {name: " ".join(verb.usages) for name, verb in VERBS.items()}
     choices = {name: re.findall(r"\w+", text) for name, text in texts.items() if text.islower()}
     choices["recipes"] = list(recipes())
     flags = {name: re.findall(r"--[a-z_]+", text) for name, text in texts.items()}
-    print(bash(choices, flags))
+    print(script(given, choices, flags))
     return 0
 
 
@@ -91,7 +92,7 @@ VERBS = {
         commands.train,
         "Trains a recipe: alone, or on every rank that horovodrun, mpirun or srun starts.",
         (
-            "RECIPE [--out DIR] [--resume auto] [--until METRIC=VALUE] [--FIELD VALUE ...]",
+            "RECIPE [--out DIR] [--resume auto] [--until METRIC=VALUE] [--tensorboard true] [--FIELD VALUE ...]",
             "RECIPE --nodes_follow 1:32 [--probe FILE] [--network NAME] [--efficiency SHARE] [--wait_s S] ...",
         ),
         flags=lambda: verb_flags.RunFlags,
@@ -179,8 +180,8 @@ VERBS = {
     ),
     "completion": Verb(
         completion,
-        'Prints bash completion for adabatch: put eval "$(adabatch completion bash)" into ~/.bashrc.',
-        ("bash",),
+        'Prints completion for adabatch: put eval "$(adabatch completion bash)" into ~/.bashrc, or zsh into ~/.zshrc.',
+        ("bash | zsh",),
         plain=True,
     ),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +81,32 @@ def test_bash_completes_verbs_and_flags(capsys: pytest.CaptureFixture[str]) -> N
     assert completed(script, "adabatch", "train", "--r") == ["--resume"]
     assert completed(script, "adabatch", "train", '""') == []  # files
     assert completed(script, "adabatch", "plan", "recipes/quickstart.yaml", "--n") == ["--nodes", "--network"]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_zsh_completes_as_somebody_types(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = printed(["completion", "zsh"], capsys)
+    (tmp_path / "completion").write_text(script.replace("compinit\n", "compinit -u\n", 1), encoding="utf-8")
+    typed = [
+        f"adabatch() {{ print -r -- ran $@ }}; . {tmp_path / 'completion'}\n",
+        *("adabatch stu\tpl\t\n", "adabatch train x --resu\tauto\n", f"adabatch report {tmp_path}/compl\t\n", "exit\n"),
+    ]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "dumb", "ZDOTDIR": str(tmp_path), "PROMPT": ""}
+    process = subprocess.Popen(
+        ["zsh", "-f", "-i"], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    )
+    os.close(theirs)
+    for line in typed:
+        os.write(ours, line.encode())
+    out = process.communicate(timeout=60)[0].decode()
+    os.close(ours)
+    ran = [line.split() for line in out.splitlines() if line.startswith("ran ")]
+    assert ran == [
+        ["ran", "study", "plan"],
+        ["ran", "train", "x", "--resume", "auto"],
+        ["ran", "report", f"{tmp_path}/completion"],
+    ], out
 
 
 def test_bash_completes_init_and_the_recipes_that_ship(capsys: pytest.CaptureFixture[str]) -> None:
