@@ -15,6 +15,7 @@ from ...training.journal import Record
 from ..metric import larger_is_better
 
 WINDOW_S = 600.0
+POINT_S = 1.0  # of the window are kept as one: a step may take a millisecond
 Point = TypeVar("Point", bound=tuple[float, ...])
 
 
@@ -91,8 +92,7 @@ class Position:
                 self.epochs = float((record.get("changed") or {}).get("epochs", (None, self.epochs))[1])
             case "skipped":
                 self.skipped += 1
-        self._pace.append((record["time_s"], self.progress))
-        _forget(self._pace, record["time_s"], keep=2)
+        self._keep_pace(record["time_s"])
 
     @property
     def done(self) -> float:
@@ -132,8 +132,17 @@ class Position:
         before, self.statistics, self._step_before = self._step_before, record, record
         if before is not None and before["epoch"] == record["epoch"] and record["time_s"] > before["time_s"]:
             samples, seconds = record["cursor"] - before["cursor"], record["time_s"] - before["time_s"]
+            if self._trained and self._trained[-1][2] < POINT_S:
+                _, samples_before, seconds_before = self._trained.pop()
+                samples, seconds = samples + samples_before, seconds + seconds_before
             self._trained.append((record["time_s"], samples, seconds))
             _forget(self._trained, record["time_s"], keep=1)
+
+    def _keep_pace(self, time_s: float) -> None:
+        if len(self._pace) > 1 and time_s - self._pace[-2][0] < POINT_S:
+            self._pace.pop()
+        self._pace.append((time_s, self.progress))
+        _forget(self._pace, time_s, keep=2)
 
     def _take_evaluation(self, record: Record) -> None:
         if record["metric"] is None:

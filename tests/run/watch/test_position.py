@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,16 @@ def test_time_left_goes_by_the_pace_of_the_last_ten_minutes() -> None:
     now = after(*slow, *fast)
     assert now.last["time_s"] - 2000 > WINDOW_S
     assert now.left_s == pytest.approx(1000 / 10)
+
+
+def test_steps_of_milliseconds_take_no_memory() -> None:
+    position = Position({**START, "epochs": 1000})
+    for n in range(1, 400_000, 4):
+        position.take(step(n, n / 500))
+    kept = [len(value) for value in vars(position).values() if isinstance(value, deque)]
+    assert max(kept) < 2 * WINDOW_S
+    assert position.samples_per_s == pytest.approx(500, rel=0.02)  # a step in 250 crosses epochs
+    assert position.left_s == pytest.approx((1_000_000 - n) / 500)
 
 
 def test_evaluations_count_as_time_that_is_left() -> None:
