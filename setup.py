@@ -21,6 +21,11 @@ REQUIREMENTS = [
 REPORT = "bokeh>=3.9"  # draws the pages of adabatch report --html, 1.3 MB of script each; the first without pandas
 PARQUET = "pyarrow>=14"  # writes the .parquet files of adabatch export
 TENSORBOARD = "tensorboard>=2.14"  # its events, by train --tensorboard true and adabatch export
+SITE = [
+    "sphinx>=8.1",  # builds the documentation, and its reference from docstrings; 8.1 is the last for Python 3.10
+    "myst-parser>=4.0",  # reads its pages, which are Markdown with formulas
+    "furo>=2024.8.6",  # its looks: light, dark and on a phone, without anything from elsewhere
+]
 # Without an extra torch.distributed sums over ranks, and pip compiles nothing. Horovod's last release does not compile
 # against torch >= 2.1: ./launch/install builds a wheel of it, or PIP_FIND_LINKS names a folder with one.
 EXTRAS = {
@@ -40,7 +45,11 @@ EXTRAS = {
     "tensorboard": [
         TENSORBOARD,
     ],
+    "docs": [
+        *SITE,
+    ],
     "test": [
+        *SITE,  # the documentation is built, and its links are followed
         REPORT,  # pages are tested on what the library makes of them
         PARQUET,  # and so are tables
         TENSORBOARD,  # and events

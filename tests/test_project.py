@@ -19,7 +19,7 @@ import hpc_adabatch
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = [ROOT / "launch" / name for name in ("install", "quickstart", "test")]
+SCRIPTS = [ROOT / "launch" / name for name in ("install", "quickstart", "test", "docs")]
 SCRIPTS += [ROOT / ".ci" / "run", ROOT / "benchmarks" / "gpu.sh"]
 
 
