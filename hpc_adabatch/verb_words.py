@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .errors import InputError, require
+from .errors import require
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -90,7 +90,7 @@ def _parser(verb: str, flags: type, word: Word, with_help: bool) -> ArgumentPars
 
 
 def _join_values(verb: str, arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
-    """Joins flags and values: --dry_run or --dry-run becomes --dry_run=true, and --sbatch --x becomes --sbatch=--x.
+    """Joins flags and values: --dry_run, --dry-run or --dry_run true become --dry_run=true, --sbatch --x --sbatch=--x.
 
     Raises:
         InputError: A flag that the verb does not have.
@@ -98,8 +98,9 @@ def _join_values(verb: str, arguments: Sequence[str], parser: ArgumentParser) ->
     defaults = parser.get_defaults().as_dict()
     names = [name for name in defaults if not name.isupper()]
     joined: list[str] = []
-    words = iter(arguments)
-    for word in words:
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
         if not word.startswith("--"):
             joined.append(word)
             continue
@@ -108,11 +109,9 @@ def _join_values(verb: str, arguments: Sequence[str], parser: ArgumentParser) ->
         allowed = ", ".join(f"--{other}" for other in names)
         require(name in names, name, f"a flag that {verb} does not have", allowed, f"adabatch {verb} --help")
         if not sign and isinstance(defaults[name], bool):
-            value = "true"
+            value = words.pop(0) if words[:1] in (["true"], ["false"]) else "true"
         elif not sign:
-            following = next(words, None)
-            if following is None:
-                raise InputError(name, "nothing", "a value", f"--{name} VALUE")
-            value = following
+            require(bool(words), name, "nothing", "a value", f"--{name} VALUE")
+            value = words.pop(0)
         joined.append(f"--{name}={value}")
     return joined
