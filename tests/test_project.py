@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 import runpy
 import subprocess
@@ -134,6 +135,31 @@ def test_links_to_files_find_them() -> None:
     files = [(page, link.partition("#")[0]) for page, link in links if not re.match(r"https?:|#", link)]
     assert len(files) > 30
     assert [(page.name, name) for page, name in files if not (page.parent / name).exists()] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found: set[str] = set()
+    fenced = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for heading in re.findall(r"^#+ (.*)$", fenced, re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        more = (f"{anchor}-{number}" for number in itertools.count(1))
+        found.add(anchor if anchor not in found else next(each for each in more if each not in found))
+    return found
+
+
+def test_links_into_pages_find_their_headings() -> None:
+    links = [
+        (page, link)
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)\s]*#[^)\s]+)\)", page.read_text(encoding="utf-8"))
+    ]
+    into = [(page, *link.split("#")) for page, link in links if not re.match("https?:", link)]
+    assert len(into) > 5
+    wrong = [
+        (page.name, name, at) for page, name, at in into if at not in anchors(page.parent / name if name else page)
+    ]
+    assert wrong == []
 
 
 def test_every_page_of_results_is_linked_from_their_table() -> None:
