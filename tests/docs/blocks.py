@@ -27,7 +27,7 @@ class Block:
 
 
 def blocks(page: Path, name: str) -> list[Block]:
-    """Returns the blocks of a page, in its order."""
+    """Returns the blocks of a page, in its order, but for what the site makes pages of (```{toctree})."""
     rows, found, at = page.read_text(encoding="utf-8").splitlines(), [], 0
     while at < len(rows):
         start, fence = at, re.match(r"( *)```+(\S*)", rows[at])
@@ -35,7 +35,8 @@ def blocks(page: Path, name: str) -> list[Block]:
         if fence:
             while rows[at].strip() != "```":
                 at += 1
-            found.append(Block(name, start + 1, fence[2], "\n".join(rows[start + 1 : at])))
+            if not fence[2].startswith("{"):
+                found.append(Block(name, start + 1, fence[2], "\n".join(rows[start + 1 : at])))
             at += 1
         elif rows[start].startswith("    ") and (start == 0 or not rows[start - 1]):
             while any(row.startswith("    ") for row in rows[at : at + (2 if not "".join(rows[at : at + 1]) else 1)]):

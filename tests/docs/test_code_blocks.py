@@ -73,6 +73,7 @@ LEFT = [
     ("docs/datasets.md", "cluster =", "tests/test_datasets_page.py::test_the_code_of_the_page_runs"),
     ("docs/from-a-horovod-script.md", "import", "tests/launch/test_scripts.py::test_the_page_for_horovods_users"),
     ("docs/noise-meter.md", "#", "tests/launch/test_noise_meter.py::test_the_pages_examples_run"),
+    ("docs/own-rule.md", "#", "tests/docs/test_own_rule.py::test_the_rule_has_30_lines_and_the_script_runs"),
     ("docs/own-task.md", '"""Points', "tests/tasks/test_own.py::test_the_page_runs_as_it_is_printed"),
     ("docs/own-task.md", "task:", "tests/tasks/test_own.py::test_the_page_runs_as_it_is_printed"),
     ("docs/own-task.md", "adabatch train", "tests/tasks/test_own.py::test_the_page_runs_as_it_is_printed"),
