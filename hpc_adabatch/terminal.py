@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
 
@@ -14,11 +15,19 @@ WIDTH = 150
 """Letters of a line of a table where the output is no terminal, such as a log file."""
 
 
+class _Output(Console):
+    """A console whose reader may leave: that is an OSError, as any other log that cannot be written."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # of what follows nothing is kept
+        raise BrokenPipeError("who reads the output has left")
+
+
 def console() -> Console:
     """Returns the standard output, which shows every text as it is: no markup, no emoji, no colours of its own."""
     # mpirun gives each rank a terminal as standard output, whatever its own output is, but not as standard error
     terminal = sys.stdout.isatty() and sys.stderr.isatty()
-    return Console(
+    return _Output(
         soft_wrap=True,
         highlight=False,
         markup=False,

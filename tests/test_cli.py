@@ -199,3 +199,14 @@ def test_who_reads_no_further_is_told_nothing(words: list[str], tmp_path: Path) 
     os.close(writes)
     assert done.returncode != 0
     assert done.stderr == b""
+
+
+def test_training_goes_on_when_nobody_reads_its_log(tmp_path: Path) -> None:
+    """Bug story: ``adabatch train ... | head`` ended the run, with a traceback."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "hpc_adabatch", "train", "quickstart", "--epochs=2", f"--out={tmp_path}"]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "result.json").exists()
