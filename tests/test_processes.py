@@ -38,6 +38,7 @@ def test_a_frozen_process_is_ended(child: subprocess.Popen[bytes]) -> None:
     """Bug story: torchrun waited 30 s more for a rank that was frozen, and the others had long left."""
     frozen = of(child)
     child.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED)  # else the next signal may come first
     child.terminate()  # which it does not take
     frozen.kill()
     assert child.wait(timeout=30) == -signal.SIGKILL

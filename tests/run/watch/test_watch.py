@@ -36,7 +36,12 @@ def start() -> Iterator[Start]:
         pipe = subprocess.PIPE
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
-            [*ADABATCH, *map(str, words)], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment
+            [*ADABATCH, *map(str, words)],
+            stdout=pipe,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in a background
         )
         started.append(process)
         return process
