@@ -44,7 +44,8 @@ def study(cluster: SlurmCluster, tmp_path: Path) -> Study:
 
 
 def line(verb: str, *arguments: object) -> list[str]:
-    command = ["env", f"ADABATCH_HOME={ROOT}", sys.executable, "-m", "hpc_adabatch", "study", verb, "scaling"]
+    own = (f"ADABATCH_HOME={ROOT}", "PYTHONFAULTHANDLER=1")  # a rank that crashes says where
+    command = ["env", *own, sys.executable, "-m", "hpc_adabatch", "study", verb, "scaling"]
     return [*command, *map(str, arguments)]
 
 
@@ -72,16 +73,22 @@ def submit_and_die(cluster: SlurmCluster, folder: Path, tmp_path: Path) -> None:
 
 
 def until_nothing_is_to_come(study: Study, timeout_s: float = 900) -> dict[str, str]:
-    """States by cell; what became of a cell that failed stands in the test's output."""
+    """States by cell."""
     deadline = time.monotonic() + timeout_s
     while True:
         done = study("status", "--json", code=None)
         states = {cell["cell"]: cell["state"] for cell in json.loads(done.stdout)["cells"]}
         if not {"PLANNED", "PENDING", "RUNNING"} & set(states.values()):
-            print(done.stdout)
             return states
         assert time.monotonic() < deadline, done.stdout
         time.sleep(4)  # asking starts a Python, beside the jobs' own
+
+
+def tell_of_failures(folder: Path, states: dict[str, str]) -> None:
+    """Prints what the jobs of cells that failed have said: shown where the test fails."""
+    for cell in (cell for cell, state in states.items() if state == "FAILED"):
+        for output in (folder / "cells" / cell).glob("slurm-*.out"):
+            print(output.name, output.read_text(encoding="utf-8", errors="replace"))
 
 
 def freeze(cluster: SlurmCluster, job: int) -> None:
@@ -105,6 +112,7 @@ def test_a_study_with_all_that_may_happen(cluster: SlurmCluster, study: Study, t
     cluster.run("scontrol", "update", f"JobId={jobs[OOM]}", "MinMemoryNode=40")
     freeze(cluster, jobs[TIMEOUT])
     states = until_nothing_is_to_come(study)
+    tell_of_failures(folder, states)
     odd = {CANCELLED: "CANCELLED", TIMEOUT: "TIMEOUT", OOM: "OOM"}
     assert states == dict.fromkeys(jobs, "OK") | odd
     study("status", code=4)
@@ -123,7 +131,9 @@ def test_a_study_with_all_that_may_happen(cluster: SlurmCluster, study: Study, t
     assert all(cell in page for cell in odd)
 
     study("submit", "--retry=timeout,oom,cancelled")
-    assert set(until_nothing_is_to_come(study).values()) == {"OK"}
+    states = until_nothing_is_to_come(study)
+    tell_of_failures(folder, states)
+    assert set(states.values()) == {"OK"}
     again = Counter(said["cell"] for said in submissions(folder) if "job_id" in said)
     assert {cell: count for cell, count in again.items() if count > 1} == dict.fromkeys(odd, 2)  # nothing ran twice
     study("status")
