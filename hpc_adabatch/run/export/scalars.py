@@ -13,7 +13,6 @@ together. What a change, a restart, a skipped update or the end was for comes as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from ...training.journal import Record
@@ -28,7 +27,6 @@ _TAGS = {
 }
 _BATCH = {"global_batch": "batch/global", "micro_batch": "batch/micro", "passes": "batch/passes"}
 _HOLDING = ("start", "decision", "resume")
-_TOLD = ("decision", "resume", "skipped", "gap", "end")
 
 
 class Curves:
@@ -38,18 +36,21 @@ class Curves:
         self._metric = "metric"
         self._batch: int | None = None
 
-    def pass_over(self, record: Record) -> None:
-        """Takes note of a line whose points are there already."""
+    def take(self, record: Record) -> tuple[dict[str, float], str | None]:
+        """Returns the values that the next line adds, by tag, and what it tells in words.
+
+        Numbers that are not finite are left out. The words are None where there is nothing to tell, as of a decision
+        that kept the batch.
+        """
         if record["kind"] == "start":
             self._metric = str(record["metric"])
-        if record["kind"] in _HOLDING:
-            self._batch = record["global_batch"]
+        before, self._batch = self._batch, record["global_batch"] if record["kind"] in _HOLDING else self._batch
+        found = {tag: float(value) for tag, value in self._values(record).items() if value is not None}
+        return found, _words(record, before)
 
-    def points(self, record: Record) -> Iterator[tuple[str, float]]:
-        """Yields the tag and the value of each point that a line adds; numbers that are not finite are left out."""
-        kind, metric = record["kind"], record["metric"] if record["kind"] == "start" else self._metric
-        self._metric = str(metric)
-        found: dict[str, Any] = {tag: record.get(name) for name, tag in _TAGS.get(kind, {}).items()}
+    def _values(self, record: Record) -> dict[str, Any]:
+        kind = record["kind"]
+        found = {tag: record.get(name) for name, tag in _TAGS.get(kind, {}).items()}
         if kind in _HOLDING:
             found |= {tag: record.get(name) for name, tag in _BATCH.items()}
         if kind == "statistics":
@@ -59,18 +60,16 @@ class Curves:
             found[f"test/{self._metric}"] = record["metric"]
         if kind == "trust_ratios":
             found |= {f"trust_ratio/{name}": value for name, value in record["ratios"].items()}
-        yield from ((tag, float(value)) for tag, value in found.items() if value is not None)
+        return found
 
-    def text(self, record: Record) -> str | None:
-        """Returns what a line tells in words; None for one that tells nothing, as of a decision that kept the batch."""
-        kind, batch = record["kind"], record.get("global_batch")
-        before, self._batch = self._batch, batch if kind in _HOLDING else self._batch
-        if kind not in _TOLD or (kind == "decision" and batch == before):
-            return None
-        reason = record.get("reason") or ""
-        match kind:
-            case "decision":
-                return f"batch {before} to {batch}: {reason}"
-            case "resume":
-                return f"went on after update {record['step']} on {record['world_size']} rank(s)"
-        return f"{kind}: {reason}"
+
+def _words(record: Record, batch_before: int | None) -> str | None:
+    kind, batch, reason = record["kind"], record.get("global_batch"), record.get("reason") or ""
+    match kind:
+        case "decision":
+            return f"batch {batch_before} to {batch}: {reason}" if batch != batch_before else None
+        case "resume":
+            return f"went on after update {record['step']} on {record['world_size']} rank(s)"
+        case "skipped" | "gap" | "end":
+            return f"{kind}: {reason}"
+    return None

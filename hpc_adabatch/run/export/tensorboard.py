@@ -42,7 +42,7 @@ class TensorBoard:
         self._writer: SummaryWriter | None = writer
         self._began_s: float | None = None
         for record in records:
-            self._curves.pass_over(record)
+            self._curves.take(record)  # written before
 
     def take(self, record: Record) -> None:
         """Writes the points of a line."""
@@ -94,7 +94,8 @@ def _writer(folder: Path, again_from: int | None) -> SummaryWriter:
 
 def _write(writer: SummaryWriter, curves: Curves, record: Record, began_s: float) -> None:
     samples, when_s = record["cursor"], began_s + record["time_s"]
-    for tag, value in curves.points(record):
+    values, words = curves.take(record)
+    for tag, value in values.items():
         writer.add_scalar(tag, value, samples, walltime=when_s)
-    if (text := curves.text(record)) is not None:
-        writer.add_text("told", text, samples, walltime=when_s)
+    if words is not None:
+        writer.add_text("told", words, samples, walltime=when_s)

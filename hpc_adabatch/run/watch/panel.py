@@ -15,9 +15,9 @@ BAR_WIDTH = 40
 
 
 def title(position: Position) -> str:
-    """Returns what runs, and where it began to."""
+    """Returns what runs, and where it does now."""
     start = position.start
-    ranks, nodes = start["world_size"], start.get("nodes", 1)
+    ranks, nodes = position.place["world_size"], position.place.get("nodes", 1)
     where = f"{ranks} rank{'s' if ranks != 1 else ''} on {nodes} node{'s' if nodes != 1 else ''}"
     return f"{start['name']}: {start['task']}, {start['model']}, {start['policy']} with {start['optimizer']}; {where}"
 

@@ -39,6 +39,7 @@ class Position:
     Attributes:
         last: The last line.
         epochs: The epochs that the run is to have, which may be changed when it goes on.
+        place: The line with the ranks and nodes of the part that trains now: that of the start, or of a restart.
         holding: The line with the batch and the rate that hold now.
         decision: The last line of a decision; None before the first.
         change: The last change of the batch; None before the first.
@@ -53,6 +54,7 @@ class Position:
     start: Record
     last: Record = field(init=False)
     epochs: float = field(init=False)
+    place: Record = field(init=False)
     holding: Record = field(init=False)
     decision: Record | None = None
     change: Change | None = None
@@ -64,7 +66,7 @@ class Position:
     restarts: int = 0
 
     def __post_init__(self) -> None:
-        self.last = self.holding = self.start
+        self.last = self.place = self.holding = self.start
         self.epochs = float(self.start["epochs"])
         self._pace = deque([(self.start["time_s"], self.progress)])  # seconds, progress
         self._trained: deque[tuple[float, int, float]] = deque()  # until when; samples and seconds of training
@@ -87,6 +89,7 @@ class Position:
             case "resume":
                 self._step_before = None
                 self._pace.clear()
+                self.place = record
                 self._hold(record)
                 self.restarts += 1
                 self.epochs = float((record.get("changed") or {}).get("epochs", (None, self.epochs))[1])

@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import hpc_adabatch as hab
+from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.policies import POLICIES
 from hpc_adabatch.run.export.export import export
@@ -106,3 +109,25 @@ def test_a_run_that_begins_anew_takes_all_points_back(tmp_path: Path) -> None:
         for record in records:
             log.take(record)
     check(events(tmp_path / "tensorboard")[0], records)
+
+
+def test_a_script_has_the_same(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    train_set = torch.utils.data.TensorDataset(torch.randn(64, 4), torch.randn(64, 1))
+    model = torch.nn.Linear(4, 1)
+    batches = hab.AdaptiveBatches(train_set, 8, max_global_batch=32)
+    policy = hab.AdaBatch(factor=2, interval=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    training = hab.AdaptiveTraining(model, optimizer, batches, cluster=SingleProcess(), policy=policy)
+    with hab.Run(tmp_path, training, epochs=3, tensorboard=True) as run:
+        for epoch in run.epochs():
+            for step in run.epoch(epoch):
+                for inputs, targets in step:
+                    step.backward((model(inputs) - targets).square().mean())
+                step.update()
+    records = read(tmp_path / "journal.jsonl")
+    points, _ = events(tmp_path / "tensorboard")
+    assert points["train/loss"] == of(records, "statistics", "loss")
+    holding = [record for record in records if record["kind"] in ("start", "decision")]
+    assert points["batch/global"] == [(record["cursor"], record["global_batch"]) for record in holding]
+    assert {value for _, value in points["batch/global"]} == {8, 16, 32}

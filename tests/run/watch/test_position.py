@@ -12,7 +12,7 @@ from rich.console import Console
 from hpc_adabatch.policies import POLICIES
 from hpc_adabatch.run.growth import growth
 from hpc_adabatch.run.report.account import account
-from hpc_adabatch.run.watch.panel import event, line, panel, rows
+from hpc_adabatch.run.watch.panel import event, line, panel, rows, title
 from hpc_adabatch.run.watch.position import WINDOW_S, Position
 from hpc_adabatch.training.journal import read
 
@@ -105,8 +105,9 @@ def test_evaluations_count_as_time_that_is_left() -> None:
 
 def test_a_restart_begins_the_pace_anew_and_may_change_the_epochs() -> None:
     holding = {"global_batch": 20, "micro_batch": 5, "passes": 2, "learning_rate": 0.5}
-    resumed = at("resume", 2000, 9000.0, world_size=4, changed={"epochs": [10, 20]}, **holding)
+    resumed = at("resume", 2000, 9000.0, world_size=4, nodes=3, changed={"epochs": [10, 20]}, **holding)
     position = after(step(1000, 1000.0), step(2000, 9000.0), resumed)
+    assert title(position).endswith("; 4 ranks on 3 nodes")
     assert (position.epochs, position.restarts, position.left_s) == (20.0, 1, None)
     assert position.change is not None
     assert position.change.before == 10
