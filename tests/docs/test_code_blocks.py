@@ -1,4 +1,4 @@
-"""Every block of code of the README and of docs/: it runs, as it stands, or the table below says why not.
+"""Every block of code of the README and of docs/: it runs, as it stands, or left_alone.py says why not.
 
 A page is one session in a folder of its own, from its first block to its last. Commands of ``adabatch`` are carried
 out, training with fewer epochs; blocks with the name of a file in their first line are written there, so that later
@@ -31,65 +31,10 @@ from hpc_adabatch.verb_words import Word, read
 sys.path.insert(0, str(Path(__file__).parent))  # tests/ has no packages
 from blocks import Block, blocks, lines
 from blocks import commands as commands_of
+from left_alone import ANY, LEFT, SAID_BY_RANKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
-ANY = ""
-SAID_BY_RANKS = "said by two ranks: test_commands_for_ranks"
-
-# page, how the block or the command begins, why it is not carried out here. A test that does it is named TESTS::NAME.
-LEFT = [
-    (ANY, "sbatch ", "Slurm: tests/slurm/test_templates.py starts one, and jobs by these templates"),
-    (ANY, "srun ", "Slurm: tests/slurm/test_jobs.py"),
-    (ANY, "qsub ", "PBS: tests/pbs/test_pbs.py"),
-    (ANY, "horovodrun ", "ranks: tests/launch/ starts them by each launcher"),
-    (ANY, "mpirun ", "ranks: test_commands_for_ranks"),
-    (ANY, "torchrun ", "ranks: tests/launch/ starts them by each launcher"),
-    (ANY, "launch/run ", "ranks: tests/launch/test_programs.py"),
-    (ANY, "./launch/install", "installs: tests/launch/test_install.py"),
-    (ANY, "./launch/quickstart", "tests/launch/test_programs.py::test_the_quickstart"),
-    (ANY, "git clone URL", "the place of the repository is the reader's to fill in"),
-    (ANY, "module load", "modules of a site"),
-    (ANY, ". .venv/bin/activate", "of the shell in which somebody types"),
-    (ANY, "adabatch study submit", "trains for minutes: tests/study/test_cli.py and tests/slurm/test_study.py"),
-    (ANY, "adabatch study status", "of a study that was submitted: tests/study/test_status.py"),
-    (ANY, "adabatch study collect", "of a study that was submitted: tests/study/test_collect.py"),
-    (ANY, "adabatch study report", "of a study that was submitted: tests/study/test_cli.py"),
-    ("README.md", "./launch/test", "runs this test"),
-    ("README.md", "import torch", "tests/launch/test_programs.py::test_the_readmes_script"),
-    ("README.md", "adabatch plan RECIPE --nodes 1,2,4,...,4096", "times passes for long: tests/study/test_ahead.py"),
-    ("docs/clusters.md", "${EDITOR:-vi}", "an editor"),
-    ("docs/clusters.md", ".venv/bin/pip", "fetches packages"),
-    ("docs/clusters.md", "rsync", "another machine"),
-    ("docs/clusters.md", "PIP_NO_INDEX=1", "installs: tests/launch/test_install.py"),
-    ("docs/clusters.md", "--signal=B:USR2@120", "what happens, as a picture"),
-    ("docs/clusters.md", "a decision has changed", "what happens, as a picture"),
-    ("docs/clusters.md", "-> ", "what happens, as a picture"),
-    ("docs/clusters.md", "for the end", "what happens, as a picture"),
-    ("docs/clusters.md", "adabatch plan RECIPE --nodes_follow", "a probe of a GPU: tests/study/test_follow.py"),
-    ("docs/datasets.md", "import torch", "tests/test_datasets_page.py::test_the_code_of_the_page_runs"),
-    ("docs/datasets.md", "often =", "tests/test_datasets_page.py::test_the_code_of_the_page_runs"),
-    ("docs/datasets.md", "class Lines", "tests/test_datasets_page.py::test_the_code_of_the_page_runs"),
-    ("docs/datasets.md", "cluster =", "tests/test_datasets_page.py::test_the_code_of_the_page_runs"),
-    ("docs/from-a-horovod-script.md", "import", "tests/launch/test_scripts.py::test_the_page_for_horovods_users"),
-    ("docs/noise-meter.md", "#", "tests/launch/test_noise_meter.py::test_the_pages_examples_run"),
-    ("docs/own-rule.md", "#", "tests/docs/test_own_rule.py::test_the_rule_has_30_lines_and_the_script_runs"),
-    ("docs/own-task.md", '"""Points', "tests/tasks/test_own.py::test_the_page_runs_as_it_is_printed"),
-    ("docs/own-task.md", "task:", "tests/tasks/test_own.py::test_the_page_runs_as_it_is_printed"),
-    ("docs/own-task.md", "adabatch train", "tests/tasks/test_own.py::test_the_page_runs_as_it_is_printed"),
-    ("docs/own-task.md", "mpirun", "on one rank: tests/tasks/test_own.py::test_the_page_runs_as_it_is_printed"),
-    ("docs/pip.md", "", "tests/launch/test_wheel.py::test_the_page_for_pip"),
-    ("docs/statistics.md", "", "formulas: python -m benchmarks.oracles computes them"),
-    ("docs/images.md", "adabatch train RECIPE --task.root DIR --task.leave_out", "a list that no good folder has"),
-    ("docs/tutorial.md", "ROOT/", "names of files"),
-    ("docs/tutorial.md", "quickstart: global batch # on # rank", SAID_BY_RANKS),
-    ("docs/tutorial.md", "ok     launched by", "what a machine has: tests/doctor/"),
-    ("docs/tutorial.md", "SIGUSR#: left", "a signal: tests/launch/test_faults_and_restarts.py"),
-    ("docs/tutorial.md", "# of #  strong", "said by the study that was submitted"),
-    ("docs/tutorial.md", "- **strong:**", "said by the study that was submitted"),
-    ("docs/tutorial.md", "adabatch watch job/runs/recipe-JOBID", "waits for a job of Slurm: tests/run/watch/"),
-]
-"""What this test leaves alone."""
 HARMLESS = ("diff", "echo", "python")
 BLOCKS = [block for page in PAGES for block in blocks(ROOT / page, page)]
 RANKS = [(b.page, line) for b in BLOCKS for line in lines(b) if line.startswith("mpirun ") and "ring.yaml" not in line]
