@@ -18,9 +18,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch.optim.optimizer import Optimizer
 
 from ..errors import require
+from .eager import Eager
 from .kernels import Tensors
 from .norms import norm, norms, on_host
 
@@ -33,7 +33,7 @@ def check_flags(group: Group, *names: str) -> None:
         require(isinstance(group[name], bool), f"optimizer.{name}", group[name], "True or False", f"{name}=True")
 
 
-class Layerwise(Optimizer, ABC):
+class Layerwise(Eager, ABC):
     """An optimizer with a trust ratio for each layer.
 
     With Horovod, pass this optimizer to ``DistributedOptimizer``, not the reverse. Horovod rebuilds an optimizer from

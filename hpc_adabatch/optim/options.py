@@ -13,6 +13,7 @@ from torch import nn
 from ..errors import real, require
 from .armijo import Armijo
 from .barzilai_borwein import BarzilaiBorwein
+from .eager import SGD
 from .lamb import LAMB
 from .lars import LARS
 from .parameter_groups import parameter_groups
@@ -106,7 +107,7 @@ class SgdOptions(MomentumOptions):
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         groups = parameter_groups(model, self.weight_decay)
-        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
+        return SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +246,7 @@ class SearchOptions(OptimizerOptions):
             {**group, "search_decay": group["weight_decay"], "weight_decay": 0.0}
             for group in parameter_groups(model, self.weight_decay)
         ]
-        return torch.optim.SGD(groups, lr=self.lr)
+        return SGD(groups, lr=self.lr)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from torch import nn
 
 from hpc_adabatch import LAMB, LARS, InputError
 from hpc_adabatch.optim import OPTIMIZERS, OptimizerOptions
+from hpc_adabatch.optim.eager import SGD
 from hpc_adabatch.optim.options import (
     ArmijoOptions,
     BarzilaiBorweinOptions,
@@ -63,7 +64,7 @@ def test_nesterov_needs_momentum(kind: type[SgdOptions | LarsOptions]) -> None:
 
 def test_sgd_decays_weights_only() -> None:
     optimizer = SgdOptions(lr=0.3, momentum=0.8, weight_decay=0.1, nesterov=True).build(nn.Linear(3, 2))
-    assert type(optimizer) is torch.optim.SGD
+    assert type(optimizer) is SGD
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
     assert all((g["lr"], g["momentum"], g["nesterov"]) == (0.3, 0.8, True) for g in optimizer.param_groups)
 
