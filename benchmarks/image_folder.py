@@ -32,14 +32,15 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from first_step import LIMIT_S, below, commit, seconds, training
 from machine import machine, versions
 from PIL import Image
 
 CLASSES, SIDE, KINDS = 100, 16, 256  # images of so many kinds lie in the files
 TEST = 100  # images
-LIMIT_S, MOUNT_S = 1800.0, 20.0
+MOUNT_S = 20.0
 WAYS = {"in memory": [], "read in steps": ["--task.memory_gb=0"]}
-TRAIN = ["--task=image_folder", "--model=small_cnn", "--policy=fixed", "--global_batch=64", "--journal_every=1"]
+TRAIN = ["--task=image_folder", "--model=small_cnn", "--policy=fixed", "--global_batch=64"]
 COUNTER = """
 import atexit, json, os, sys
 ROOT, OUT = os.environ["COUNTED_FOLDER"], os.environ["COUNTS"]
@@ -94,69 +95,22 @@ def over_network(root: Path) -> Iterator[Path]:
             server.wait()
 
 
-@contextmanager
-def training(checkout: Path, root: Path, out: Path, ranks: int, more: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts training within the block, which ends it, and waits there for the first step.
-
-    Raises:
-        RuntimeError: There is none.
-    """
-    recipe = checkout / "recipes" / "quickstart.yaml"
-    line = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", sys.executable, "-m", "hpc_adabatch"]
-    line += ["train", str(recipe), f"--task.root={root}", *TRAIN, *more, "--epochs=1000", f"--out={out}"]
-    own = {"OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1", "COUNTED_FOLDER": str(root), "COUNTS": str(out)}
-    own |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    own |= {"PYTHONPATH": f"{out.parent}:{checkout}"}
-    log = out.parent / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            line, env=os.environ | own, cwd=checkout, stdout=file, stderr=file, start_new_session=True
-        )
-    try:
-        give_up, journal = time.monotonic() + LIMIT_S, out / "journal.jsonl"
-        while not (journal.exists() and '"statistics"' in journal.read_text(encoding="utf-8")):
-            if process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"{checkout} took no step: {log.read_text(errors='replace')}")
-            time.sleep(0.02)
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            for rank in below(process.pid):
-                os.kill(rank, signal.SIGKILL)
-            process.wait()
-
-
-def below(pid: int) -> list[int]:
-    """Returns the processes that this one has started."""
-    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in listed.stdout.split()]
-
-
-def seconds(checkout: Path, root: Path, ranks: int, more: list[str]) -> tuple[float, float]:
-    """Returns the seconds from the start of mpirun to the end of the first step, and those that ranks computed."""
-    with tempfile.TemporaryDirectory() as folder:
-        began_s = time.monotonic()
-        with training(checkout, root, Path(folder) / "run", ranks, more) as process:
-            took_s = time.monotonic() - began_s
-            return took_s, sum(map(computed_s, below(process.pid)))
-
-
-def computed_s(pid: int) -> float:
-    """Returns the seconds that a process has computed so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def flags_of(root: Path, more: list[str]) -> list[str]:
+    """Returns the flags of training on the images of this folder."""
+    return [f"--task.root={root}", *TRAIN, *more]
 
 
 def counts(checkout: Path, root: Path, ranks: int, more: list[str]) -> list[list[int]]:
     """Returns the files that each rank has opened up to a stop after its first steps, and the folders it has listed."""
     with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
         (Path(folder) / "sitecustomize.py").write_text(COUNTER, encoding="utf-8")
-        with training(checkout, root, Path(folder) / "run", ranks, more) as process:
+        own = {"COUNTED_FOLDER": str(root), "COUNTS": str(out), "PYTHONPATH": folder}
+        with training(checkout, ranks, flags_of(root, more), out, own) as process:
             for rank in below(process.pid):
                 os.kill(rank, signal.SIGTERM)
             process.wait(LIMIT_S)
-        found = [Path(folder) / "run" / f"{rank}.json" for rank in range(ranks)]
+        found = [out / f"{rank}.json" for rank in range(ranks)]
         return [json.loads(file.read_text(encoding="utf-8")) for file in found]
 
 
@@ -195,7 +149,7 @@ def main() -> None:
             for number in range(flags.rounds):
                 for name in checkouts if number % 2 == 0 else reversed(checkouts):
                     with shown_at(root) as seen:
-                        took[name].append(seconds(checkouts[name], seen, flags.ranks, more))
+                        took[name].append(seconds(checkouts[name], flags.ranks, flags_of(seen, more)))
                     print(f"{case}, {name}: {took[name][-1]}", file=sys.stderr, flush=True)
             for name in checkouts:
                 opened, listed = (span([rank[at] for rank in files[name]]) for at in (0, 1))
@@ -234,13 +188,6 @@ def main() -> None:
     print(page)
     if flags.write:
         flags.write.write_text(page, encoding="utf-8")
-
-
-def commit(checkout: Path) -> str:
-    """Returns the commit of a checkout, with its day, and with a + where files have changed since."""
-    lines = (["git", "describe", "--always", "--dirty=+", "--exclude=*"], ["git", "log", "-1", "--format=%cs"])
-    said = [subprocess.run(line, cwd=checkout, capture_output=True, text=True, check=True).stdout for line in lines]
-    return " of ".join(map(str.strip, said))
 
 
 if __name__ == "__main__":

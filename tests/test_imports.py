@@ -70,6 +70,18 @@ def test_a_network_is_trained_without_the_compiler_of_torch(optimizer: str, tmp_
     assert (tmp_path / "run" / "result.json").exists()
 
 
+def test_a_folder_of_images_is_listed_and_read_without_torchvision(tmp_path: Path) -> None:
+    """Which loads the compiler, too; all ranks would wait for it on rank 0."""
+    program = (
+        "import os\nfrom PIL import Image\nfrom hpc_adabatch.tasks import ImageFolder\n"
+        "for part in ('train/a', 'train/b', 'val/a', 'val/b'):\n"
+        f"    os.makedirs({str(tmp_path)!r} + '/' + part)\n"
+        f"    Image.new('RGB', (4, 4)).save({str(tmp_path)!r} + '/' + part + '/0.PNG')\n"
+        f"print(len(ImageFolder(root={str(tmp_path)!r}).load().train))"
+    )
+    assert loaded_and_printed(program, "torch", "torchvision", "torch._dynamo") == (["torch"], "2\n")
+
+
 def test_a_rule_has_its_recipes_name_in_python() -> None:
     """As docs/from-a-horovod-script.md says: ``noise_scale`` is ``hab.NoiseScale``."""
     for name, rule in {**POLICIES, "replay": hab.Replay}.items():

@@ -18,8 +18,9 @@ from torch.utils.data import Dataset, TensorDataset
 
 from ..cluster import Cluster, SingleProcess
 from ..errors import InputError, real, require
-from . import leave_out
+from . import class_folders, leave_out
 from .augment import CropAndFlip, NoAugmentation, Prepare
+from .class_folders import ENDINGS
 from .classification import Classification
 from .images import ImageFiles, ImagePaths, decode_all
 from .task import TaskData
@@ -119,43 +120,27 @@ class FolderTask(Classification):
         return train, test
 
     def _list(self, left_out: set[str], *parts: str) -> Listing:
-        from .vision import datasets
-
         folder = next((Path(self.root) / part for part in parts if (Path(self.root) / part).is_dir()), None)
         if folder is None:
             allowed = f"a folder that holds {' or '.join(part + '/' for part in parts)}"
             raise InputError("task.root", self.root, allowed, "--task.root DIR")
-        passed_over: list[str] = []
-
-        def is_image(path: str) -> bool:
-            found = path.lower().endswith(endings())
-            if not (found or Path(path).name.startswith(".")):
-                passed_over.append(path)
-            return found
-
         try:
-            found = datasets.ImageFolder(str(folder), is_valid_file=is_image)
-        except FileNotFoundError as error:
-            allowed = f"class folders with images in each, named as {', '.join(endings())}"
+            found = class_folders.find(folder)
+        except OSError as error:
+            allowed = f"class folders with images in each, named as {', '.join(ENDINGS)}"
             raise InputError("task.root", f"{folder} ({error})", allowed, "--task.root DIR") from error
-        names = [path[len(str(Path(self.root))) + 1 :] for path, _ in found.samples]
+        names = [path[len(str(Path(self.root))) + 1 :] for path in found.paths]
         targets = np.array(found.targets, dtype=np.int64)
         left_out = {name for name in left_out if name.startswith(f"{folder.name}/")}
         for name in left_out:
-            known = name.split("/")[1] in found.classes and name.lower().endswith(endings())
+            known = name.split("/")[1] in found.classes and class_folders.is_image(name)
             require(known, "task.leave_out", f"{self.leave_out}: {name}", "paths of images in class folders")
         if left_out:
             names = leave_out.applied(left_out, names, trains=folder.name == "train")
-            targets = np.array([found.class_to_idx[name.split("/")[1]] for name in names], dtype=np.int64)
+            numbers = {name: number for number, name in enumerate(found.classes)}
+            targets = np.array([numbers[name.split("/")[1]] for name in names], dtype=np.int64)
         paths = ImagePaths(self.root, names, self.leave_out)
-        return Listing(paths, targets, found.classes, passed_over, len(left_out))
-
-
-def endings() -> tuple[str, ...]:
-    """Returns the endings of the names of images, as torchvision has them."""
-    from .vision import datasets
-
-    return datasets.folder.IMG_EXTENSIONS
+        return Listing(paths, targets, found.classes, found.passed_over, len(left_out))
 
 
 @dataclass(frozen=True, kw_only=True)
