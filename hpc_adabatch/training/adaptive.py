@@ -370,9 +370,11 @@ class AdaptiveTraining:
         self.checkpoints.hear(summed.beside[0])
         self.stopped = self.stop_flag.agreed(summed.beside[2 : len(flags)]) or self.stopped
         if measured:
-            add = partial(self.cluster.allreduce_, name="step.inner")
             loss = summed.loss / summed.weight if summed.weight else math.nan
-            finite = self.measuring.take(summed.beside[len(flags) :], samples, summed.weight, loss, add)
+            told = summed.beside[len(flags) :]
+            finite = self.measuring.take(
+                told, samples, summed.weight, loss, lambda number: self.cluster.add_up(number, "step.inner")()[0]
+            )
             summed = replace(summed, finite=finite and summed.finite)
         return summed
 

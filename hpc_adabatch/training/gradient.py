@@ -165,9 +165,9 @@ class Gradient:
         absent = self._sum.absent
         message = torch.cat([losses.view(1), losses.new_tensor([weight, len(absent), *flags]), *measured])
         # one message beside the gradients; two names, for it has two lengths
-        waiting = self._cluster.allreduce_async_(message, "step.measured" if measured else "step")
+        waiting = self._cluster.add_up(message, "step.measured" if measured else "step")
         self._sum.wait()
-        loss, weight, absent_anywhere, *beside = waiting().tolist()
+        loss, weight, absent_anywhere, *beside = waiting()
         self._unused = self._reached_by_none(absent) if absent_anywhere else []
         if self._trained and weight and len(self._unused) == len(self._trained):
             raise RuntimeError("no parameter has a gradient: the losses are not of the model that is trained")
@@ -204,7 +204,7 @@ class Gradient:
     def mean_loss_again(self) -> float:
         """Returns the mean loss of the same batch at other weights, over all ranks."""
         losses, _ = self._take_losses()
-        return float(self._cluster.allreduce_(losses, "search")) / self._weight_of_batch
+        return self._cluster.add_up(losses.view(1), "search")()[0] / self._weight_of_batch
 
     def apply(self, *, finite: bool) -> None:
         """Takes the optimizer's step along ``p.grad`` where it is finite; then forgets the gradients.
@@ -270,8 +270,9 @@ class Gradient:
     def _reached_by_none(self, absent: list[nn.Parameter]) -> list[nn.Parameter]:
         """Returns the parameters that are absent on all ranks, each of which calls this with its own."""
         missing = {id(parameter) for parameter in absent}
-        reached = torch.tensor([float(id(p) not in missing) for p in self._trained], device=self._cluster.device)
-        ranks = self._cluster.allreduce_(reached, "step.reached").tolist()
+        reached = [float(id(p) not in missing) for p in self._trained]
+        told = torch.tensor(reached, dtype=torch.float64, device=self._cluster.device)
+        ranks = self._cluster.add_up(told, "step.reached")()
         return [p for p, count in zip(self._trained, ranks, strict=True) if count == 0]
 
     def _leave_out(self) -> None:
