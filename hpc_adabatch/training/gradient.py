@@ -270,9 +270,8 @@ class Gradient:
     def _reached_by_none(self, absent: list[nn.Parameter]) -> list[nn.Parameter]:
         """Returns the parameters that are absent on all ranks, each of which calls this with its own."""
         missing = {id(parameter) for parameter in absent}
-        reached = [float(id(p) not in missing) for p in self._trained]
-        told = torch.tensor(reached, dtype=torch.float64, device=self._cluster.device)
-        ranks = self._cluster.add_up(told, "step.reached")()
+        reached = torch.tensor([float(id(p) not in missing) for p in self._trained], device=self._cluster.device)
+        ranks = self._cluster.allreduce_(reached, "step.reached").tolist()
         return [p for p, count in zip(self._trained, ranks, strict=True) if count == 0]
 
     def _leave_out(self) -> None:
