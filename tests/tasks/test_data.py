@@ -180,6 +180,22 @@ def test_other_shapes_are_scaled_and_their_middle_is_cut_out(tmp_path: Path) -> 
     assert ImageFolder(root=str(folder(tmp_path / "f", (12, 9))), image_size=6).load().sample_shape == (3, 6, 6)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_far_larger_than_what_is_stored_is_decoded_coarsely_and_looks_so(mode: str, tmp_path: Path) -> None:
+    """By Pillow alone, from all of the pixels; the middle is the same square."""
+    waves = np.sin(np.arange(960)[:, None] / 31) * np.cos(np.arange(1280) / 47 + np.arange(3)[:, None, None])
+    Image.fromarray((127.5 + 120 * waves).astype(np.uint8).transpose(1, 2, 0)).convert(mode).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as file:
+        whole = file.convert("RGB")
+    for size, coarse in ((500, False), (321, False), (320, True), (100, True), (33, True)):
+        wide = whole.resize((round(1280 * size / 960), size), Image.Resampling.BILINEAR)
+        left = (wide.width - size) // 2
+        expected = np.asarray(wide.crop((left, 0, left + size, size))).astype(float)
+        off = np.abs(decode(tmp_path / "a.jpg", size) - expected)
+        assert off.max() <= 3
+        assert (np.mean(off > 0) > 0.01) == coarse  # 960 / 2 is 1.5 times 320; few are rounded otherwise
+
+
 @pytest.mark.parametrize("broken", [b"", b"no image", b"\x89PNG\r\n\x1a\n half"])
 def test_what_is_no_image_is_named(broken: bytes, tmp_path: Path) -> None:
     root = folder(tmp_path)
