@@ -177,7 +177,7 @@ def reading(field: str, given: object, allowed: str, hint: str = "") -> Iterator
     """
     try:
         yield
-    except InputError:
+    except OneLineError:
         raise
     except (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         reason = f"without {error.args[0]}" if isinstance(error, KeyError) and error.args else type(error).__name__

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_adabatch import InputError, errors
-from hpc_adabatch.errors import advice, reading, real, require, whole
+from hpc_adabatch.errors import StorageError, advice, reading, real, require, whole
 from hpc_adabatch.records import fits
 
 FIELDS = ("field", "given", "allowed", "hint", "shared")
@@ -171,5 +171,7 @@ def test_what_goes_wrong_while_reading_is_one_line_and_the_rest_is_a_fault(tmp_p
     assert use(lambda: json.loads("[" * 10**5)) == line.format("RecursionError")
     assert use(lambda: json.loads("{")) == line.format("JSONDecodeError")
     assert use(lambda: require(condition=False, field="x", given=1, allowed="2")) == "x: given 1; allowed: 2"
+    with pytest.raises(StorageError, match=r"^a\.json is full$"), reading("probe", "a.json", "a probe"):
+        raise StorageError("a.json is full")
     with pytest.raises(AssertionError), reading("probe", "a.json", "a probe"):
         raise AssertionError
