@@ -74,9 +74,28 @@ def test_mpirun_without_its_compiler(checkout: Path, tmp_path: Path) -> None:
     assert "apt-get install libopenmpi-dev; cluster: module load openmpi" in line
 
 
-def test_no_compiler(checkout: Path, tmp_path: Path) -> None:
-    path = tools(tmp_path / "tools", "g++", "c++", "mpirun", "mpicxx")
-    assert "no C++ compiler. Debian: apt-get install g++; cluster: module load gcc" in install(checkout, PATH=path)
+def test_what_a_build_lacks_is_told_at_once(checkout: Path, tmp_path: Path) -> None:
+    """A new Debian: each call told of one package, and without make the build failed after torch was fetched."""
+    path = tools(tmp_path / "tools", "g++", "c++", "make", "mpirun", "mpicxx")
+    line = install(checkout, PATH=path)
+    assert "missing here: g++ make. Debian: apt-get install g++ make; cluster: module load gcc" in line
+    assert line.endswith("or ./launch/install --engine torch, which compiles nothing")
+
+
+def test_a_python_of_debian_alone(checkout: Path, tmp_path: Path) -> None:
+    """It has neither virtual environments nor headers."""
+    path = tools(tmp_path / "tools", "mpirun", "mpicxx", "make")
+    bare = tmp_path / "python"
+    bare.write_text(
+        f"""#!/bin/sh
+case "$*" in *ensurepip*) exit 1 ;; *sysconfig*) echo /nowhere ;; *) exec {shutil.which("python3")} "$@" ;; esac
+""",
+        encoding="utf-8",
+    )
+    bare.chmod(0o755)
+    line = install(checkout, PATH=path, PYTHON=str(bare), CPATH="/nowhere")
+    assert "missing here: python3-venv make python3-dev. Debian: apt-get install python3-venv make python3-dev;" in line
+    assert "missing here: python3-venv. " in install(checkout, "--engine", "torch", PATH=path, PYTHON=str(bare))
 
 
 def test_no_network(checkout: Path) -> None:
