@@ -21,6 +21,7 @@ REQUIREMENTS = [
 REPORT = "bokeh>=3.9"  # draws the pages of adabatch report --html, 1.3 MB of script each; the first without pandas
 PARQUET = "pyarrow>=14"  # writes the .parquet files of adabatch export
 TENSORBOARD = "tensorboard>=2.14"  # its events, by train --tensorboard true and adabatch export
+WANDB = "wandb>=0.26"  # offline runs, 84 MB; MLflow has 316, and its local store does not get to a server by itself
 SITE = [
     "sphinx>=8.1",  # builds the documentation, and its reference from docstrings; 8.1 is the last for Python 3.10
     "myst-parser>=4.0",  # reads its pages, which are Markdown with formulas
@@ -44,6 +45,9 @@ EXTRAS = {
     ],
     "tensorboard": [
         TENSORBOARD,
+    ],
+    "wandb": [
+        WANDB,
     ],
     "docs": [
         *SITE,

@@ -152,8 +152,8 @@ VERBS = {
     ),
     "export": Verb(
         commands.export,
-        "Writes the journals of runs for other tools: a table, or TensorBoard's events.",
-        ("RUN [RUN ...] [--to FILE.csv|FILE.parquet] [--tensorboard true]",),
+        "Writes the journals of runs for other tools: a table, TensorBoard's events, or an offline run of wandb.",
+        ("RUN [RUN ...] [--to FILE.csv|FILE.parquet] [--tensorboard true] [--wandb true]",),
     ),
     "watch": Verb(
         commands.watch,

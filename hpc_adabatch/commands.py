@@ -179,7 +179,7 @@ def export(arguments: list[str]) -> int:
     from .terminal import display
 
     to = Path(given["to"]) if given["to"] else None
-    for line in write([Path(folder) for folder in folders], to, tensorboard=given["tensorboard"]):
+    for line in write([Path(folder) for folder in folders], to, tensorboard=given["tensorboard"], wandb=given["wandb"]):
         display(line)
     return 0
 

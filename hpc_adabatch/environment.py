@@ -3,7 +3,8 @@
 import math
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -267,6 +268,21 @@ def threads_wanted() -> int | None:
     """Returns OMP_NUM_THREADS where the user or the site set it; else None."""
     text = os.environ.get("OMP_NUM_THREADS", "")
     return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+@contextmanager
+def changed(values: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables within the block, for a library that reads them by itself."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def variables() -> dict[str, str]:

@@ -65,6 +65,8 @@ class ExportFlags:
     """The file of the table, whose name ends in .csv or .parquet."""
     tensorboard: bool = False
     """Writes TensorBoard's events into the folder tensorboard of each run."""
+    wandb: bool = False
+    """Writes an offline run of Weights & Biases into the folder wandb of each run, in place of an earlier one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,8 +105,8 @@ def understood(words: list[str]) -> None:
         kinds = {"plan": study.GridFlags, "collect": study.FolderFlags}
         kind = kinds.get(verb) or getattr(study, f"{verb.title()}Flags")
         study.parse(verb, own, kind, study._GRIDS if verb == "plan" else None)
-    elif verb == "watch":
-        read("watch", rest, verb_flags.WatchFlags, Word("RUN", ""))
+    elif verb in ("watch", "export"):
+        read(verb, rest, getattr(verb_flags, f"{verb.title()}Flags"), Word("RUN", "", many=verb == "export"))
     elif flags is None:
         pytest.fail(f"nothing reads {words} without carrying it out")
     elif verb == "train" or commands._is_of_recipe(rest):

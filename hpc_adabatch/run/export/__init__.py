@@ -4,5 +4,6 @@ columns.py       all lines of one run or several as a table: a row for each line
 table_file.py    that table as CSV, or as Parquet
 scalars.py       the curves of a run by tag, as loggers want them
 tensorboard.py   those curves as TensorBoard's events, while a run trains or later
+wandb.py         the same as an offline run of Weights & Biases, later
 export.py        adabatch export RUN [RUN ...]
 """

@@ -1,33 +1,35 @@
-"""``adabatch export RUN [RUN ...]``: journals for other tools, as CSV, Parquet or TensorBoard's events."""
+"""``adabatch export RUN [RUN ...]``: journals for other tools, as tables, TensorBoard's events or runs of wandb."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ...errors import reading, require
+from ...training.journal import Record
 from ..report.account import ALLOWED, Account, accounts
+from . import tensorboard as events
+from . import wandb as offline
 from .columns import columns
 from .table_file import SUFFIXES, write
-from .tensorboard import SHOW
-from .tensorboard import export as export_events
 
 EXAMPLE = "adabatch export runs/NAME --to run.csv"
 
 
-def export(folders: Sequence[Path], to: Path | None, *, tensorboard: bool) -> Iterator[str]:
+def export(folders: Sequence[Path], to: Path | None, *, tensorboard: bool, wandb: bool = False) -> Iterator[str]:
     """Writes what is asked for. Yields a line for each thing that was written.
 
     Args:
         folders: The folders of the runs.
         to: The file of the table; None for none.
         tensorboard: True for events in the folder of each run.
+        wandb: True for an offline run of Weights & Biases in the folder of each run.
 
     Raises:
         InputError: There is no run in a folder, nothing is asked for, or a package is not installed.
         StorageError: A file cannot be written.
     """
-    require(to is not None or tensorboard, "to", "nothing", f"a file *{' or *'.join(SUFFIXES)}", EXAMPLE)
+    require(to is not None or tensorboard or wandb, "to", "nothing", f"a file *{' or *'.join(SUFFIXES)}", EXAMPLE)
     if to is not None:
         allowed = f"a file whose name ends in {' or '.join(SUFFIXES)}"
         require(to.suffix in SUFFIXES and not to.is_dir(), "to", to, allowed, EXAMPLE)
@@ -41,10 +43,15 @@ def export(folders: Sequence[Path], to: Path | None, *, tensorboard: bool) -> It
         write(to, table)
         yield f"wrote {to}: {len(table['kind'])} lines, {len(table)} columns"
     if tensorboard:
-        yield from (_events(run) for run in runs)
+        for run in runs:
+            target = _written(events.export, run)
+            yield f"wrote {target}; type: {events.SHOW} {target}"
+    if wandb:
+        for run in runs:
+            target = _written(offline.export, run)
+            yield f"wrote {target}; type, where there is a network: {offline.SHOW} {target}"
 
 
-def _events(run: Account) -> str:
+def _written(write_into: Callable[[Path, Sequence[Record], float], Path], run: Account) -> Path:
     with reading("RUN", run.folder.path, ALLOWED, EXAMPLE):
-        target = export_events(run.folder.path, run.records, run.folder.journal.stat().st_mtime)
-    return f"wrote {target}; type: {SHOW} {target}"
+        return write_into(run.folder.path, run.records, run.folder.journal.stat().st_mtime)

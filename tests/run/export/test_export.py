@@ -101,11 +101,12 @@ def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path) -> None:
     ("package", "to", "told"),
     [
         ("pyarrow", "run.parquet", "to: given a .parquet file, without pyarrow; .* pip install 'pyarrow"),
-        ("torch.utils.tensorboard", None, "tensorboard: given true, without .* pip install 'tensorboard"),
+        ("torch.utils.tensorboard", "tensorboard", "tensorboard: given true, without .* pip install 'tensorboard"),
+        ("wandb", "wandb", "wandb: given true, without the package wandb; .* pip install 'wandb"),
     ],
 )
 def test_a_missing_package_is_told_in_one_line(
-    package: str, to: str | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    package: str, to: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_run(tmp_path / "run")
     monkeypatch.delitem(sys.modules, package, raising=False)
@@ -117,6 +118,7 @@ def test_a_missing_package_is_told_in_one_line(
         return imported(name, *arguments, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    file = tmp_path / to if to.endswith(".parquet") else None
     with pytest.raises(InputError, match=told):
-        list(export([tmp_path / "run"], tmp_path / to if to else None, tensorboard=to is None))
+        list(export([tmp_path / "run"], file, tensorboard=to == "tensorboard", wandb=to == "wandb"))
     assert {path.name for path in tmp_path.rglob("*")} == {"run", "journal.jsonl"}
