@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 from ..batches.micro_batch import even, next_even
 from ..errors import real, require, whole
 from ..gradients import Estimate
+from ..numerals import brief
 from .policy import Policy, Progress, Proposal
 
 
@@ -107,8 +108,8 @@ class Measured(Policy):
             for scale in (estimate.low, estimate.noise_scale, estimate.high)
         )
         found = (
-            f"noise scale {estimate.noise_scale:.4g} ({estimate.low:.4g} to {estimate.high:.4g}),"
-            f" wanted {target:.4g} ({least:.4g} to {most:.4g})"
+            f"noise scale {brief(estimate.noise_scale)} ({brief(estimate.low)} to {brief(estimate.high)}),"
+            f" wanted {brief(target)} ({brief(least)} to {brief(most)})"
         )
         standing = now / factor  # the batch that this learning rate stands for
         if least <= standing <= most:  # the evidence allows the present batch

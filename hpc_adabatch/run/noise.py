@@ -20,6 +20,7 @@ from torch import nn
 from ..cluster import Cluster
 from ..errors import InputError, reading, require
 from ..gradients import Estimate, samples_for
+from ..numerals import brief
 from ..policies import Fixed
 from ..recipe import Recipe
 from ..records import fits
@@ -178,7 +179,7 @@ def _table(estimate: Estimate, groups: dict[str, Estimate], sizes: dict[str, int
     last = list(groups)[-1] if groups else None
     for name, found in rows.items():
         parameters = sizes.get(name, sum(sizes.values()))
-        cells = [f"{found.noise_scale:.4g}", f"{found.low:.4g} to {found.high:.4g}"]
+        cells = [brief(found.noise_scale), f"{brief(found.low)} to {brief(found.high)}"]
         cells += [f"{found.variance / estimate.variance:.1%}" if estimate.variance > 0 else "-"]
         cells += [f"{found.signal / estimate.signal:.1%}" if estimate.signal > 0 else "-"]
         lines.append([name, count(parameters), *cells])
@@ -194,7 +195,7 @@ def _advice(estimate: Estimate, global_batch: int, steps: int) -> list[str]:
         lines.append("no signal: the mean gradient is shorter than its noise explains, as at an optimum of the loss")
     elif math.isinf(estimate.high):
         lines.append(
-            f"the signal cannot be told from noise: at least {estimate.low:.4g}; --steps {4 * steps} sees more"
+            f"the signal cannot be told from noise: at least {brief(estimate.low)}; --steps {4 * steps} sees more"
         )
     else:
         scales = (estimate.low, estimate.noise_scale, estimate.high)

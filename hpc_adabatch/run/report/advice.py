@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...numerals import brief
 from ...terminal import count, number
 from .account import Account, State
 from .curves import asked, noise
@@ -100,7 +101,7 @@ def _at_maximum(run: Account) -> Advice | None:
     last = wanted[-1] if len(wanted) and not np.isnan(wanted[-1]) else None
     more = f" The rule asked for {number(last)} in the end." if last is not None and last > maximum else ""
     text = (
-        f"From epoch {since:.4g} of {total:.4g} on the batch was held at the maximum, {count(maximum)}.{more} "
+        f"From epoch {brief(since)} of {brief(total)} on the batch was held at the maximum, {count(maximum)}.{more} "
         f"If memory and accuracy allow more: --max_global_batch {2 * maximum}."
     )
     return Advice("At the maximum", text)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ...numerals import brief
 from ...terminal import count
 from ...training.journal import Record
 from ..growth import phases
@@ -47,7 +48,7 @@ def phase_table(records: list[Record]) -> Table:
         metrics = [other["metric"] for other in within if other["kind"] == "evaluation"]
         rows.append(
             (
-                f"{record['cursor'] / per_epoch:.4g} to {end / per_epoch:.4g}",
+                f"{brief(record['cursor'] / per_epoch)} to {brief(end / per_epoch)}",
                 str(record["global_batch"]),
                 f"{record['passes']} x {record['micro_batch']}",
                 rates[0] if rates[0] == rates[-1] else f"{rates[0]} to {rates[-1]}",
@@ -115,4 +116,4 @@ def facts(pairs: Sequence[tuple[str, object]]) -> Table:
 
 
 def _epoch(run: Account, record: Record) -> str:
-    return f"{record['cursor'] / run.start['samples_per_epoch']:.4g}"
+    return brief(record["cursor"] / run.start["samples_per_epoch"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...numerals import brief
 from ...terminal import count
 from .account import Account, State
 
@@ -49,7 +50,7 @@ def instead(run: Account) -> str:
 
 def standing(run: Account) -> str:
     """Returns how the run stands, and what to type where it can go on."""
-    at = f"epoch {run.records[-1]['cursor'] / run.start['samples_per_epoch']:.4g}"
+    at = f"epoch {brief(run.records[-1]['cursor'] / run.start['samples_per_epoch'])}"
     match run.state:
         case State.COMPLETE:
             return "complete"

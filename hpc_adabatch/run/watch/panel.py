@@ -6,6 +6,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ...numerals import brief
 from ...terminal import count, number
 from ...training.journal import Record
 from ..report.words import in_time
@@ -78,7 +79,7 @@ def more(position: Position | None) -> str:
         return ""
     step, noise, speed = position.statistics, position.noise, position.samples_per_s
     parts = [f"learning rate {step['learning_rate']:.4g}"] if step is not None else []
-    parts += [f"noise scale {noise['noise_scale']:.4g}"] if noise is not None else []
+    parts += [f"noise scale {brief(noise['noise_scale'])}"] if noise is not None else []
     parts += [f"{speed:.0f} samples/s"] if speed is not None else []
     return "".join(f"  {part}" for part in parts) + _left(position, "  ")
 
