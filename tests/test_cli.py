@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -210,3 +212,30 @@ def test_training_goes_on_when_nobody_reads_its_log(tmp_path: Path) -> None:
     os.close(writes)
     assert (done.returncode, done.stderr) == (0, b"")
     assert (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize("words", [["plan", "waits"], ["export", ".", "--to", "a.csv"]])
+def test_ctrl_c_ends_a_verb_without_a_traceback(words: list[str], tmp_path: Path) -> None:
+    """It is pressed while the verb reads a file."""
+    for name in ("waits", "journal.jsonl"):
+        os.mkfifo(tmp_path / name)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hpc_adabatch", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in a background
+    )
+    give_up = time.monotonic() + 60
+    while True:
+        with suppress(OSError):  # nobody reads it yet
+            name = "journal.jsonl" if "export" in words else "waits"
+            writes = os.open(tmp_path / name, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)
+    os.close(writes)
+    assert process.returncode == 130
+    assert b"Traceback" not in said[1]
