@@ -8,12 +8,15 @@ How torch 2.13 with Gloo behaves, and what is done about it here:
     a rank that is gone is a RuntimeError on all others      one line (``lost_a_rank``)
     wants one address and one port before anything           MPI tells it, or the launcher's variables do (meeting.py)
     torchrun that is killed leaves its ranks running         each looks for its parent, and ends when that is gone
+    its thread drops the last tensor when Python has ended,  a script that leaves without a word waits a moment for it
+      and aborts the process (in one of six, without stop())   before Python ends (``_let_go``)
     torch.distributed.nn keeps the group that it finds       it is imported first: an optimizer does that later, and the
       when it is imported, and with it Gloo's threads          process would end while these threads are there
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import threading
@@ -30,7 +33,7 @@ from .launched import LaunchedCluster
 from .meeting import meet
 from .watchdog import EXIT_CODE
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S, LET_GO_S = 1.0, 0.2
 LIMIT = timedelta(days=30)  # of a collective: the watchdog's is shorter, and its line says where
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "connection was closed")
 
@@ -67,6 +70,7 @@ class TorchCluster(LaunchedCluster):
         self.local_rank, self.local_size = hosts[: self.rank].count(hosts[self.rank]), hosts.count(hosts[self.rank])
         self.n_nodes = len(set(hosts))
         self._begin()
+        atexit.register(_let_go)
         if launch.launcher == "torchrun":
             threading.Thread(target=self._end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
 
@@ -100,6 +104,7 @@ class TorchCluster(LaunchedCluster):
 
     def _leave(self) -> None:
         self._dist.destroy_process_group()
+        atexit.unregister(_let_go)
 
     def lost_a_rank(self, error: BaseException) -> bool:
         return isinstance(error, RuntimeError) and any(words in str(error) for words in LOST)
@@ -109,6 +114,11 @@ class TorchCluster(LaunchedCluster):
             time.sleep(LOOK_EVERY_S)
         complain(f"adabatch: rank {self.rank}: {self.launcher} is gone; ends with {EXIT_CODE}")
         os._exit(EXIT_CODE)
+
+
+def _let_go() -> None:
+    """Waits, without Python's lock, until Gloo's threads have dropped the tensors that they have summed."""
+    time.sleep(LET_GO_S)
 
 
 def joined(group: Any = None) -> int:
