@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -25,6 +23,7 @@ from ..cluster import Cluster
 from ..errors import InputError, complain, reading, real, require
 from ..records import fits
 from . import checkpoint
+from .generators import generators, set_generators
 from .settings import Settings, check_same, rounded
 
 PLAIN = (torch.Tensor, str, int, float, bool, bytes, type(None))  # all that torch.load takes from anyone's file
@@ -69,9 +68,7 @@ def collect(training: Training, cluster: Cluster) -> dict[str, Any]:
             for kind in sorted({type(value).__name__ for value in _values(state) if not isinstance(value, PLAIN)}):
                 allowed = "tensors, numbers and texts, in dictionaries, lists and tuples"
                 raise InputError(f"also.{name}", f"a state with {kind} in it", allowed)
-    own: dict[str, Any] = {"rng": torch.get_rng_state(), "python_rng": random.getstate(), "numpy_rng": _numpy_rng()}
-    if cluster.device.type == "cuda":
-        own["cuda_rng"] = torch.cuda.get_rng_state()
+    own = generators(cluster.device)
     buffers = {name: _unlike_rank_0(module, cluster) for name, module in _modules(training).items()}
     own |= {"buffers": buffers.pop("model"), "also": buffers}
     return {"training": shared, "ranks": cluster.gather(own)}
@@ -112,13 +109,7 @@ def restore(training: Training, cluster: Cluster, state: dict[str, Any]) -> None
     if cluster.rank >= len(state["ranks"]):
         return
     own = state["ranks"][cluster.rank]
-    torch.set_rng_state(own["rng"])
-    if "python_rng" in own:  # earlier releases did not save these two
-        random.setstate(own["python_rng"])
-        name, keys, *rest = own["numpy_rng"]
-        np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
-    if "cuda_rng" in own and cluster.device.type == "cuda":
-        torch.cuda.set_rng_state(own["cuda_rng"])
+    set_generators(own, cluster.device)
     buffers = {"model": own.get("buffers", {}), **own.get("also", {})}
     for name, module in _modules(training).items():
         module.load_state_dict(buffers.get(name, {}), strict=False)
@@ -177,11 +168,6 @@ def _unlike_rank_0(module: nn.Module, cluster: Cluster) -> dict[str, torch.Tenso
 def _digest(tensor: torch.Tensor) -> str:
     content = tensor.detach().contiguous().reshape(-1).view(torch.uint8) if tensor.numel() else torch.empty(0)
     return hashlib.sha256(content.numpy().tobytes()).hexdigest()
-
-
-def _numpy_rng() -> tuple[Any, ...]:
-    name, keys, *rest = np.random.get_state(legacy=True)
-    return (str(name), [int(key) for key in keys], *rest)
 
 
 def _values(tree: Any) -> Iterator[Any]:
