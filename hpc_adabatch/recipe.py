@@ -8,7 +8,7 @@ from typing import Literal
 from torch import nn
 
 from .batches import AdaptiveBatches
-from .errors import InputError, require
+from .errors import InputError, require, whole
 from .learning_rate import LearningRate
 from .optim import OptimizerOptions
 from .policies import Policy
@@ -30,8 +30,9 @@ class Options(LoopOptions):
     """The largest global batch allowed; the whole training set when not given."""
     min_global_batch: int | None = None
     """The smallest global batch to which rules that measure may shrink; global_batch when not given."""
-    max_micro_batch: int | None = None
-    """The most samples that one rank passes through its device at once; global_batch when not given."""
+    max_micro_batch: int | Literal["auto"] | None = None
+    """The most samples that one rank passes through its device at once; global_batch when not given. With auto all
+    ranks find together how many fit, and go to smaller passes when they no longer do."""
     epochs: int = 10
     """The number of passes over the training set; on AdaScale's clock, of passes at the reference batch."""
     seed: int = 0
@@ -57,9 +58,12 @@ class Options(LoopOptions):
         for name, example in (("epochs", 10), ("evaluation_batch", 500)):
             value = getattr(self, name)
             require(value >= 1, name, value, "1 or more", f"--{name} {example}")
-        for name in ("global_batch", "min_global_batch", "max_global_batch", "max_micro_batch"):
+        for name in ("global_batch", "min_global_batch", "max_global_batch"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "1 or more", f"--{name} 64")
+        micro = self.max_micro_batch
+        fits = micro in (None, "auto") or whole(micro) >= 1
+        require(fits, "max_micro_batch", micro, "1 or more, or auto", "--max_micro_batch 64")
         average = self.weight_average
         fits = average is None or 0 <= average < 1
         require(fits, "weight_average", average, "0 to below 1, or null", "--weight_average 0.999")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class AdaptiveBatches:
         max_global_batch: Largest global batch, in samples; a whole epoch when not given.
         min_global_batch: Smallest global batch, in samples; ``global_batch`` when not given.
         max_micro_batch: Most samples that one rank passes through its device at once; ``global_batch`` when not given.
+            With ``auto`` all ranks find together, in the first step, how many fit (``step.backward_all``).
         seed: Seed of the order of the samples and of their augmentation.
         workers: Number of processes of each rank that read samples ahead; 1 at most for a stream that has no
             ``strided``, because each of them would make all samples.
@@ -47,6 +48,7 @@ class AdaptiveBatches:
     Attributes:
         plan: The cursor over the epochs, which cuts the global batches.
         is_stream: True for a stream, which is read in its own order.
+        finds_micro_batch: True with ``auto``; ``max_micro_batch`` is then what it is when not given.
 
     Raises:
         InputError: An argument is out of range or of the wrong type.
@@ -59,7 +61,7 @@ class AdaptiveBatches:
         *,
         max_global_batch: int | None = None,
         min_global_batch: int | None = None,
-        max_micro_batch: int | None = None,
+        max_micro_batch: int | Literal["auto"] | None = None,
         seed: int = 0,
         workers: int = 0,
         transform: Transform | None = None,
@@ -93,8 +95,9 @@ class AdaptiveBatches:
             f"1 to global_batch ({global_batch})",
             f"--min_global_batch {global_batch}",
         )
-        micro = global_batch if max_micro_batch is None else max_micro_batch
-        require(whole(micro) >= 1, "max_micro_batch", micro, "1 or more", "--max_micro_batch 64")
+        self.finds_micro_batch = isinstance(max_micro_batch, str) and max_micro_batch == "auto"
+        micro = global_batch if max_micro_batch is None or self.finds_micro_batch else max_micro_batch
+        require(whole(micro) >= 1, "max_micro_batch", micro, "1 or more, or auto", "--max_micro_batch 64")
         require(whole(workers) >= 0, "workers", workers, "0 or more", "--workers 2")
         self.is_stream = isinstance(dataset, IterableDataset)
         shares = workers <= 1 or not self.is_stream or hasattr(dataset, "strided")
@@ -107,7 +110,7 @@ class AdaptiveBatches:
         self.global_batch = global_batch
         self.min_global_batch = minimum
         self.max_global_batch = min(maximum, n_samples)
-        self.max_micro_batch = micro
+        self.max_micro_batch = int(micro)
         self.seed = seed
         self.workers = workers
         self.transform = transform

@@ -8,6 +8,8 @@ micro-batch is cut from the chunks that have arrived.
 
 So the batch may change at every step, with any number of workers, and no loader is ever restarted. A user's function
 that collates is called with the samples of a micro-batch, after it was cut: until then samples stay apart.
+
+What was taken since a mark can be taken again, cut otherwise: where passes were too large for the memory.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ Columns = (
     Any  # as samples.py has them: a tensor (samples, ...) or a list for each value of a sample, in a sample's form
 )
 Collate = Callable[[list[Any]], Any]  # some samples -> a micro-batch of any form
+LOOKED_AT = 64  # samples that stand for all, where only their form and size matter
 
 
 class Loader(ABC):
@@ -41,11 +44,26 @@ class Loader(ABC):
     def __init__(self, sampler: RankPositions) -> None:
         self._sampler = sampler
         self._taken = 0
+        self._marked: int | None = None
 
     def enter_epoch(self) -> None:
         """Begins to read the plan's present epoch, from the plan's cursor on."""
         self._sampler.enter_epoch()
-        self._taken = 0
+        self._taken, self._marked = 0, None
+
+    @property
+    def left(self) -> int:
+        """Returns the samples of the rank that are left in this epoch."""
+        return len(self._sampler.positions) - self._taken
+
+    def mark(self) -> None:
+        """Keeps what is taken from here on, until the next mark."""
+        self._marked = self._taken
+
+    def go_back(self) -> None:
+        """Goes back to the mark: the samples taken since come again."""
+        assert self._marked is not None
+        self._taken = self._marked
 
     def take(self, n_samples: int) -> tuple[Columns, torch.Tensor]:
         """Returns the next samples, and the numbers of which their keys are made, shape (n_samples,).
@@ -54,16 +72,30 @@ class Loader(ABC):
             InputError: A stream has ended before its epoch.
             IndexError: Fewer samples are left in this epoch.
         """
-        start, stop, end = self._taken, self._taken + n_samples, len(self._sampler.positions)
-        if stop > end:
-            raise IndexError(f"{n_samples} samples wanted, {end - start} left in this epoch")
+        start, stop = self._taken, self._taken + n_samples
+        if n_samples > self.left:
+            raise IndexError(f"{n_samples} samples wanted, {self.left} left in this epoch")
         samples = self._read(start, stop)
         self._taken = stop
-        return samples, self._sampler.numbers(start, stop)
+        return self._made(samples), self._sampler.numbers(start, stop)
+
+    def look(self, n_samples: int) -> tuple[Columns, torch.Tensor]:
+        """Returns so many samples like the next ones, a few of which come again and again; the place stays."""
+        some = min(n_samples, LOOKED_AT, self.left)
+        start, stop = self._taken, self._taken + some
+        self.mark()
+        columns, numbers = self._read(start, stop), self._sampler.numbers(start, stop)
+        self.go_back()
+        times = -(-n_samples // some)
+        return self._made(cut(join([columns] * times), None, n_samples)), numbers.repeat(times)[:n_samples]
 
     @abstractmethod
     def _read(self, start: int, stop: int) -> Columns:
         """Returns the rank's samples from one place in the epoch to another, which continue those read before."""
+
+    def _made(self, columns: Columns) -> Columns:
+        """Returns a micro-batch of these samples."""
+        return columns
 
 
 class MemoryLoader(Loader):
@@ -100,12 +132,21 @@ class WorkerLoader(Loader):
         super().__init__(sampler)
         self._chunks, self._collate = chunks, collate
         self._arrived: list[Columns] = []  # a list of samples is one column
+        self._kept: list[Columns] = []  # what was taken since the mark
         self._arrivals: Iterator[Any] = iter(())
 
     def enter_epoch(self) -> None:
         super().enter_epoch()
-        self._arrived = []
+        self._arrived, self._kept = [], []
         self._arrivals = iter(self._chunks)
+
+    def mark(self) -> None:
+        super().mark()
+        self._kept = []
+
+    def go_back(self) -> None:
+        super().go_back()
+        self._arrived, self._kept = [*self._kept, *self._arrived], []
 
     def _read(self, start: int, stop: int) -> Columns:
         n_samples = stop - start
@@ -116,7 +157,12 @@ class WorkerLoader(Loader):
         columns = join(self._arrived)
         self._arrived = [cut(columns, n_samples, None)] if missing < 0 else []
         taken = cut(columns, None, n_samples)
-        return taken if self._collate is None else self._collate(taken)
+        if self._marked is not None:
+            self._kept.append(taken)
+        return taken
+
+    def _made(self, columns: Columns) -> Columns:
+        return columns if self._collate is None else self._collate(columns)
 
 
 def open_loader(

@@ -2,6 +2,7 @@
 
 MemAvailable (/proc/meminfo)                        what programs can have without swapping
 memory.max (cgroup v2), memory.limit_in_bytes (v1)  the limit of a container, or of a job under Slurm
+memory.current (v2), memory.usage_in_bytes (v1)     what is used of it, files among it that the kernel can drop
 """
 
 from __future__ import annotations
@@ -21,6 +22,16 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     """
     found = [*_free(root), *_limits(root)]
     return min(found) if found else None
+
+
+def left_bytes(root: Path = Path("/")) -> int | None:
+    """Returns the bytes that the processes of this node can have besides what they use; None where nothing tells.
+
+    Args:
+        root: The folder that stands for /.
+    """
+    found = [*_free(root), *_unused(root)]
+    return max(0, min(found)) if found else None
 
 
 def check_memory(field: str, given: object, needed: int, hint: str) -> None:
@@ -51,5 +62,18 @@ def _free(root: Path) -> Iterator[int]:
 
 def _limits(root: Path) -> Iterator[int]:
     for folder in groups(root, "memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            yield from (int(line) for line in lines(folder / name) if line.isdigit())
+        yield from _numbers(folder, "memory.max", "memory.limit_in_bytes")
+
+
+def _unused(root: Path) -> Iterator[int]:
+    for folder in groups(root, "memory"):
+        used = sum(_numbers(folder, "memory.current", "memory.usage_in_bytes"))
+        stat = dict(line.split(" ", 1) for line in lines(folder / "memory.stat"))
+        droppable = int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
+        yield from (limit - used + droppable for limit in _numbers(folder, "memory.max", "memory.limit_in_bytes"))
+
+
+def _numbers(folder: Path, *names: str) -> Iterator[int]:
+    """Yields the number in each of these files of a control group that has one."""
+    for name in names:
+        yield from (int(line) for line in lines(folder / name) if line.isdigit())

@@ -136,7 +136,8 @@ def measure_step(recipe: Recipe, flags: MeasureFlags, cluster: Cluster) -> None:
 
 def _measure(steps: RecipeSteps, flags: MeasureFlags, cluster: Cluster) -> Breakdown:
     recipe = steps.recipe
-    batch, own = recipe.global_batch, recipe.options.max_micro_batch or recipe.global_batch
+    batch, given = recipe.global_batch, recipe.options.max_micro_batch
+    own = given if isinstance(given, int) else batch
     passes, micro_batch = passes_and_micro_batch(batch, cluster.size, own)
     local = -(-batch // cluster.size)
     one_rank = SingleProcess(cluster.device)

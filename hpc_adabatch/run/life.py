@@ -333,7 +333,7 @@ class Life:
         place |= surroundings(cluster) if cluster.leads else {}  # other ranks write no journal
         training.record("resume", **place, changed=self._identity.changed(state), **training.holding())
         line(f"resumed {self.folder.path} after update {training.steps}")
-        for told in self._identity.told(state):
+        for told in (*self._identity.told(state), *training.micro_batch.told()):
             line(told)
         return True
 

@@ -29,7 +29,6 @@ def train(training: Epochs, epochs: Iterable[int], loss: Loss) -> Iterator[Step]
     """
     for epoch in epochs:
         for step in training.epoch(epoch):
-            for inputs, targets in step:
-                step.backward(loss(inputs, targets))
+            step.backward_all(loss)
             step.update()
             yield step

@@ -8,6 +8,8 @@
     6 record     cursor, losses, measurement, journal
     7 decide     rank 0's rule says which batch holds from the next step on
 
+1 to 3 are made again, of the same samples, where some rank ran out of memory in a pass (micro_batch.py).
+
 Every step runs through ``AdaptiveTraining._phases``, from top to bottom. A step that is skipped takes its samples, each
 of which an epoch has once, and stands for no progress:
 
@@ -19,8 +21,7 @@ of which an epoch has once, and stands for no progress:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from numbers import Integral
 from pathlib import Path
@@ -40,23 +41,27 @@ from ..optim.armijo import Armijo
 from ..policies import Fixed, Policy, Progress
 from .alike import check_alike
 from .arguments import check_also, check_kinds, check_layers, check_model, check_optimizer_of
+from .bookmark import Bookmark
 from .checkpoint_clock import CheckpointClock
 from .coordinator import Coordinator, Decision
 from .evaluation import average_buffers
-from .feed import Feed
+from .feed import Feed, Micro
 from .gradient import Gradient, Summed
 from .journal import Journal
 from .line_search import LineSearch, NoSearch, Start
 from .losses import Losses
+from .micro_batch import MicroBatch
 from .needs import measuring_for
 from .one_sample import OneSampleWatch
 from .options import LoopOptions, check_rates
+from .pass_loss import LossOf
 from .passes import Passes
 from .settings import settings
 from .signals import StopFlag
 from .skips import WHY, Skips
 from .state import Stateful, load, save
 from .step import MicroBatches, Step
+from .sums import Sums
 from .timing import StepTimes
 
 
@@ -101,10 +106,10 @@ class AdaptiveTraining:
         batches: The training set, and the limits of the global batch.
         plan: The cursor over the samples of the epoch.
         steps: The optimizer steps so far, skipped ones included.
-        stopped: The name of the signal on which all ranks left; None while they go on.
         checkpoints: The clock that says after which step a checkpoint is due.
         measuring: The measurements of the gradient's noise.
         line_search: The search for the step size.
+        micro_batch: The most samples of a pass.
         scaler: The scaler of losses.
         cluster: The ranks.
         policy: The rule for the global batch.
@@ -151,7 +156,6 @@ class AdaptiveTraining:
         self.model, self.batches, self.plan = model, batches, batches.plan
         self._global_batch = self._start_batch = batches.global_batch
         self.steps = 0
-        self.stopped: str | None = None
         self._begun = False  # a step was begun and not updated
         self._resumed_at = 0  # the epoch that a state which was loaded goes on with: those before are done
         self._end: float | None = None  # epochs on the clock after which training ends; None for any number of passes
@@ -203,8 +207,13 @@ class AdaptiveTraining:
                 draws=batches.population is None,
             )
         feed = Feed(batches, cluster, keeps=self.line_search.searches)
-        self._passes = Passes(feed, self._gradient, self.measuring, cluster, batches.max_micro_batch)
-        self._one_sample = OneSampleWatch(model, batches, cluster, lambda: self._passes.samples_in_hand)
+        self.micro_batch = MicroBatch(batches, self.policy, cluster)
+        bookmark = Bookmark(model, cluster.device)
+        self._passes = Passes(feed, self._gradient, self.measuring, cluster, self.micro_batch, bookmark)
+        self._sums = Sums(cluster, self._gradient, self._passes, self.measuring, self.checkpoints, self.stop_flag)
+        self._one_sample = OneSampleWatch(
+            model, batches, cluster, self.micro_batch, lambda: self._passes.samples_in_hand
+        )
         self._coordinator = Coordinator(cluster, self.policy)
         self._coordinator.start(self.progress)
         for name, tensor in model.state_dict().items():
@@ -272,7 +281,7 @@ class AdaptiveTraining:
                 self._decide()
             batch = self.plan.cut(self.global_batch)
             self._rates.apply(rated(len(batch), self.global_batch))
-            step = Step(batch, self._phases, self._passes.backward)
+            step = Step(batch, self._phases, self._passes, self._find_micro_batch)
             with self._gradient.guard.in_step():
                 yield step
             if not step.updated:
@@ -284,31 +293,39 @@ class AdaptiveTraining:
             better = "for epoch in training.epochs(90), which ends when AdaScale's clock has made them"
             complain(f"adabatch: warning: after so many passes a larger batch has learnt less; write {better}")
 
+    def _find_micro_batch(self, loss_of: LossOf) -> None:
+        """Finds the most samples of a pass, where it is to be found, is not known yet, and every rank has a sample."""
+        if self.micro_batch.is_known or self.plan.n_samples - self.plan.cursor < self.cluster.size:
+            return
+        self.cluster.watchdog.enter("finding how many samples a pass may have", prepares=True)
+        share = -(-self.global_batch // self.cluster.size)
+        self._take_micro_batch(self._passes.find(loss_of, share))
+        self.cluster.watchdog.enter(f"step {self.steps + 1}")
+        self._times.begin()
+
+    def _take_micro_batch(self, told: Mapping[str, Any]) -> None:
+        """Makes another most of samples of a pass hold, and tells of it."""
+        self._one_sample.foresee(self.global_batch)
+        self.record("micro_batch", **told, **self.holding())
+        if self.cluster.leads:
+            complain(f"adabatch: max_micro_batch {told['max_micro_batch']}: {told['reason']}")
+
     def _phases(self, step: Step) -> MicroBatches:
         """Yields the micro-batches of a step, then None; going on after that updates weights and batch."""
         self._begun = True
-        # 1 passes
+        # 1 to 3, from the beginning again while some rank runs out of memory
         self._gradient.begin_step()
         self.measuring.begin_step(self.steps)
         self._passes.begin_step()
-        yield from self._passes.hand_out(step.batch)
-        # 2 sum
-        summed = self._sum_over_ranks(len(step.batch))
-        # 3 lengthen: the sum so far is kept, only what is added is computed
-        batch_after, lengthened = self.global_batch, False
-        while summed.finite and self.policy.extends and not self._course.holds:
-            wanted = self._coordinator.extend(self.measuring.last, self.progress, len(step.batch))
-            if wanted == 0:
-                break
-            batch_after = max(batch_after, wanted)
-            longer = self.plan.lengthen(step.batch, wanted)
-            added = GlobalBatch(longer.epoch, step.batch.stop, longer.stop)
-            if len(added) < 2 * self.cluster.size:  # the epoch or the largest batch ends it
-                break
-            self._gradient.set_aside()
-            step.batch, lengthened = longer, True
-            yield from self._passes.hand_out(added)
-            summed = self._sum_over_ranks(len(longer), added=len(added))
+        first = step.batch
+        summed, batch_after = yield from self._mean(step)
+        while summed.void:
+            share = -(-len(step.batch) // self.cluster.size)
+            self._take_micro_batch(self.micro_batch.halve(share, summed.void))
+            self._passes.begin_again()
+            step.batch = first
+            summed, batch_after = yield from self._mean(step)
+        lengthened = step.batch is not first
         samples, finite = len(step.batch), summed.finite
         step.loss = summed.loss / summed.weight if summed.weight else math.nan
         rate_of = samples if lengthened else rated(samples, self.global_batch)
@@ -347,36 +364,28 @@ class AdaptiveTraining:
             self.record("end", reason=f"diverged: {self._skips.row}")
             raise self._skips.error(self.steps)
 
-    def _sum_over_ranks(self, samples: int, *, added: int = 0) -> Summed:
-        """Makes ``p.grad`` the mean over the batch in hand on every rank; all learn whether to stop or to save.
-
-        Where one of them could not read its samples, all raise its error.
-
-        Args:
-            samples: The samples of the batch.
-            added: The samples that this sum adds to them; 0 for the first sum of a step.
-        """
-        due, stop, measured = (
-            self.checkpoints.number(self.steps + 1),
-            self.stop_flag.numbers(),
-            self.measuring.message(),
-        )
-        flags = [due, float(self._passes.unread is not None), *stop]
-        summed = self._gradient.sum_over_ranks(flags, measured, samples=samples, added=added)
-        if summed.beside[1]:
-            with self.cluster.together():  # no rank is left waiting: all have the sum behind them
-                if self._passes.unread is not None:
-                    raise self._passes.unread
-        self.checkpoints.hear(summed.beside[0])
-        self.stopped = self.stop_flag.agreed(summed.beside[2 : len(flags)]) or self.stopped
-        if measured:
-            loss = summed.loss / summed.weight if summed.weight else math.nan
-            told = summed.beside[len(flags) :]
-            finite = self.measuring.take(
-                told, samples, summed.weight, loss, lambda number: self.cluster.add_up(number, "step.inner")()[0]
-            )
-            summed = replace(summed, finite=finite and summed.finite)
-        return summed
+    def _mean(self, step: Step) -> Generator[Micro, None, tuple[Summed, int]]:
+        """Yields the micro-batches of a step. Returns the sum of them, and the batch from the next step on."""
+        # 1 passes
+        yield from self._passes.hand_out(step.batch)
+        # 2 sum
+        summed = self._sums.over_ranks(self.steps + 1, len(step.batch))
+        # 3 lengthen: the sum so far is kept, only what is added is computed
+        batch_after = self.global_batch
+        while summed.finite and self.policy.extends and not self._course.holds:
+            wanted = self._coordinator.extend(self.measuring.last, self.progress, len(step.batch))
+            if wanted == 0:
+                break
+            batch_after = max(batch_after, wanted)
+            longer = self.plan.lengthen(step.batch, wanted)
+            added = GlobalBatch(longer.epoch, step.batch.stop, longer.stop)
+            if len(added) < 2 * self.cluster.size:  # the epoch or the largest batch ends it
+                break
+            self._gradient.set_aside()
+            step.batch = longer
+            yield from self._passes.hand_out(added)
+            summed = self._sums.over_ranks(self.steps + 1, len(longer), added=len(added))
+        return summed, batch_after
 
     def _apply_gradient(self, *, finite: bool) -> None:
         """Takes the optimizer's step, and records its trust ratios where they are wanted."""
@@ -447,7 +456,7 @@ class AdaptiveTraining:
             global_batch=self.global_batch,
             min_global_batch=self.batches.min_global_batch,
             max_global_batch=self.batches.max_global_batch,
-            max_micro_batch=self.batches.max_micro_batch,
+            max_micro_batch=self.micro_batch.largest,
             n_ranks=self.cluster.size,
             learning_rate=self.last_rate,
             learning_rate_factor=self._rates.factor,
@@ -466,6 +475,11 @@ class AdaptiveTraining:
     def skipped(self) -> int:
         """Returns the steps that changed nothing, because a loss or a gradient was not finite on some rank."""
         return self._skips.total
+
+    @property
+    def stopped(self) -> str | None:
+        """Returns the name of the signal on which all ranks left; None while they go on."""
+        return self._sums.stopped
 
     @property
     def reference_batch(self) -> int:
@@ -495,8 +509,8 @@ class AdaptiveTraining:
 
     def holding(self) -> dict[str, Any]:
         """Returns the batch, micro-batch, passes and rates of the next step, as journal fields."""
-        n_ranks, largest = self.cluster.size, self.batches.max_micro_batch
-        passes, micro_batch = passes_and_micro_batch(self.global_batch, n_ranks, largest)
+        largest = self.micro_batch.largest
+        passes, micro_batch = passes_and_micro_batch(self.global_batch, self.cluster.size, largest)
         return {
             "global_batch": self.global_batch,
             "micro_batch": micro_batch,
@@ -571,6 +585,7 @@ class AdaptiveTraining:
             "course": self._course.state_dict(),
             "scaler": self.scaler.state_dict(),
             "search": self.line_search.state_dict(),
+            "micro_batch": self.micro_batch.state_dict(),
             **({"also": also} if also else {}),
         }
 
@@ -597,6 +612,8 @@ class AdaptiveTraining:
         self._course.load_state_dict(state["course"])
         self.scaler.load_state_dict(state["scaler"])
         self.line_search.load_state_dict(state["search"])
+        if "micro_batch" in state:  # earlier releases had a number
+            self.micro_batch.load_state_dict(state["micro_batch"])
         for name, other in self.also.items():
             other.load_state_dict(state["also"][name])
         self.checkpoints.start(self.steps)

@@ -121,8 +121,10 @@ class GradientSum:
         """Adds the gradient of a pass to ``p.grad``."""
         self._passes -= 1
         self._in_last_pass = self._passes == 0
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._in_last_pass = False
+        try:
+            loss.backward()  # type: ignore[no-untyped-call]
+        finally:  # a rank that runs out of memory has sums to take part in
+            self._in_last_pass = False
 
     def pass_by(self) -> None:
         """Counts a pass without a gradient."""

@@ -9,6 +9,7 @@ import torch
 
 from ..batches import AdaptiveBatches
 from ..batches.keys import sample_keys
+from ..batches.loader import LOOKED_AT
 from ..cluster import Cluster
 
 Micro = Any  # a micro-batch in the form of the dataset's samples (batches/samples.py), or of the user's collate
@@ -46,6 +47,27 @@ class Feed:
     def passes(self) -> int:
         """Returns the number of micro-batches of the step so far, where they are kept."""
         return len(self._kept)
+
+    def mark(self) -> None:
+        """Keeps the samples of the step that begins, which may be taken again."""
+        self._loader.mark()
+
+    def go_back(self) -> None:
+        """Goes back to the first sample of the step."""
+        self._loader.go_back()
+        self._kept = []
+
+    def look_ahead(self) -> None:
+        """Reads the samples that ``look`` shows.
+
+        Raises:
+            OneLineError: They cannot be read.
+        """
+        self._loader.look(LOOKED_AT)
+
+    def look(self, n_samples: int) -> Micro:
+        """Returns a micro-batch like the next ones, of any size; the next ones stay where they are."""
+        return self._ready(*self._loader.look(n_samples))
 
     def take(self, n_samples: int) -> Micro:
         """Returns the next samples of this rank as a micro-batch."""

@@ -45,6 +45,8 @@ class Summed:
     """True where that loss and the gradients are finite."""
     beside: list[float]
     """The numbers that travelled beside the gradients, summed over ranks."""
+    void: int = 0
+    """The ranks that have left passes out: there is no mean, and the step is to be made again."""
 
 
 class Gradient:
@@ -90,6 +92,7 @@ class Gradient:
         self.guard = Guard(optimizer)
         self._aside: dict[nn.Parameter, torch.Tensor] = {}  # mean gradient of a batch that is being lengthened
         self._unused: list[nn.Parameter] = []  # those that no pass of any rank has reached
+        self._is_void = False
 
     def check_parameters(self) -> None:
         """Sees that the network has the parameters that it had at the start: others are in no optimizer.
@@ -104,14 +107,26 @@ class Gradient:
     def begin_step(self) -> None:
         """Takes the loss scale and the parameters that hold for the whole step: layers may be frozen between steps."""
         self._scale, self._unscaled = float(self.scaler.get_scale()), False
-        self._loss_of_batch = self._weight_of_batch = 0.0
         if len(self._own) != sum(len(group["params"]) for group in self.optimizer.param_groups):
             self._own, self._strays = shared_out(self.optimizer, self._model)
-        self._zero_grad()  # another network's loss, a GAN's, may have left gradients in this one
+        self.restart()  # another network's loss, a GAN's, may have left gradients in this one
         trained = [parameter for parameter in self._own if parameter.requires_grad]
         if [*map(id, trained)] != [*map(id, self._trained)]:
             self._sum.close()
             self._trained, self._sum = trained, GradientSum(trained, self._cluster, self._compression)
+
+    def restart(self) -> None:
+        """Forgets all passes of the step."""
+        self._take_losses()
+        self._loss_of_batch = self._weight_of_batch = 0.0
+        self._aside, self._is_void = {}, False
+        self._zero_grad()
+
+    def void(self) -> None:
+        """Leaves out the passes of this rank, some of which could not be made: the next sum tells it to all ranks."""
+        self._take_losses()
+        self._is_void = True
+        self._zero_grad()
 
     def expect(self, passes: int) -> None:
         """Tells how many passes this rank will make; the sum over ranks starts to travel during the last one."""
@@ -163,11 +178,16 @@ class Gradient:
         losses, weight = self._take_losses()
         self._sum.send()
         absent = self._sum.absent
-        message = torch.cat([losses.view(1), losses.new_tensor([weight, len(absent), *flags]), *measured])
+        message = torch.cat(
+            [losses.view(1), losses.new_tensor([weight, len(absent), self._is_void, *flags]), *measured]
+        )
         # one message beside the gradients; two names, for it has two lengths
         waiting = self._cluster.add_up(message, "step.measured" if measured else "step")
         self._sum.wait()
-        loss, weight, absent_anywhere, *beside = waiting()
+        loss, weight, absent_anywhere, void, *beside = waiting()
+        if void:
+            self._zero_grad()
+            return Summed(loss=math.nan, weight=0.0, finite=False, beside=beside, void=int(void))
         self._unused = self._reached_by_none(absent) if absent_anywhere else []
         if self._trained and weight and len(self._unused) == len(self._trained):
             raise RuntimeError("no parameter has a gradient: the losses are not of the model that is trained")

@@ -95,6 +95,10 @@ class Measuring:
             self._next = step + self.pace
         return self.active
 
+    def begin_again(self) -> None:
+        """Forgets the passes of the step in hand, which is made again."""
+        self._sums, self._readings = [], 0
+
     def begin_passes(self, passes: int) -> None:
         """Puts the hooks on for so many backward passes; again for those that a growing batch adds."""
         if self.active:
@@ -248,6 +252,9 @@ class NotMeasuring:
     def begin_step(self, step: int) -> bool:
         """Returns False: no step is measured."""
         return False
+
+    def begin_again(self) -> None:
+        """Forgets nothing."""
 
     def begin_passes(self, passes: int) -> None:
         """Hangs no hooks."""

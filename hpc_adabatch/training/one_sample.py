@@ -21,6 +21,7 @@ from ..batches.micro_batch import leaves_one
 from ..batches.plan import sizes_ahead
 from ..cluster import Cluster
 from ..errors import InputError
+from .micro_batch import MicroBatch
 
 
 class OneSampleError(InputError):
@@ -34,14 +35,20 @@ class OneSampleWatch:
         model: The network.
         batches: The training set, and the limits of its batch.
         cluster: The ranks.
+        micro_batch: The most samples of a pass.
         samples: Tells the samples of the pass in hand, over which a layer may normalise; 0 between passes.
     """
 
     def __init__(
-        self, model: nn.Module, batches: AdaptiveBatches, cluster: Cluster, samples: Callable[[], int]
+        self,
+        model: nn.Module,
+        batches: AdaptiveBatches,
+        cluster: Cluster,
+        micro_batch: MicroBatch,
+        samples: Callable[[], int],
     ) -> None:
         self._model, self._plan, self._cluster, self._samples = model, batches.plan, cluster, samples
-        self._largest = batches.max_micro_batch
+        self._micro_batch = micro_batch
         self._hooks: dict[str, RemovableHandle] = {}
 
     def foresee(self, global_batch: int) -> None:
@@ -49,7 +56,7 @@ class OneSampleWatch:
         for hook in self._hooks.values():
             hook.remove()
         self._hooks = {}
-        if self._leaves_one(global_batch, self._cluster.size, self._largest):
+        if self._leaves_one(global_batch, self._cluster.size, self._micro_batch.largest):
             for name, layer in self._model.named_modules():
                 if isinstance(layer, _BatchNorm):
                     look = partial(self._look, name, global_batch)
@@ -74,10 +81,11 @@ class OneSampleWatch:
 
     def _remedy(self, batch: int, ranks: int) -> str:
         """Returns what to type instead."""
+        now = self._micro_batch.largest
         for largest in (2, 3):
-            if self._largest < largest and not self._leaves_one(batch, ranks, largest):
+            if now < largest and not self._leaves_one(batch, ranks, largest):
                 return f"--max_micro_batch {largest}"
-        largest, more = max(self._largest, 3), " --max_micro_batch 3" if self._largest < 3 else ""
+        largest, more = max(now, 3), " --max_micro_batch 3" if now < 3 else ""
         sizes, fewer = range(batch + 1, self._plan.n_samples + 1), range(ranks - 1, 0, -1)
         larger = (f"--global_batch {size}{more}" for size in sizes if not self._leaves_one(size, ranks, largest))
         together = (f"-np {n}{more}" for n in fewer if not self._leaves_one(batch, n, largest))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from ..batches import GlobalBatch
 from ..batches.micro_batch import parts, pieces
 from ..cluster import Cluster
-from ..errors import OneLineError, require
+from ..cluster.room import lacks_memory, let_go
+from ..errors import InputError, OneLineError
+from .attempt import Attempts
+from .bookmark import Bookmark
 from .feed import Feed, Micro
 from .gradient import Gradient
 from .measuring import Measuring, NotMeasuring
+from .micro_batch import MicroBatch
+from .pass_loss import LossOf, check_loss, checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,8 @@ class Passes:
         gradient: Takes the gradient of each pass.
         measuring: Measures its length, on measured steps.
         cluster: The ranks that share a batch.
-        max_micro_batch: The most samples of a pass.
+        micro_batch: The most samples of a pass.
+        bookmark: The state to which a step goes back that is made again.
 
     Attributes:
         unread: The error that has ended the reading of samples on this rank; all ranks raise it after their sum.
@@ -49,11 +55,13 @@ class Passes:
         gradient: Gradient,
         measuring: Measuring | NotMeasuring,
         cluster: Cluster,
-        max_micro_batch: int,
+        micro_batch: MicroBatch,
+        bookmark: Bookmark,
     ) -> None:
         self._feed, self._gradient, self._measuring = feed, gradient, measuring
-        self._cluster, self._max_micro_batch = cluster, max_micro_batch
+        self._cluster, self._micro_batch, self._bookmark = cluster, micro_batch, bookmark
         self._waiting: Pass | None = None
+        self._is_again = self._gave_up = False
         self._weighted: bool | None = None  # None before the first pass
         self.unread: OneLineError | None = None
 
@@ -69,7 +77,64 @@ class Passes:
     def begin_step(self) -> None:
         """Forgets the step before."""
         self._feed.begin_step()
-        self._waiting = None
+        self._waiting, self._is_again, self._gave_up = None, False, False
+        if self._micro_batch.is_auto:
+            self._feed.mark()
+            self._bookmark.set()
+
+    def check_loop(self) -> None:
+        """Sees that a loop over the micro-batches of a step may be a script's own.
+
+        Raises:
+            InputError: A pass that was too large could not be made again; all ranks raise it.
+        """
+        if self._micro_batch.is_auto:
+            given, allowed = "auto, in a loop over the micro-batches", "a number there; or step.backward_all(loss)"
+            example = "step.backward_all(lambda inputs, targets: loss_fn(model(inputs), targets))"
+            error = InputError("max_micro_batch", given, allowed, example)
+            error.shared = True
+            raise error
+
+    def find(self, loss_of: LossOf, share: int) -> dict[str, Any]:
+        """Finds the most samples of a pass, before the first step, on all ranks together.
+
+        Args:
+            loss_of: The loss of a pass.
+            share: The samples of a rank in the first step.
+
+        Returns:
+            How it was found, as fields of the journal.
+
+        Raises:
+            InputError: Not even one sample fits; all ranks raise it.
+        """
+        with self._cluster.together():
+            self._feed.look_ahead()
+        self._gradient.begin_step()
+        self._bookmark.set()
+        with Attempts(loss_of, self._feed, self._bookmark, self._gradient, self._cluster, least=share) as attempt:
+            return self._micro_batch.find(attempt)
+
+    def gives_up(self, error: Exception) -> bool:
+        """Reports whether this rank may leave out the rest of its passes, so that all ranks make the step again.
+
+        Args:
+            error: The error that a pass has raised.
+        """
+        if self._is_again or not (self._micro_batch.is_auto and lacks_memory(error)):
+            return False
+        self._waiting, self._gave_up = None, True
+        self._gradient.void()
+        return True
+
+    def begin_again(self) -> None:
+        """Goes back to the beginning of a step that some ranks gave up."""
+        let_go(self._cluster.device)
+        self._gradient.restart()
+        self._measuring.begin_again()
+        self._feed.go_back()
+        self._bookmark.go_back()
+        self._gave_up = False
 
     def hand_out(self, batch: GlobalBatch) -> Iterator[Micro]:
         """Yields this rank's micro-batches of a batch; the sum over ranks is told how many."""
@@ -82,7 +147,13 @@ class Passes:
             except OneLineError as error:
                 self.unread = error
                 return
+            except Exception as error:
+                if not self.gives_up(error):
+                    raise
+                return
             yield from self._wait(micro_batch, Pass(samples=samples, of=len(batch), is_again=False))
+            if self._gave_up:
+                return
 
     def again(self, samples: int, gradients: bool) -> Generator[Micro, None, float]:
         """Yields the micro-batches of the step once more, at the weights there are now.
@@ -139,7 +210,7 @@ class Passes:
             self._gradient.add_loss(loss, counted)
 
     def _wait(self, micro_batch: Micro, waiting: Pass) -> Iterator[Micro]:
-        self._waiting = waiting
+        self._waiting, self._is_again = waiting, waiting.is_again
         yield micro_batch
         if self._waiting is not None:
             raise RuntimeError("one backward(loss) for each micro-batch of the step; the last one had none")
@@ -149,35 +220,7 @@ class Passes:
 
         None of these has one sample, with which a layer of batch normalisation cannot be trained.
         """
-        sizes = pieces(share, self._max_micro_batch)
+        sizes = pieces(share, self._micro_batch.largest)
         if self._measuring.active and len(sizes) < (wanted := min(share // 2, self._measuring.pieces)):
             sizes = parts(share, wanted)
         return sizes
-
-
-def check_loss(loss: torch.Tensor, *, of_gradient: bool) -> None:
-    """Checks the loss of a pass.
-
-    Args:
-        loss: The loss.
-        of_gradient: True where a gradient is taken of it.
-
-    Raises:
-        InputError: It is no tensor of one number, or has no graph.
-    """
-    is_number = isinstance(loss, torch.Tensor) and loss.numel() == 1
-    given = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-    require(is_number, "loss", given, "a tensor of one number, the mean over the micro-batch", "loss.mean()")
-    has_graph = loss.requires_grad or not of_gradient
-    allowed = "one that the model's parameters lead to, without no_grad(), detach() or item() on the way"
-    require(has_graph, "loss", "a tensor without a graph", allowed, "step.backward(loss_fn(model(inputs), targets))")
-
-
-def checked(weight: float) -> float:
-    """Returns the weight of a pass.
-
-    Raises:
-        InputError: It is negative or not finite.
-    """
-    require(weight >= 0 and math.isfinite(weight), "weight", weight, "what the loss is a mean over, 0 or more")
-    return weight

@@ -116,5 +116,7 @@ def _batches(batches: AdaptiveBatches) -> Settings:
     names = ("global_batch", "min_global_batch", "max_global_batch", "max_micro_batch", "seed")
     weights = batches.weights
     told = {name: repr(getattr(batches, name)) for name in names}
+    if batches.finds_micro_batch:
+        told["max_micro_batch"] = "auto"
     told["dataset"] = f"{batches.plan.n_samples} samples{content(batches.dataset)}"
     return told | {"weights": "none" if weights is None else f"those with the digest {digest(weights.tobytes())}"}

@@ -24,6 +24,7 @@ from ..errors import InputError, complain, reading, real, require
 from ..records import fits
 from . import checkpoint
 from .generators import generators, set_generators
+from .micro_batch import MicroBatch
 from .settings import Settings, check_same, rounded
 
 PLAIN = (torch.Tensor, str, int, float, bool, bytes, type(None))  # all that torch.load takes from anyone's file
@@ -47,6 +48,7 @@ class Training(Protocol):
     plan: BatchPlan
     also: dict[str, Stateful]
     settings: Settings
+    micro_batch: MicroBatch
     cluster: Cluster
 
     def state_dict(self) -> dict[str, Any]:
@@ -144,7 +146,8 @@ def load(training: Training, folder: Path) -> bool:
             check(training, loaded.state)
             restore(training, cluster, loaded.state)
     if cluster.leads:
-        for line in (*rounded(loaded.state["settings"], training.settings), *loaded.told(folder)):
+        changes = rounded(loaded.state["settings"], training.settings)
+        for line in (*changes, *training.micro_batch.told(), *loaded.told(folder)):
             complain(f"adabatch: {line}")
         checkpoint.put_aside(folder, loaded.damaged)
     return True

@@ -9,6 +9,8 @@ import torch
 
 from ..batches import GlobalBatch
 from .feed import Micro
+from .pass_loss import Loss, LossOf, loss_of
+from .passes import Passes
 
 MicroBatches = Iterator[Micro | None]
 
@@ -35,12 +37,13 @@ class Step:
         self,
         batch: GlobalBatch,
         phases: Callable[[Step], MicroBatches],
-        backward: Callable[[torch.Tensor, float | torch.Tensor | None], None],
+        passes: Passes,
+        prepare: Callable[[LossOf], None],
     ) -> None:
         self.batch = batch
         self.loss = math.nan
         self.updated = self.applied = False
-        self._backward = backward
+        self._passes, self._prepare = passes, prepare
         self._running = phases(self)  # yields micro-batches, then None; what follows is the update
         self._handed_out = False
 
@@ -48,8 +51,13 @@ class Step:
         """Yields this rank's micro-batches on its device, in the form of the dataset's samples (AdaptiveBatches).
 
         Raises:
+            InputError: ``max_micro_batch`` is auto: the passes are those of ``backward_all`` then.
             RuntimeError: A micro-batch was left without ``backward``, or the step was iterated over before.
         """
+        self._passes.check_loop()
+        yield from self._micro_batches()
+
+    def _micro_batches(self) -> Iterator[Micro]:
         if self._handed_out:
             raise RuntimeError("a step hands out its micro-batches once")
         for micro_batch in self._running:
@@ -72,7 +80,32 @@ class Step:
             RuntimeError: It was called twice for one micro-batch, or outside the loop over them; or a weight was given
                 for some micro-batches and not for others.
         """
-        self._backward(loss, weight)
+        self._passes.backward(loss, weight)
+
+    def backward_all(self, loss: Loss) -> None:
+        """Passes through all micro-batches of the step, and adds the gradient of each: the loop over them in one call.
+
+            step.backward_all(lambda inputs, targets: loss_fn(model(inputs), targets))
+            step.update()
+
+        With ``max_micro_batch="auto"`` the first call finds how many samples a pass may have. Where a later pass is too
+        large for the memory of some rank, all ranks make the step again, with passes of half as many samples.
+
+        Args:
+            loss: A function of a micro-batch, of a tuple of its parts, which returns what ``backward`` takes: the mean
+                loss, or a tuple of loss and weight.
+
+        Raises:
+            InputError: Not even one sample fits into the memory; all ranks raise it.
+        """
+        of = loss_of(loss)
+        self._prepare(of)
+        for micro_batch in self._micro_batches():
+            try:
+                self._passes.backward(*of(micro_batch))
+            except Exception as error:
+                if not self._passes.gives_up(error):
+                    raise
 
     def update(self) -> None:
         """Applies the optimizer, moves the cursor, and takes the next decision.
