@@ -9,7 +9,7 @@ from ..training.journal import Record
 
 def phases(records: list[Record]) -> list[Record]:
     """Returns the records of the start and of every change of the batch on which something was trained."""
-    said = [record for record in records if record["kind"] in ("start", "decision", "resume")]
+    said = [record for record in records if record["kind"] in ("start", "decision", "micro_batch", "resume")]
     holding = [a for a, b in pairwise(said) if a["cursor"] != b["cursor"]] + said[-1:]  # the last word at each cursor
     changed = [b for a, b in pairwise(holding) if a["global_batch"] != b["global_batch"]]
     return [holding[0], *(record for record in changed if record["cursor"] < records[-1]["cursor"])]

@@ -40,6 +40,9 @@ def preview(recipe: Recipe, n_ranks: int, *, measure: bool, from_run: str | None
     run = _journal(recipe, from_run) if from_run is not None else None
     if recipe.schedule.warmup == "auto":
         display(recipe.rise())
+    if recipe.options.max_micro_batch == "auto":
+        most = recipe.global_batch
+        display(f"max_micro_batch auto is found when the run begins; the plan is for passes of at most {most}")
     if not recipe.policy.foreseeable:
         if run is None:
             display(f"{recipe.chosen['policy']} follows the gradients: its batches cannot be known before the run")

@@ -200,3 +200,11 @@ def test_a_run_that_brings_nothing_is_refused_in_one_line(tmp_path: Path) -> Non
     plain, _, _ = parse_recipe("plan", [RECIPE])
     with pytest.raises(InputError, match=r"^from_run: given .* allowed: nothing, as neither"):
         preview(plain, 1, measure=False, from_run=str(tmp_path))
+
+
+def test_a_plan_says_that_a_micro_batch_is_not_known_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, _, _ = parse_recipe("plan", [RECIPE, *SHORT, "--max_micro_batch=auto"])
+    preview(recipe, 2, measure=False)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "max_micro_batch auto is found when the run begins; the plan is for passes of at most 64" in out
+    assert "3 x 50" in out  # the share of 300 on two ranks

@@ -14,7 +14,13 @@ from hpc_adabatch.cluster import SingleProcess
 from hpc_adabatch.command_line import parse_recipe
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.run import restart
+from hpc_adabatch.run.export.scalars import Curves
+from hpc_adabatch.run.growth import phases
 from hpc_adabatch.run.recipe_run import RecipeRun
+from hpc_adabatch.run.report.account import account
+from hpc_adabatch.run.report.sections import about
+from hpc_adabatch.run.watch.panel import event
+from hpc_adabatch.run.watch.position import Position
 from hpc_adabatch.training import checkpoint
 from hpc_adabatch.training.journal import read
 
@@ -71,6 +77,7 @@ def folder(two_epochs: Path, tmp_path: Path) -> Path:
         (["--task=image_folder"], ["--task=image_folder", "--task.memory_gb=0", "--task.root=/tmp"]),
         (["--task=text", "--task.train=a", "--task.test=b"], ["--task=text", "--task.train=c", "--task.test=d"]),
         (["--max_micro_batch=64"], ["--max_micro_batch=8"]),
+        (["--max_micro_batch=auto"], ["--max_micro_batch=8"]),
         (["--global_batch=16", "--max_micro_batch=null"], ["--global_batch=16", "--max_micro_batch=16"]),
         (["--learning_rate.decay=poly", "--epochs=3"], ["--learning_rate.decay=poly", "--epochs=5"]),
         (["--epochs=3"], ["--epochs=5", "--learning_rate.epochs=3"]),
@@ -236,3 +243,29 @@ def test_a_checkpoint_without_what_a_run_has_is_one_line(missing: str, folder: P
     line = rf"^resume: given .*checkpoint \(without {missing}\); allowed: the checkpoint of a run"
     with pytest.raises(InputError, match=line):
         run(folder, *POLY, "--epochs=2")
+
+
+def test_a_run_that_found_its_micro_batch_goes_on_with_it(tmp_path: Path) -> None:
+    """The same bit by bit, and nothing is looked for again."""
+    auto = [*POLY, "--max_micro_batch=auto", "--learning_rate.epochs=3"]
+    whole = trained(tmp_path / "whole", *auto, "--epochs=3")
+    parts = trained(tmp_path / "parts", *auto, "--epochs=2")
+    trained(parts, *auto, "--epochs=3")
+    for folder in (whole, parts):
+        told = [line for line in read(folder / "journal.jsonl") if line["kind"] == "micro_batch"]
+        assert [(line["step"], line["max_micro_batch"]) for line in told] == [(0, 16)]
+        assert phases(read(folder / "journal.jsonl"))[0]["kind"] == "micro_batch"
+    for name, value in weights(whole).items():
+        assert torch.equal(weights(parts)[name], value)
+    facts = dict(about(account(whole)))
+    assert facts["largest micro-batch"] == "16: found before training: no step needs more"
+    records = read(whole / "journal.jsonl")
+    position, curves = Position(records[0]), Curves()
+    curves.take(records[0])
+    assert records[1]["kind"] == "micro_batch"
+    position.take(records[1])
+    values, words = curves.take(records[1])
+    assert words == event(position) == "micro-batch at most 16: found before training: no step needs more"
+    assert (values["batch/micro"], values["batch/passes"]) == (16, 1)
+    assert position.holding is records[1]
+    assert position.change is None

@@ -26,7 +26,7 @@ _TAGS = {
     "evaluation": {"loss": "test/loss", "samples_per_s": "train/samples_per_s"},
 }
 _BATCH = {"global_batch": "batch/global", "micro_batch": "batch/micro", "passes": "batch/passes"}
-_HOLDING = ("start", "decision", "resume")
+_HOLDING = ("start", "decision", "micro_batch", "resume")
 
 
 class Curves:
@@ -70,6 +70,8 @@ def _words(record: Record, batch_before: int | None) -> str | None:
             return f"batch {batch_before} to {batch}: {reason}" if batch != batch_before else None
         case "resume":
             return f"went on after update {record['step']} on {record['world_size']} rank(s)"
+        case "micro_batch":
+            return f"micro-batch at most {record['max_micro_batch']}: {reason}"
         case "skipped" | "gap" | "end":
             return f"{kind}: {reason}"
     return None

@@ -120,6 +120,7 @@ def about(run: Account) -> list[tuple[str, object]]:
         ("training set", f"{count(start['samples_per_epoch'])} samples"),
         ("epochs", f"{run.result['epochs']:.6g}" + (f" of {run.epochs:g}" if run.state != State.COMPLETE else "")),
         ("maximum batch", count(start.get("max_global_batch"))),
+        ("largest micro-batch", _micro_batch(run)),
         ("ranks", f"{run.result['world_size']} on {run.result['nodes']} node(s)"),
         ("started by", start.get("launcher") if start.get("launcher") != "none" else "no launcher"),
         (
@@ -131,6 +132,12 @@ def about(run: Account) -> list[tuple[str, object]]:
         ("restarts", len(run.of_kind("resume")) or None),
         ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
     ]
+
+
+def _micro_batch(run: Account) -> str | None:
+    """Returns how many samples a pass may have in the end, and why; None where the number was given."""
+    found = run.of_kind("micro_batch")[-1:]
+    return f"{count(found[0]['max_micro_batch'])}: {found[0]['reason']}" if found else None
 
 
 def what(run: Account) -> str:

@@ -94,6 +94,8 @@ def event(position: Position) -> str | None:
             return f"test {position.start['metric']} {_evaluated(record, position.best)}"
         case "resume":
             return f"went on after update {record['step']} on {record['world_size']} rank(s)"
+        case "micro_batch":
+            return f"micro-batch at most {count(record['max_micro_batch'])}: {record['reason']}"
         case "skipped" | "gap":
             return f"{record['kind']} at update {record['step']}: {record['reason']}"
     return None

@@ -79,6 +79,8 @@ class Position:
             case "decision":
                 self.decision = record
                 self._hold(record)
+            case "micro_batch":
+                self._hold(record)
             case "statistics":
                 self._take_step(record)
             case "noise" if record.get("noise_scale") is not None:
