@@ -61,16 +61,6 @@ class Cluster(ABC):
         self.watchdog.beat()
         return summed
 
-    def add_up(self, numbers: torch.Tensor, name: str) -> Callable[[], list[float]]:
-        """Starts the sum of a few numbers over all ranks; calling the result waits for the sums, and returns them.
-
-        Args:
-            numbers: Float64 numbers, equally many on every rank. Shape (numbers,).
-            name: Name of the message.
-        """
-        wait = self.allreduce_async_(numbers, name)
-        return lambda: wait().tolist()
-
     @abstractmethod
     def broadcast_(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         """Replaces the tensor's values by those of rank 0 in place, and returns it."""

@@ -6,8 +6,10 @@ How Horovod 0.28.1 behaves, and what is done about it here:
       that the order of a sum changes from run to run           three ranks is the same in every run
     broadcasting a fresh optimizer's state takes a real step  never done: states are equal at the start or by checkpoint
     shutdown() finalises MPI under whoever still uses it      mpi4py is imported first and owns MPI
-    messages wait for the next cycle, of 1 ms                 cycles of 0.5 ms; decisions, and the few numbers beside
-                                                                the gradients, travel by MPI, if there is an MPI world
+    messages wait for the next cycle, of 1 ms                 cycles of 0.5 ms; and decisions travel by MPI itself, if
+                                                                there is an MPI world. Sums of each step do not: who
+                                                                waits in MPI slows Horovod's thread down, and steps of
+                                                                4 ms on two cores took twice as long
     who waits gives the core away again and again             left as it is: on Linux 6.18 that costs milliseconds where
                                                                 threads share a core, but a wait that sleeps instead
                                                                 starved the whole machine
@@ -74,17 +76,6 @@ class HorovodCluster(LaunchedCluster):
         def wait() -> torch.Tensor:
             self._wait(handle)
             return tensor if dense is tensor else tensor.copy_(dense)
-
-        return wait
-
-    def add_up(self, numbers: torch.Tensor, name: str) -> Callable[[], list[float]]:
-        road = self._road
-        if road is None:
-            return super().add_up(numbers, name)
-
-        def wait() -> list[float]:
-            with self.watchdog.waiting():
-                return road.add_up(numbers.tolist())
 
         return wait
 

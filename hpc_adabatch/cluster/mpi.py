@@ -44,12 +44,6 @@ class Road:
         self._communicator.Bcast(message, root=0)
         return message.tolist()
 
-    def add_up(self, numbers: list[float]) -> list[float]:
-        """Returns the sums of float64 numbers over all ranks, added in their order; equally many are given on each."""
-        of_all = np.empty((self._communicator.Get_size(), len(numbers)))  # (ranks, numbers)
-        self._communicator.Allgather(np.array(numbers, dtype=np.float64), of_all)
-        return of_all.sum(axis=0).tolist()
-
     def tell(self, item: Any) -> Any:
         """Returns rank 0's item, a picklable object, on every rank."""
         return self._communicator.bcast(item, root=0)

@@ -182,9 +182,9 @@ class Gradient:
             [losses.view(1), losses.new_tensor([weight, len(absent), self._is_void, *flags]), *measured]
         )
         # one message beside the gradients; two names, for it has two lengths
-        waiting = self._cluster.add_up(message, "step.measured" if measured else "step")
+        waiting = self._cluster.allreduce_async_(message, "step.measured" if measured else "step")
         self._sum.wait()
-        loss, weight, absent_anywhere, void, *beside = waiting()
+        loss, weight, absent_anywhere, void, *beside = waiting().tolist()
         if void:
             self._zero_grad()
             return Summed(loss=math.nan, weight=0.0, finite=False, beside=beside, void=int(void))
@@ -224,7 +224,7 @@ class Gradient:
     def mean_loss_again(self) -> float:
         """Returns the mean loss of the same batch at other weights, over all ranks."""
         losses, _ = self._take_losses()
-        return self._cluster.add_up(losses.view(1), "search")()[0] / self._weight_of_batch
+        return float(self._cluster.allreduce_(losses, "search")) / self._weight_of_batch
 
     def apply(self, *, finite: bool) -> None:
         """Takes the optimizer's step along ``p.grad`` where it is finite; then forgets the gradients.

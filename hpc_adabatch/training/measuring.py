@@ -21,7 +21,7 @@ from ..gradients import Estimate, Measurement, PieceMeter, Smoother
 from ..optim.second_moments import Divisors
 
 FIRST_PACE, SLOWEST_PACE = 10, 1000  # steps between two measurements: until times are known, and at most
-Sum = Callable[[torch.Tensor], float]
+Sum = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Measuring:
@@ -126,7 +126,7 @@ class Measuring:
             samples: B, the samples of the batch.
             weight: W, what the losses are means over. A piece of weight w counts as w B / W samples.
             loss: The mean loss over them.
-            add: Sums a number over ranks; a tensor of shape (1,), float64.
+            add: Sums a small tensor over ranks, in place.
 
         Returns:
             False where something is not finite: all ranks skip the step.
@@ -136,7 +136,7 @@ class Measuring:
         part = samples / weight if weight else math.nan
         pieces, square_sums = int(self._sums[0]), [part * square_sum for square_sum in self._sums[1:]]
         mean_squares = self._meter.mean_squares().tolist()
-        inner = part * add(self._meter.inner_square_sum().view(1)) if self._keep else None
+        inner = part * float(add(self._meter.inner_square_sum())) if self._keep else None
         self._reading_s = time.perf_counter() - began_s
         if not all(math.isfinite(value) for value in (*square_sums, *mean_squares, inner or 0.0, loss)):
             return False

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-
-import torch
+from functools import partial
 
 from ..cluster import Cluster
 from .checkpoint_clock import CheckpointClock
@@ -76,11 +75,7 @@ class Sums:
         self.stopped = self._stop_flag.agreed(summed.beside[2 : len(flags)]) or self.stopped
         if measured:
             loss = summed.loss / summed.weight if summed.weight else math.nan
-            told = summed.beside[len(flags) :]
-            finite = self._measuring.take(told, samples, summed.weight, loss, self._inner)
+            add = partial(self._cluster.allreduce_, name="step.inner")
+            finite = self._measuring.take(summed.beside[len(flags) :], samples, summed.weight, loss, add)
             summed = replace(summed, finite=finite and summed.finite)
         return summed
-
-    def _inner(self, number: torch.Tensor) -> float:
-        """Returns the sum over ranks of an inner product with the mean gradient."""
-        return self._cluster.add_up(number, "step.inner")()[0]
