@@ -57,6 +57,7 @@ EXTRAS = {
         REPORT,  # pages are tested on what the library makes of them
         PARQUET,  # and so are tables
         TENSORBOARD,  # and events
+        WANDB,  # and offline runs
         "pytest>=7.4",  # the test runner
         "pytest-xdist>=3.7",  # tests that compute run beside tests that wait for Slurm (launch/test)
         "hypothesis>=6.90",  # property tests of the batch plan

@@ -48,7 +48,7 @@ LEFT = [
     ("docs/own-task.md", "mpirun", "on one rank: tests/tasks/test_own.py::test_the_page_runs_as_it_is_printed"),
     ("docs/pip.md", "", "tests/launch/test_wheel.py::test_the_page_for_pip"),
     ("docs/statistics.md", "", "formulas: python -m benchmarks.oracles computes them"),
-    ("docs/report.md", "adabatch export RUN --wandb", "a package of 84 MB: tests/run/export/test_wandb.py"),
+    ("docs/report.md", "adabatch export RUN --wandb", "tests/run/export/test_wandb.py"),
     ("docs/images.md", "adabatch train RECIPE --task.root DIR --task.leave_out", "a list that no good folder has"),
     ("docs/tutorial.md", "ROOT/", "names of files"),
     ("docs/tutorial.md", "quickstart: global batch # on # rank", SAID_BY_RANKS),

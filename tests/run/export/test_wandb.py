@@ -1,7 +1,4 @@
-"""Offline runs of Weights & Biases, read back with the package's own messages: of journals, and of a run that goes on.
-
-The package is not among what the tests install: it brings 24 packages and 84 MB. `pip install 'wandb>=0.26'` runs them.
-"""
+"""Offline runs of Weights & Biases, read back with the package's own messages: of journals, of a run that goes on."""
 
 from __future__ import annotations
 
@@ -16,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wandb.proto import wandb_internal_pb2 as messages
 
 from hpc_adabatch.errors import InputError
 from hpc_adabatch.policies import POLICIES
 from hpc_adabatch.run.export.export import export
 from hpc_adabatch.training.journal import Record, read
 
-messages = pytest.importorskip(
-    "wandb.proto.wandb_internal_pb2", reason="wandb brings 24 packages and 84 MB: pip install 'wandb>=0.26'"
-)
 pytestmark = pytest.mark.long
 JOURNALS = Path(__file__).resolve().parents[2] / "journals"
 BLOCK = 32768  # bytes of LevelDB's log, whose format the file has
