@@ -65,6 +65,12 @@ def _measure_flags() -> type:
     return MeasureFlags
 
 
+def _rehearse_flags() -> type:
+    from .run.rehearsal import RehearseFlags
+
+    return RehearseFlags
+
+
 def _noise_flags() -> type:
     from .run.noise import NoiseFlags
 
@@ -102,6 +108,13 @@ VERBS = {
             "adabatch train quickstart --policy smith --policy.milestones '[10,20]'",
             "mpirun -np 4 adabatch train recipe.yaml --until accuracy=0.92",
         ),
+    ),
+    "rehearse": Verb(
+        commands.rehearse,
+        "Takes some steps of a recipe's first and largest batch, evaluates, saves and goes on; nothing stays.",
+        ("RECIPE [--out DIR] [--FIELD VALUE ...]",),
+        flags=_rehearse_flags,
+        examples=("mpirun -np 4 adabatch rehearse recipe.yaml --out runs",),
     ),
     "plan": Verb(
         commands.plan,

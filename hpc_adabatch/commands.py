@@ -121,6 +121,21 @@ def measure(arguments: list[str]) -> int:
     return on_all_ranks(run, recipe.options.engine)
 
 
+def rehearse(arguments: list[str]) -> int:
+    """Rehearses a recipe before a long run."""
+    from .command_line import parse_recipe
+    from .run.rehearsal import RehearseFlags
+    from .run.rehearsal import rehearse as go_through
+
+    recipe, flags, resolved = parse_recipe("rehearse", arguments, RehearseFlags)
+
+    def run(cluster: Cluster) -> int:
+        go_through(recipe, resolved, RehearseFlags(out=flags["out"]), cluster)
+        return 0
+
+    return on_all_ranks(run, recipe.options.engine)
+
+
 def noise(arguments: list[str]) -> int:
     """Measures the noise of a model's gradient, and suggests a batch."""
     from .command_line import parse_recipe

@@ -13,6 +13,7 @@ from ..cluster import Cluster
 from ..files import whole
 from ..optim import WeightAverage
 from ..recipe import Recipe
+from ..tasks import TaskData
 from ..training import AdaptiveTraining
 from ..training.journal import Journal
 from ..training.signals import StopFlag
@@ -75,6 +76,8 @@ class RecipeRun:
         stop_flag: The flag that tells this rank to stop.
         follow: The way in which nodes follow the batch; None where the run stays on those that it has.
         tensorboard: True to write TensorBoard's events beside the journal.
+        data: The task's data, where they are read already.
+        progress: The display; that of rank 0 on its standard output when not given.
 
     Raises:
         InputError: Data, model, sizes or folder cannot be used; every rank raises the same error.
@@ -92,17 +95,19 @@ class RecipeRun:
         stop_flag: StopFlag | None = None,
         follow: FollowOptions | None = None,
         tensorboard: bool = False,
+        data: TaskData | None = None,
+        progress: ProgressDisplay | None = None,
     ) -> None:
         self.recipe, self.cluster, self.stop_flag = recipe, cluster, stop_flag or StopFlag()
         self.folder = RunFolder(folder)
-        progress = ProgressDisplay(cluster.leads)
+        progress = progress or ProgressDisplay(cluster.leads)
         with cluster.together():
             target = parse_target(until, recipe.task)
             job = check_follow(recipe, follow, cluster) if follow is not None and cluster.leads else None
             if cluster.leads:
                 self.folder.claim(resume=resume)
         cluster.watchdog.enter("reading the data", prepares=True)
-        self.data = load_data(recipe, cluster)
+        self.data = data or load_data(recipe, cluster)
         rule = None
         if follow is not None:
             cluster.watchdog.enter("timing some passes", prepares=True)
@@ -150,6 +155,10 @@ class RecipeRun:
                 return stopped.exit_code
             self.life.finish()
         return 0
+
+    def evaluate(self) -> dict[str, float]:
+        """Returns the scores of the weights that there are now on the whole test set."""
+        return self._evaluate(self.training.model)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Returns the model's outputs, in the precision of the run."""
