@@ -1,6 +1,7 @@
 """Times a step of both engines, and of the plain loops that people write for them, in turn in one run.
 
-    python benchmarks/engines.py [--rounds 15] [--seconds 1.5] [--networks digits,resnet20,wide] [--write FILE]
+    python benchmarks/engines.py [--rounds 15] [--launches 5] [--seconds 1.5] [--networks digits,resnet20,wide]
+                                 [--write FILE]
 
     arm                 sums over ranks                       settings
     Horovod, plain      hvd.DistributedOptimizer              its own: fusion of 128 MB, a cycle of 1 ms
@@ -13,7 +14,8 @@ and each setting that matters at other values; buckets only where a network fill
 Each arm is a launch of two ranks of its own (mpirun), with its own settings, and one thread a rank. All of them stay
 alive, and take turns: those whose turn it is not are stopped (SIGSTOP), so that no thread of theirs runs. All loops
 train the same network on the same random data with the same batch and torch's SGD; ours have the rule ``fixed``, which
-measures nothing. A turn begins with a tenth more steps that are not timed. A ratio is taken within each round.
+measures nothing. A turn begins with a tenth more steps that are not timed. A ratio is taken within each round. All are
+launched anew several times: where threads share cores, a launch keeps what the scheduler has once made of it.
 """
 
 from __future__ import annotations
@@ -216,18 +218,21 @@ class Arm:
             os.kill(pid, number)
 
 
-def compare(network: str, rounds: int, seconds: float) -> list[str]:
+def compare(network: str, rounds: int, launches: int, seconds: float) -> list[str]:
     """Returns the lines of the page on one network."""
-    arms = {name: Arm(name, network) for name in ARMS if network == "wide" or "buckets" not in name}
-    for arm in arms.values():
-        arm.steps(5)
-    count = max(4, round(seconds / (arms["DDP, plain"].steps(10) / 10)))
-    times: dict[str, list[float]] = {name: [] for name in arms}
-    for number in range(rounds):
-        for name in list(arms)[:: 1 if number % 2 else -1]:
-            times[name].append(1000 * arms[name].steps(count) / count)
-    for arm in arms.values():
-        arm.close()
+    names = [name for name in ARMS if network == "wide" or "buckets" not in name]
+    times: dict[str, list[float]] = {name: [] for name in names}
+    count = 0
+    for launch in range(launches):
+        arms = {name: Arm(name, network) for name in names}
+        for arm in arms.values():
+            arm.steps(5)
+        count = count or max(4, round(seconds / (arms["DDP, plain"].steps(10) / 10)))
+        for number in range(launch, rounds, launches):
+            for name in names[:: 1 if number % 2 else -1]:
+                times[name].append(1000 * arms[name].steps(count) / count)
+        for arm in arms.values():
+            arm.close()
     weights = sum(parameter.numel() for parameter in build(network).parameters())
     title, _, batch = NETWORKS[network]
     lines = ["", f"## {title}: {weights:,} weights, global batch {batch}, {count} steps a turn", ""]
@@ -246,6 +251,7 @@ def main() -> None:
     """Measures, and prints or writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--launches", type=int, default=5, help="that share the rounds")
     parser.add_argument("--seconds", type=float, default=1.5, help="of a turn")
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--write", type=Path)
@@ -257,12 +263,13 @@ def main() -> None:
     lines = [
         "# A step under each engine",
         "",
-        f"    python benchmarks/engines.py --rounds {flags.rounds} --seconds {flags.seconds:g}",
+        f"    python benchmarks/engines.py --rounds {flags.rounds} --launches {flags.launches}"
+        f" --seconds {flags.seconds:g}",
         "",
-        f"{machine(RANKS)}; {versions()}; {flags.rounds} rounds: medians (quartiles).",
+        f"{machine(RANKS)}; {versions()}; {flags.rounds} rounds of {flags.launches} launches: medians (quartiles).",
     ]
     for network in flags.networks.split(","):
-        found = compare(network, flags.rounds, flags.seconds)
+        found = compare(network, flags.rounds, flags.launches, flags.seconds)
         print("\n".join(found), flush=True)
         lines += found
     if flags.write:
