@@ -23,6 +23,7 @@ import torch
 
 from ..batches.micro_batch import passes_and_micro_batch
 from ..cluster import Cluster
+from ..cluster.room import let_go
 from ..files import make_writable
 from ..numerals import brief
 from ..policies import Fixed
@@ -95,6 +96,8 @@ def rehearse(recipe: Recipe, resolved: str, flags: RehearseFlags, cluster: Clust
         _trained(again)
         size = sum(file.stat().st_size for file in first.folder.checkpoint.glob("last.pt*")) if cluster.leads else 0
         say(f"checkpoint: {brief(size / 1e6)} MB in {flags.out}, gone on from in {_seconds(began_s)}")
+        del first, again  # the largest batch has the memory for itself, as in the run
+        let_go(cluster.device)
         say(f"largest batch {_trained(run(at_largest(recipe, data), 'largest', STEPS))}")
 
 
