@@ -3,14 +3,16 @@
     the first batch      some steps by the recipe's own rule: data, network, precision, sums over ranks
     the test set         one evaluation
     the disk             a checkpoint, and a step of a run that goes on from it
-    the largest batch    some steps of it: memory and passes
+    the largest batch    some steps of it, where the rule may want another than the first: memory and passes
 
 It is the run itself, in a folder of its own that is removed in the end, and told to stop after so many steps.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -98,7 +100,9 @@ def rehearse(recipe: Recipe, resolved: str, flags: RehearseFlags, cluster: Clust
         say(f"checkpoint: {brief(size / 1e6)} MB in {flags.out}, gone on from in {_seconds(began_s)}")
         del first, again  # the largest batch has the memory for itself, as in the run
         let_go(cluster.device)
-        say(f"largest batch {_trained(run(at_largest(recipe, data), 'largest', STEPS))}")
+        largest = at_largest(recipe, data)
+        if largest.global_batch != recipe.global_batch:
+            say(f"largest batch {_trained(run(largest, 'largest', STEPS))}")
 
 
 def at_largest(recipe: Recipe, data: TaskData) -> Recipe:
@@ -135,11 +139,22 @@ def _folder(parent: Path, cluster: Cluster) -> Iterator[Path]:
             allowed = "a folder that can be written"
             make_writable(parent, given=parent, allowed=allowed, example="--out DIR")
             made = tempfile.mkdtemp(prefix=".rehearsal-", dir=parent)
+
+    def leave(number: int, _: object) -> None:  # a job that is cancelled leaves nothing either
+        remove()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def remove() -> None:
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
+
+    before = signal.signal(signal.SIGTERM, leave)
     try:
         yield Path(cluster.tell(made))
     finally:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
+        signal.signal(signal.SIGTERM, before)
+        remove()
 
 
 def _seconds(began_s: float) -> str:

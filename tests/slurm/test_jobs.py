@@ -136,6 +136,17 @@ def test_doctor_tells_of_the_job_and_of_a_folder_that_each_node_has_for_itself(
         assert re.search(f"^{row}", said, re.MULTILINE), (row, said)
 
 
+def test_a_job_rehearses_and_leaves_nothing(cluster: SlurmCluster, tmp_path: Path) -> None:
+    """Where runs are written is on a disk that both nodes see."""
+    where = (f"--chdir={tmp_path}", f"--export=ALL,ADABATCH_HOME={ROOT}", "--nodes=2", "--time=0:20:0")
+    job = cluster.sbatch(*where, TEMPLATE, "rehearse", RECIPE)
+    assert cluster.wait(job, ENDED, 150)["JobState"] == "COMPLETED", output(tmp_path)
+    said = output(tmp_path)
+    for line in ("first batch 16: 3 step(s) of 1 x 8 a rank", "largest batch 256: 3 step(s) of 1 x 128 a rank"):
+        assert said.count(line) == 1, said
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 def test_srun_without_any_mpi_trains_the_same_by_torch(
     cluster: SlurmCluster, short_by_hand: dict[int, Path], tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def job(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedPro
 
 def test_a_word_before_the_recipe_is_another_command(tmp_path: Path) -> None:
     assert "adabatch measure r.yaml --steps 20" in job("measure", "r.yaml", "--steps", "20", cwd=tmp_path).stdout
+    assert "adabatch rehearse r.yaml --out x" in job("rehearse", "r.yaml", "--out", "x", cwd=tmp_path).stdout
     flags = {"ADABATCH_FLAGS": "--precision float16"}  # a template's, which are a recipe's
     assert "adabatch doctor\n" in job("doctor", cwd=tmp_path, **flags).stdout
     assert "adabatch probe --seconds 9\n" in job("probe", "--seconds", "9", cwd=tmp_path, **flags).stdout
