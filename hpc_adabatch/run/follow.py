@@ -120,11 +120,20 @@ def check_follow(recipe: Recipe, options: FollowOptions, cluster: Cluster) -> Fo
     even = cluster.size % job.nodes == 0
     told = f"{given} with {cluster.size} ranks on {job.nodes} nodes"
     require(even, "nodes_follow", told, "as many ranks on each node", f"sbatch --ntasks-per-node=4 {words}")
-    if isinstance(recipe.policy, Fixed):
-        check_changes([recipe.global_batch], given)
-    if isinstance(recipe.policy, Schedule):
-        check_changes(recipe.policy.batches, given)
+    check_recipe(recipe, options.range)
     return job
+
+
+def check_recipe(recipe: Recipe, span: NodeRange) -> None:
+    """Sees that the batch of a recipe changes, as far as that can be told before it is trained.
+
+    Raises:
+        InputError: It never does.
+    """
+    if isinstance(recipe.policy, Fixed):
+        check_changes([recipe.global_batch], str(span))
+    if isinstance(recipe.policy, Schedule):
+        check_changes(recipe.policy.batches, str(span))
 
 
 def following(

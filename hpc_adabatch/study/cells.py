@@ -27,9 +27,9 @@ class Cell:
     name: str
     """The name of the cell and of its folder; unique in the study."""
     mode: str
-    """strong, weak or adaptive."""
+    """strong, weak, adaptive or follow."""
     nodes: int
-    """The number of nodes."""
+    """The number of nodes; where they follow the batch, those that the run begins on."""
     ranks: int
     """The number of ranks over all nodes."""
     variant: str

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..errors import require
-from .spec import MODES
+from ..verb_words import Word, read
+from .flags import FollowFlags, GridFlags
+from .placement import split_words
+from .spec import FIXED_MODES, MODES
 
 
 def parse_modes(text: str) -> tuple[str, ...]:
@@ -86,7 +90,9 @@ def check_fields(
     for flag, fields in (("vary", vary), ("zip", zipped)):
         for field in fields:
             require(flag == "vary" or field not in vary, flag, field, "a field that is not varied too")
-            fixed = [mode for mode in modes if mode != "adaptive"]
+            alone = flag == "vary" or "follow" not in modes
+            require(alone, flag, f"{field} with mode follow, which has no one node count", "--vary", "--mode adaptive")
+            fixed = [mode for mode in modes if mode in FIXED_MODES]
             batch = field == "global_batch" and flag == "zip" and bool(fixed)
             require(not batch, flag, field, f"another field: mode {' '.join(fixed)} sets it", "--mode adaptive")
             policy = field.split(".")[0] == "policy" and until is not None and bool(fixed)
@@ -94,3 +100,28 @@ def check_fields(
                 not policy, flag, field, f"another field: mode {' '.join(fixed)} trains with policy fixed",
                 "--mode adaptive",
             )  # fmt: skip
+
+
+def parse_follow(flags: GridFlags, modes: tuple[str, ...], nodes: tuple[int, ...]) -> tuple[str, ...]:
+    """Returns the flags of a run whose nodes follow, those of ``--follow '--efficiency=0.5'``; none without that mode.
+
+    Raises:
+        InputError: There is one node count alone, or a flag, a probe or a network that cannot be used.
+    """
+    words = split_words("follow", flags.follow, "--follow '--efficiency=0.5'")
+    if "follow" not in modes:
+        require(not words, "follow", flags.follow, "nothing without mode follow", "--mode adaptive,follow")
+        return ()
+    hint = "--nodes 1,2,4"
+    require(len(nodes) > 1, "nodes", f"{nodes[0]} with mode follow", "the fewest and the most of such a run", hint)
+    recipe, given = read("study plan --follow", words, FollowFlags, Word("RECIPE", "No word.", needed=False))
+    require(recipe is None, "follow", recipe, "flags alone", "--follow '--efficiency=0.5'")
+    own = given.pop("nodes_follow")
+    require(own is None, "follow", f"--nodes_follow={own}", "the node counts of the study", hint)
+    from ..run.machine import network_of, read_probe
+    from .scaling.follow import check_terms, span_of
+
+    check_terms(given["efficiency"], given["wait_s"])
+    probe = read_probe(Path(given["probe"])) if given["probe"] is not None else None
+    network_of(given["network"], flags.ranks_per_node, probe)
+    return (f"--nodes_follow={span_of(nodes)}", *words)

@@ -7,20 +7,20 @@ GPUs          the scheduler's accounts; else what nvidia-smi wrote down beside t
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import reading, require
 from ..records import misfit
+from .cells import Cell
 from .folder import StudyFolder
 from .gpu_use import gpu_use_of
 from .job import Job
+from .own_clock import OwnClock, own_clock
 from .results import CellResult, to_csv
 from .state import State
 from .status import CellStatus, States, read_result
-from .submissions import Attempt
 
 
 def collect(folder: StudyFolder, states: States, accounts: Mapping[str, Job]) -> list[CellResult]:
@@ -45,12 +45,14 @@ def write_results(folder: StudyFolder, results: list[CellResult]) -> None:
 
 def _result(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]) -> CellResult:
     cell, path = status.cell, folder.cell(status.cell.name) / "result.json"
+    clock = own_clock(path.with_name("journal.jsonl"), cell.ranks)
     content = read_result(folder, cell.name) if status.state is State.OK else None
     allowed, hint = "the file as the run wrote it", f"rm {path}, and adabatch study submit"
     with reading("result.json", path, allowed, hint):
-        numbers = (
-            {} if content is None else _measured(content) if content.get("kind") == "measure" else _trained(content)
-        )
+        numbers: dict[str, Any] = {}
+        if content is not None:
+            measured = content.get("kind") == "measure"
+            numbers = _measured(content) if measured else _trained(content, clock, cell)
     account = accounts.get(status.job_id or "")
     percent, watts = gpu_use_of(folder.cell(cell.name), status.job_id)
     joules = [job.energy_j for number in status.job_ids if (job := accounts.get(number)) and job.energy_j is not None]
@@ -66,7 +68,7 @@ def _result(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]
         job_ids=" ".join(status.job_ids),
         attempts=len(status.job_ids) or sum(not attempt.refused for attempt in status.attempts),
         wait_s=_wait_s(status, accounts),
-        node_hours=_node_hours(folder, status, accounts),
+        node_hours=_node_hours(status, clock, accounts),
         energy_j=sum(joules) if joules else None,
         gpu_percent=account.gpu_percent if account is not None and account.gpu_percent is not None else percent,
         gpu_watts=watts,
@@ -90,9 +92,13 @@ def _measured(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _trained(content: dict[str, Any]) -> dict[str, Any]:
+def _trained(content: dict[str, Any], clock: OwnClock | None, cell: Cell) -> dict[str, Any]:
     """Returns the columns of a cell that trained."""
     metric, reached = content.get("metric") or {}, content.get("reached") or {}
+    seconds, per_node = reached.get("wall_s") or content.get("wall_s"), cell.ranks // cell.nodes
+    if clock is None and seconds is not None and cell.mode != "follow":
+        clock = OwnClock(parts=((0.0, cell.ranks),), end_s=seconds)
+    rank_s = clock.rank_seconds(seconds) if clock is not None and seconds is not None else None
     return {
         "global_batch": content.get("initial_global_batch"),
         "samples_per_s": content.get("samples_per_s"),
@@ -105,51 +111,56 @@ def _trained(content: dict[str, Any]) -> dict[str, Any]:
         "reached_wall_s": reached.get("wall_s"),
         "reached_samples": reached.get("samples"),
         "reached_updates": reached.get("step"),
+        "run_node_hours": rank_s / per_node / 3600 if rank_s is not None else None,
     }
 
 
 def _wait_s(status: CellStatus, accounts: Mapping[str, Job]) -> float | None:
-    """Returns the seconds from submission to start of the last attempt."""
-    job = accounts.get(status.job_id or "") or status.job
+    """Returns the seconds from submission to start of the last job; in mode follow, of all jobs together."""
+    numbers = status.job_ids if status.cell.mode == "follow" else [status.job_id or ""]
+    waits = [_wait_of(status, number, accounts) for number in numbers]
+    known = [wait_s for wait_s in waits if wait_s is not None]
+    return sum(known) if known else None
+
+
+def _wait_of(status: CellStatus, job_id: str, accounts: Mapping[str, Job]) -> float | None:
+    job = accounts.get(job_id) or _last_job(status, job_id)
     if job is not None and job.state is not State.PENDING:
         return _between(job.submitted_s, job.began_s)
-    seen = status.attempts[-1].seen if status.attempts else None
+    seen = next((attempt.seen for attempt in status.attempts if attempt.job_id == job_id), None)
     return _between(seen.get("submitted_s"), seen.get("began_s")) if seen is not None else None
+
+
+def _last_job(status: CellStatus, job_id: str) -> Job | None:
+    return status.job if status.job is not None and status.job.job_id == job_id else None
 
 
 def _between(start_s: float | None, end_s: float | None) -> float | None:
     return None if start_s is None or end_s is None else max(0.0, end_s - start_s)
 
 
-def _node_hours(folder: StudyFolder, status: CellStatus, accounts: Mapping[str, Job]) -> float | None:
-    """Returns the node-hours of all attempts whose hours are known; None where none are."""
-    used = [_used_s(status, attempt, accounts) for attempt in status.attempts]
-    known = [seconds for seconds in used if seconds is not None]
-    if not accounts and status.attempts and (own_s := _own_clock_s(folder, status.cell.name)) is not None:
+def _node_hours(status: CellStatus, clock: OwnClock | None, accounts: Mapping[str, Job]) -> float | None:
+    """Returns the node-hours of all jobs whose hours are known; None where none are."""
+    cell = status.cell
+    here = [(one.ended_s - one.began_s) * cell.nodes for one in status.attempts if one.ended_s is not None]
+    seen = {one.job_id: one.seen for one in status.attempts if one.ended_s is None}
+    jobs = [_node_seconds(status, number, seen.get(number), accounts) for number in status.job_ids]
+    known = [*here, *(seconds for seconds in jobs if seconds is not None)]
+    if not accounts and status.attempts and clock is not None:
+        own_s = clock.rank_seconds() * cell.nodes / cell.ranks
         known = [max(own_s, sum(known))]  # Slurm's times without accounts are those of the last start alone
-    return sum(known) * status.cell.nodes / 3600 if known else None
+    return sum(known) / 3600 if known else None
 
 
-def _used_s(status: CellStatus, attempt: Attempt, accounts: Mapping[str, Job]) -> float | None:
-    if attempt.ended_s is not None:  # on this machine
-        return attempt.ended_s - attempt.began_s
-    account = accounts.get(attempt.job_id or "")
+def _node_seconds(
+    status: CellStatus, job_id: str, seen: Mapping[str, Any] | None, accounts: Mapping[str, Job]
+) -> float | None:
+    """Returns the seconds of a job in Slurm times its nodes; None where they are not known."""
+    account, last, times = accounts.get(job_id), _last_job(status, job_id), seen or {}
+    used_s, nodes = _between(times.get("began_s"), times.get("ended_s")), times.get("nodes")
     if account is not None and account.used_s is not None:
-        return account.used_s
-    if status.job is not None and status.job.job_id == attempt.job_id and status.job.state is not State.PENDING:
-        return _between(status.job.began_s, time.time() if status.job.state.active else status.job.ended_s)
-    return _between(attempt.seen.get("began_s"), attempt.seen.get("ended_s")) if attempt.seen is not None else None
-
-
-def _own_clock_s(folder: StudyFolder, cell: str) -> float | None:
-    """Returns the last time in the run's journal: seconds since its start, over all its parts."""
-    try:
-        lines = (folder.cell(cell) / "journal.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    for line in reversed(lines):
-        try:
-            return float(json.loads(line)["time_s"])
-        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):  # cut short, or damaged
-            continue
-    return None
+        used_s, nodes = account.used_s, account.nodes
+    elif last is not None and last.state is not State.PENDING:
+        used_s = _between(last.began_s, time.time() if last.state.active else last.ended_s)
+        nodes = last.nodes
+    return None if used_s is None else used_s * (nodes or status.cell.nodes)

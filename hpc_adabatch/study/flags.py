@@ -83,7 +83,8 @@ class GridFlags:
     nodes: str
     """Node counts, with commas between, such as 1,2,4 or 1,2,...,64."""
     mode: str = "strong"
-    """The growth of the batch with the nodes: strong, weak, adaptive, or several with commas between."""
+    """The growth of the batch with the nodes: strong, weak, adaptive, or follow, where the nodes go with the batch
+    between the fewest and the most; or several with commas between."""
     ranks_per_node: int = 1
     """Ranks on each node; one for each GPU."""
     repeats: int = 3
@@ -100,6 +101,8 @@ class GridFlags:
     """The program that starts the ranks; srun when not given, or mpirun with --where local."""
     sbatch: str = ""
     """Further flags of sbatch, in one word: '--account=abc --time=00:20:00'; with --where local only --time."""
+    follow: str = ""
+    """The flags of runs whose nodes follow, in one word: '--probe=probe.json --network=measured --efficiency=0.75'."""
     where: Literal["slurm", "local"] = "slurm"
     """The place of the jobs: slurm, or local, which is this machine: one cell after another, with all ranks on it."""
     folder: str = "studies"

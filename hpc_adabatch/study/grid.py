@@ -4,6 +4,9 @@
     strong      the same for all node counts            measure                          train, policy fixed
     weak        in proportion to the nodes              measure                          train, policy fixed
     adaptive    the recipe's own rule                   train, the whole recipe          train
+    follow      the same, on the nodes it is worth      train, the whole recipe          train
+
+A run of mode follow begins on the fewest nodes; it is one cell, whatever job after job it goes through.
 
 Repeats are the outermost loop: what is there when a study is cut short are whole repeats, and a machine that drifts
 does so across all cells. Repeats that train differ in their seed, those that measure do not.
@@ -18,6 +21,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import require
 from .cells import Cell, cell_name, variants
+from .scaling.follow import span_of
+from .spec import FIXED_MODES
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
@@ -41,6 +46,8 @@ class Grid:
     """The flags of a cell that measures: --warmup W --steps S."""
     zipped: Mapping[str, Sequence[str]]
     """Values by field, one for each node count."""
+    following: tuple[str, ...]
+    """The flags of a cell of mode follow: --nodes_follow FEWEST:MOST, and how; empty without that mode."""
     parse: Callable[[str, str, tuple[str, ...]], Recipe]
     """Reads a recipe, and remembers it: most cells differ in numbers of ranks alone."""
 
@@ -50,7 +57,7 @@ def cells_of(grid: Grid, modes: Sequence[str], vary: Mapping[str, Sequence[str]]
 
     Args:
         grid: The common part of all cells.
-        modes: The modes, each strong, weak or adaptive.
+        modes: The modes, each strong, weak, adaptive or follow.
         vary: Values by field; every combination is a variant.
         repeats: Jobs of each cell of the grid.
 
@@ -60,7 +67,8 @@ def cells_of(grid: Grid, modes: Sequence[str], vary: Mapping[str, Sequence[str]]
     first: list[tuple[Cell, int]] = []
     for mode in modes:
         for label, chosen in variants(vary):
-            for index in range(len(grid.nodes)):
+            follows = mode == "follow"
+            for index in [grid.nodes.index(min(grid.nodes))] if follows else range(len(grid.nodes)):
                 first.append(_first_cell(grid, mode, label, chosen, index))
     for cell, _ in first:
         _check_batch(
@@ -72,19 +80,24 @@ def cells_of(grid: Grid, modes: Sequence[str], vary: Mapping[str, Sequence[str]]
 def _first_cell(grid: Grid, mode: str, label: str, chosen: dict[str, str], index: int) -> tuple[Cell, int]:
     """Returns the first repeat of a cell, and the recipe's seed."""
     nodes = grid.nodes[index]
-    verb = "train" if mode == "adaptive" or grid.until is not None else "measure"
+    verb = "measure" if mode in FIXED_MODES and grid.until is None else "train"
     flags = list(grid.flags)
     for field, value in [*chosen.items(), *((field, values[index]) for field, values in grid.zipped.items())]:
         flags.append(f"--{field}={value}")
     recipe = grid.parse(verb, grid.recipe, tuple(flags))
     global_batch = recipe.global_batch
-    if mode != "adaptive":
+    if mode in FIXED_MODES:
         if mode == "weak":
             global_batch = _in_proportion(global_batch, nodes, grid.nodes[0])
         if verb == "train":
             flags = [*_without_policy(flags), "--policy=fixed"]
         flags.append(f"--global_batch={global_batch}")
         recipe = grid.parse(verb, grid.recipe, tuple(flags))
+    if mode == "follow":
+        from ..run.follow import check_recipe
+
+        check_recipe(recipe, span_of(grid.nodes))
+        flags += grid.following
     if grid.until is not None:
         from ..run.target import parse_target
 

@@ -31,6 +31,8 @@ class Job:
     """OK of a job that ended with 0, which alone says little; LOST where the scheduler's word is not known here."""
     told: str
     """The scheduler's word for the state, with its reason."""
+    nodes: int | None = None
+    """The node count of the job; None where it is not told."""
     restarts: int = 0
     """The number of times that the scheduler has started the job again."""
     submitted_s: float | None = None

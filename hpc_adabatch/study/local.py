@@ -50,6 +50,8 @@ class ThisMachine(Place):
         require(not others, "sbatch", " ".join(others), "only --time with --where local", "--sbatch=--time=00:20:00")
         launcher = flags.launcher or "mpirun"
         require(launcher == "mpirun", "launcher", launcher, "mpirun with --where local", "--launcher mpirun")
+        follows = "follow" in flags.mode.split(",")
+        require(not follows, "mode", "follow with --where local", "--where slurm: it goes from job to job")
         checkout(directory, "where", "local")
         return Terms(template="", launcher=launcher, asked=options(words))
 

@@ -41,10 +41,7 @@ def split_flags(text: str) -> tuple[str, ...]:
         InputError: Quotes that do not close, a word that sbatch would take for the script, a flag that the study sets.
     """
     hint = "--sbatch '--account=abc --time=00:20:00'"
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as error:
-        raise InputError("sbatch", text, f"flags whose quotes close ({error})", hint) from error
+    words = split_words("sbatch", text, hint)
     for word in words:
         require(len(word) > 1 and word.startswith("-"), "sbatch", word, "flags of one word each, --NAME=VALUE", hint)
     own = {"nodes": "--nodes", "ntasks": "--nodes and --ranks_per_node", "ntasks-per-node": "--ranks_per_node"}
@@ -52,6 +49,23 @@ def split_flags(text: str) -> tuple[str, ...]:
         allowed = f"{own[name]} of the study" if name in own else f"flags other than {', '.join(RESERVED)}"
         require(name not in RESERVED, "sbatch", f"--{name}, which the study sets", allowed, hint)
     return words
+
+
+def split_words(flag: str, text: str, hint: str) -> tuple[str, ...]:
+    """Returns the words of a flag's value, as a shell splits them.
+
+    Args:
+        flag: The flag, for the message.
+        text: Its value.
+        hint: A value as it might be, for the message.
+
+    Raises:
+        InputError: Quotes that do not close.
+    """
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise InputError(flag, text, f"flags whose quotes close ({error})", hint) from error
 
 
 def options(words: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import require
 from ..shipped import recipe_file
-from .checks import check_fields, check_recipe, parse_fields, parse_modes, parse_zipped
+from .checks import check_fields, check_recipe, parse_fields, parse_follow, parse_modes, parse_zipped
 from .flags import GridFlags
 from .grid import Grid, cells_of
 from .nodes import node_counts
@@ -49,6 +49,7 @@ def make_study(
     words = split_flags(flags.sbatch)
     terms = PLACES[flags.where].terms(flags, words, directory)
     each = parse_zipped(zipped, nodes)
+    following = parse_follow(flags, modes, nodes)
     grid = Grid(
         nodes=nodes,
         ranks_per_node=flags.ranks_per_node,
@@ -57,6 +58,7 @@ def make_study(
         until=flags.until,
         measured=("--warmup", str(flags.warmup), "--steps", str(flags.steps)),
         zipped=each,
+        following=following,
         parse=functools.cache(_parse),
     )
     varied = parse_fields("vary", vary)

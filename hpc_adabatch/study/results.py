@@ -21,11 +21,11 @@ class CellResult:
     cell: str
     """The cell's name."""
     mode: str
-    """strong, weak or adaptive."""
+    """strong, weak, adaptive or follow."""
     nodes: int
-    """The number of nodes."""
+    """The number of nodes; where they follow the batch, those that the run began on."""
     ranks: int
-    """The number of ranks over all nodes."""
+    """The number of ranks over all of these nodes."""
     variant: str
     """A label of the values that --vary set; empty without --vary."""
     repeat: int
@@ -39,7 +39,7 @@ class CellResult:
     attempts: int = 0
     """The number of jobs that were tried."""
     wait_s: float | None = None
-    """Seconds that the last attempt waited in the queue."""
+    """Seconds that the last attempt waited in the queue; in mode follow, all jobs of the run together."""
     node_hours: float | None = None
     """Node-hours that all attempts used."""
     energy_j: float | None = None
@@ -88,6 +88,8 @@ class CellResult:
     """Samples until the target."""
     reached_updates: int | None = None
     """Updates until the target."""
+    run_node_hours: float | None = None
+    """Node-hours of a training by its own clock: until the target, or its end where it reached none."""
 
 
 _TYPES = get_type_hints(CellResult)

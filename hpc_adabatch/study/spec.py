@@ -17,7 +17,9 @@ from .cells import Cell
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-MODES = ("strong", "weak", "adaptive")
+FIXED_MODES = ("strong", "weak")
+"""The modes whose cells keep their batch."""
+MODES = (*FIXED_MODES, "adaptive", "follow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class Study:
     created: str
     """The time of the plan, in ISO 8601."""
     modes: tuple[str, ...]
-    """strong, weak, adaptive: those of the study, in the order given."""
+    """strong, weak, adaptive, follow: those of the study, in the order given."""
     nodes: tuple[int, ...]
     """The node counts, in the order given."""
     ranks_per_node: int
@@ -68,10 +70,14 @@ class Study:
     """All cells, repeats outermost."""
 
     def node_hours(self, cells: Sequence[Cell]) -> float | None:
-        """Returns the most node-hours that these cells use without being requeued; None without a time limit."""
+        """Returns the most node-hours that these cells use without being requeued; None without a time limit.
+
+        A cell whose nodes follow its batch counts as one job on its most nodes, of all that it may go through.
+        """
         if self.time_limit_s is None:
             return None
-        return sum(cell.nodes for cell in cells) * self.time_limit_s / 3600
+        most = [max(self.nodes) if cell.mode == "follow" else cell.nodes for cell in cells]
+        return sum(most) * self.time_limit_s / 3600
 
     def hours_in_words(self, cells: Sequence[Cell]) -> str:
         """Returns the most node-hours that these cells use, for a line of text."""

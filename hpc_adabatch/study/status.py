@@ -33,23 +33,33 @@ class CellStatus:
     """The attempts that are written down, oldest first."""
     job: Job | None = None
     """The last attempt's job, while the place remembers it."""
-    found: str | None = None
-    """The number of a job of this cell that nobody has written down."""
+    found: tuple[str, ...] = ()
+    """The numbers of the jobs of this cell that nobody has written down, oldest first."""
     unsure: bool = False
     """True where the last call of sbatch was cut short, and no job of it was found so far."""
 
     @property
     def job_id(self) -> str | None:
         """Returns the number of the last attempt's job; None where there is none."""
-        return self.found or (self.attempts[-1].job_id if self.attempts else None)
+        return self.found[-1] if self.found else self.attempts[-1].job_id if self.attempts else None
 
     @property
     def attempt(self) -> int:
         """Returns the number of the attempt that the job belongs to, from 1."""
+        return self._first_found + max(0, len(self.found) - 1)
+
+    @property
+    def unwritten(self) -> list[tuple[int, str]]:
+        """Returns attempt and job of each job that nobody has written down, oldest first."""
+        return list(enumerate(self.found, self._first_found))
+
+    @property
+    def _first_found(self) -> int:
+        """Returns the attempt of the first such job: the next one, but after an intent without an answer."""
         if not self.attempts:
             return 1
         last = self.attempts[-1]
-        return last.number + (self.found is not None and (last.job_id is not None or last.refused))
+        return last.number + (bool(self.found) and (last.job_id is not None or last.refused))
 
     @property
     def next_attempt(self) -> int:
@@ -60,7 +70,7 @@ class CellStatus:
     def job_ids(self) -> list[str]:
         """Returns the numbers of the jobs of all attempts, oldest first."""
         known = [attempt.job_id for attempt in self.attempts if attempt.job_id is not None]
-        return [*known, self.found] if self.found else known
+        return [*known, *self.found]
 
 
 @dataclass(frozen=True, kw_only=True)

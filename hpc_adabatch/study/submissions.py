@@ -41,7 +41,7 @@ class Attempt:
     refused: bool = False
     """True where Slurm said no, so that there is no job."""
     seen: dict[str, Any] | None = None
-    """Slurm's last word: seen (a state), reason, submitted_s, began_s, ended_s."""
+    """Slurm's last word: seen (a state), reason, submitted_s, began_s, ended_s, nodes."""
     cancelled: bool = False
     """True where `cancel` ended the job."""
     exit_code: int | None = None
@@ -120,7 +120,8 @@ def _check(attempt: Attempt) -> None:
     seen = attempt.seen or {"seen": ""}
     times = [attempt.began_s, attempt.ended_s, *(seen.get(name) for name in ("submitted_s", "began_s", "ended_s"))]
     good = all(fits(time, float | None) for time in times) and fits(seen["seen"], str) and attempt.number >= 1
-    if misfit(attempt) is not None or not (good and fits(seen.get("reason", ""), str)):
+    good = good and fits(seen.get("reason", ""), str) and fits(seen.get("nodes"), int | None)
+    if misfit(attempt) is not None or not good:
         raise TypeError
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,24 @@ import pytest
 import torch
 from cluster import SlurmCluster
 from conftest import require
-from test_jobs import ENDED, by_hand, left, output, records, standing_still, submit, until_it_is_told, until_it_trains
+from test_jobs import (
+    ENDED,
+    RECIPE,
+    ROOT,
+    TEMPLATE,
+    by_hand,
+    left,
+    output,
+    records,
+    standing_still,
+    submit,
+    until_it_is_told,
+    until_it_trains,
+)
+
+from hpc_adabatch.study.folder import StudyFolder
+from hpc_adabatch.study.results import from_csv
+from hpc_adabatch.study.submissions import read
 
 pytestmark = pytest.mark.slurm
 
@@ -125,3 +143,41 @@ def test_a_run_whose_partition_has_no_more_nodes_stays_where_it_is(
     starts = [record for record in records(tmp_path / "run") if record["kind"] in ("start", "resume")]
     assert [start["world_size"] for start in starts] == [1, 2, 2]
     assert_one_run(tmp_path / "run", undisturbed)
+
+
+def test_a_study_holds_nodes_that_follow_against_one_node_count(patient_cluster: SlurmCluster, tmp_path: Path) -> None:
+    """Three jobs of one cell, which nobody but Slurm and the cell's own folder knows; this cluster has no accounts."""
+
+    def study(verb: str, *words: object, code: int | None = 0) -> str:
+        own = ["env", f"ADABATCH_HOME={ROOT}", sys.executable, "-m", "hpc_adabatch", "study", verb, "race"]
+        return patient_cluster.run(*own, *map(str, words), cwd=tmp_path, code=code, timeout_s=120).stdout
+
+    follow = " ".join([*(flag for flag in FOLLOW if "nodes" not in flag and "steps" not in flag), probe(tmp_path)])
+    grid = ["--mode=adaptive,follow", "--nodes=1,4", "--repeats=1", f"--template={TEMPLATE}", f"--follow={follow}"]
+    assert "3 jobs" in study("plan", *grid, "--", RECIPE, *RUN, *UP)
+    study("submit")
+    deadline = time.monotonic() + 400
+    while any(word in (said := study("status", code=None)) for word in ("PENDING", "RUNNING")):
+        assert time.monotonic() < deadline, said
+        time.sleep(3)
+    study("status")
+    assert study("submit").splitlines()[-1] == "nothing to submit"
+    study("collect")
+    folder = tmp_path / "studies" / "race"
+    found = {one.cell: one for one in from_csv((folder / "results.csv").read_text(encoding="utf-8"))}
+    alone, four, moved = (found[name] for name in ("adaptive_n001_r1", "adaptive_n004_r1", "follow_n001_r1"))
+    jobs = moved.job_ids.split()
+    assert (len(jobs), moved.attempts, len(alone.job_ids.split())) == (3, 3, 1)
+    attempts = read(StudyFolder(tmp_path / "studies", "race"))[moved.cell]
+    assert [(one.number, one.job_id) for one in attempts] == list(enumerate(jobs, 1))
+    parts = [line for line in records(folder / "cells" / moved.cell) if line["kind"] in ("start", "resume")]
+    assert [part["world_size"] for part in parts] == [1, 2, 4]
+    times_s = [0.0, *(part["time_s"] for part in parts[1:]), moved.wall_s]
+    hours = sum(n * (times_s[i + 1] - times_s[i]) for i, n in enumerate((1, 2, 4))) / 3600
+    assert moved.run_node_hours == pytest.approx(hours)
+    assert (alone.run_node_hours, four.run_node_hours) == pytest.approx((alone.wall_s / 3600, 4 * four.wall_s / 3600))
+    assert_one_run(folder / "cells" / moved.cell, folder / "cells" / alone.cell)
+    study("report")
+    page = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "## Nodes that follow against one node count" in page
+    assert re.search(r"\| 1 from 0\S* s, 2 from \S+ s, 4 from \S+ s \|", page)

@@ -73,6 +73,7 @@ def trained(variant: str, nodes: int, repeat: int, draw: np.random.Generator) ->
         reached_wall_s=seconds,
         reached_samples=samples,
         reached_updates=samples // batch,
+        run_node_hours=nodes * seconds / 3600,
     )
 
 

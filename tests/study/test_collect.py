@@ -17,7 +17,7 @@ from hpc_adabatch.study.results import CellResult, from_csv
 from hpc_adabatch.study.slurm.commands import Slurm
 from hpc_adabatch.study.slurm.queue import accounts
 from hpc_adabatch.study.slurm.search import find_states, remember
-from hpc_adabatch.study.slurm.submit import submit
+from hpc_adabatch.study.slurm.submit import sbatch_command, submit
 from hpc_adabatch.study.spec import Study
 from hpc_adabatch.study.state import State
 
@@ -120,6 +120,35 @@ def test_requeued_jobs_use_hours_at_every_start(tmp_path: Path, fake: FakeSlurm)
     run(fake, 81001, 3, state="COMPLETED", restarts=2)
     finish(folder, "strong_n002_r1")
     assert collected(study, folder, slurm)["strong_n002_r1"].node_hours == pytest.approx(2 * 3 * 120 / 3600)
+
+
+def test_a_run_that_went_from_job_to_job_has_the_hours_of_each_on_its_nodes(tmp_path: Path, fake: FakeSlurm) -> None:
+    """The study looked at it when it was over: of its later jobs nothing is written down but their output."""
+    study, folder = planned(tmp_path, cells((1,), 1, "follow"))
+    slurm = impatient(tmp_path)
+    submit(study, folder, slurm, study.cells, say=lambda _: None)
+    cell = study.cells[0]
+    for nodes in (2, 4):
+        fake.add([word.replace("--nodes=1", f"--nodes={nodes}") for word in sbatch_command(study, folder, cell, 1)][1:])
+    for number, minute in zip((81001, 81002, 81003), (3, 4, 6), strict=True):
+        run(fake, number, minute, state="COMPLETED", known=["sacct"])
+        (folder.cell(cell.name) / f"slurm-{number}.out").write_text("", encoding="utf-8")
+    starts = [("start", 0.0, 1), ("resume", 100.0, 2), ("resume", 140.0, 4), ("evaluation", 200.0, 4)]
+    lines = [json.dumps({"kind": kind, "time_s": time_s, "world_size": ranks}) for kind, time_s, ranks in starts]
+    (folder.cell(cell.name) / "journal.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    finish(folder, cell.name, **TRAINED | {"wall_s": 200.0, "reached": TRAINED["reached"] | {"wall_s": 120.0}})
+    found = collected(study, folder, slurm)[cell.name]
+    assert (found.state, found.job_ids, found.attempts) == ("OK", "81001 81002 81003", 3)
+    assert found.node_hours == pytest.approx((1 * 120 + 2 * 180 + 4 * 300) / 3600)
+    assert found.wait_s == 3 * 90
+    assert found.run_node_hours == pytest.approx((1 * 100 + 2 * 20) / 3600)
+
+    fake.rule("sacct", accounts=False)
+    found = collected(study, folder, slurm)[cell.name]
+    assert found.node_hours == pytest.approx((1 * 100 + 2 * 40 + 4 * 60) / 3600)  # by its own clock
+    assert submit(study, folder, slurm, study.cells, say=lambda _: None) == []
+    attempts = submissions.read(folder)[cell.name]
+    assert [(one.number, one.job_id) for one in attempts] == [(1, "81001"), (2, "81002"), (3, "81003")]
 
 
 def test_without_accounts_the_hours_are_what_slurm_said_when_it_was_asked(tmp_path: Path, fake: FakeSlurm) -> None:

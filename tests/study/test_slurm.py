@@ -50,10 +50,10 @@ def test_squeues_columns() -> None:
 
 def test_sacct_adds_up_what_all_starts_of_a_job_used() -> None:
     text = (
-        "7|adabatch:a|PREEMPTED|2024-11-21T14:00:00|2024-11-21T14:01:00|2024-11-21T14:11:00|600|0:0\n"
-        "7|adabatch:a|CANCELLED by 1000|2024-11-21T14:11:00|2024-11-21T14:20:00|2024-11-21T14:25:00|300|0:15\n"
-        "8|b|RUNNING|2024-11-21T14:00:00|2024-11-21T14:01:00|Unknown|60|0:0\n"
-        "8.batch|batch|RUNNING|||Unknown|60|0:0\n"
+        "7|adabatch:a|PREEMPTED|2024-11-21T14:00:00|2024-11-21T14:01:00|2024-11-21T14:11:00|600|0:0|2\n"
+        "7|adabatch:a|CANCELLED by 1000|2024-11-21T14:11:00|2024-11-21T14:20:00|2024-11-21T14:25:00|300|0:15|2\n"
+        "8|b|RUNNING|2024-11-21T14:00:00|2024-11-21T14:01:00|Unknown|60|0:0|1\n"
+        "8.batch|batch|RUNNING|||Unknown|60|0:0|1\n"
     )
     first, second = accounting(text)
     assert first == Job(
@@ -61,6 +61,7 @@ def test_sacct_adds_up_what_all_starts_of_a_job_used() -> None:
         name="adabatch:a",
         state=State.CANCELLED,
         told="CANCELLED by 1000",
+        nodes=2,
         restarts=1,
         submitted_s=at("2024-11-21T14:11:00"),
         began_s=at("2024-11-21T14:20:00"),
@@ -75,14 +76,14 @@ def test_sacct_tells_the_energy_of_all_starts_and_how_busy_the_gpus_were_in_the_
     times = "2024-11-21T14:00:00|2024-11-21T14:01:00|2024-11-21T14:11:00"
     no_energy = 18446744073709551614
     text = (
-        f"7|adabatch:a|PREEMPTED|{times}|600|0:0|3600000|\n"
-        f"7.batch|batch|CANCELLED|{times}|600|0:15|10|cpu=00:00:01,energy=10,gres/gpumem=0,gres/gpuutil=0\n"
-        f"7|adabatch:a|COMPLETED|{times}|300|0:0|1800000|\n"
-        f"7.0|true|COMPLETED|{times}|2|0:0|0|cpu=00:00:00,gres/gpuutil=0,mem=0\n"
-        f"7.1|adabatch|COMPLETED|{times}|290|0:0|1790000|cpu=00:52:45,gres/gpumem=21794M,gres/gpuutil=93,mem=9\n"
-        f"8|b|COMPLETED|{times}|60|0:0|{no_energy}|\n"
-        f"8.0|b|COMPLETED|{times}|60|0:0||cpu=00:00:01\n"
-        f"9|c|COMPLETED|{times}|60|0:0|0|\n"
+        f"7|adabatch:a|PREEMPTED|{times}|600|0:0|2|3600000|\n"
+        f"7.batch|batch|CANCELLED|{times}|600|0:15|2|10|cpu=00:00:01,energy=10,gres/gpumem=0,gres/gpuutil=0\n"
+        f"7|adabatch:a|COMPLETED|{times}|300|0:0|2|1800000|\n"
+        f"7.0|true|COMPLETED|{times}|2|0:0|2|0|cpu=00:00:00,gres/gpuutil=0,mem=0\n"
+        f"7.1|adabatch|COMPLETED|{times}|290|0:0|2|1790000|cpu=00:52:45,gres/gpumem=21794M,gres/gpuutil=93,mem=9\n"
+        f"8|b|COMPLETED|{times}|60|0:0|2|{no_energy}|\n"
+        f"8.0|b|COMPLETED|{times}|60|0:0|2||cpu=00:00:01\n"
+        f"9|c|COMPLETED|{times}|60|0:0|2|0|\n"
     )
     found = accounting(text)
     assert [(job.job_id, job.used_s, job.energy_j, job.gpu_percent) for job in found] == [

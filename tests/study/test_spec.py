@@ -70,6 +70,21 @@ def test_with_a_target_strong_trains_with_the_batch_fixed_and_adaptive_with_the_
     assert (strong.verb, adaptive.verb) == ("train", "train")
 
 
+def test_follow_is_one_cell_that_begins_on_the_fewest_nodes(make: Any) -> None:
+    study = make(mode="adaptive,follow", nodes="4,2,8", follow="--efficiency=0.5 --wait_s 30", sbatch="--time=01:00:00")
+    *_, cell = study.cells
+    assert [one.name for one in study.cells] == ["adaptive_n004_r1", "adaptive_n002_r1", "adaptive_n008_r1", cell.name]
+    assert (cell.name, cell.mode, cell.nodes, cell.ranks, cell.verb) == ("follow_n002_r1", "follow", 2, 2, "train")
+    assert cell.arguments == ("--nodes_follow=2:8", "--efficiency=0.5", "--wait_s", "30", "--seed=0")
+    assert study.node_hours([cell]) == 8.0  # it may come to them
+    until = make(mode="follow", nodes="1,2", vary=("optimizer.lr=0.1,0.2",), repeats=2, until="accuracy=0.9")
+    assert [one.arguments for one in until.cells[1:3]] == [
+        ("--optimizer.lr=0.2", "--nodes_follow=1:2", "--until=accuracy=0.9", "--seed=0"),
+        ("--optimizer.lr=0.1", "--nodes_follow=1:2", "--until=accuracy=0.9", "--seed=1"),
+    ]
+    assert from_json(until.to_json()) == until
+
+
 def test_repeats_come_outermost_and_train_from_other_seeds(make: Any) -> None:
     study = make(mode="strong,adaptive", nodes="1,2", repeats=2, recipe=("--seed", "7"))
     assert [cell.name for cell in study.cells] == [
@@ -98,7 +113,22 @@ def test_zip_gives_each_node_count_its_own_value_and_no_variant(make: Any) -> No
         ({"nodes": "32"}, "nearest that divide over 32 ranks: 32; type --global_batch 32"),
         ({"mode": "weak", "nodes": "3,4"}, "given 16 on 3 nodes, 21.3333 on 4; allowed: a multiple of 3; type"),
         ({"mode": "weak", "nodes": "1,64"}, "given 1024; allowed: at most 256, the recipe's max_global_batch"),
-        ({"mode": "fast"}, "mode: given fast; allowed: strong, weak, adaptive"),
+        ({"mode": "fast"}, "mode: given fast; allowed: strong, weak, adaptive, follow"),
+        ({"mode": "follow", "nodes": "2"}, "nodes: given 2 with mode follow; allowed: the fewest and the most of such"),
+        ({"mode": "follow", "recipe": ("--policy", "fixed")}, "nodes_follow: given 1:4 with a batch that is 16 "
+         "throughout; allowed: a rule that changes the batch; type --policy adabatch"),
+        ({"mode": "follow", "zipped": ("optimizer.lr=1,2,4",)}, "zip: given optimizer.lr with mode follow, which has"),
+        ({"mode": "follow", "where": "local"}, "mode: given follow with --where local; allowed: --where slurm"),
+        ({"mode": "follow", "follow": "--efficiency=2"}, "efficiency: given 2.0; allowed: more than 0, 1 at most"),
+        ({"mode": "follow", "follow": "--wait_s=-1"}, "wait_s: given -1.0; allowed: 0 s or more"),
+        ({"mode": "follow", "follow": "--probe=none.json"}, "probe: given none.json"),
+        ({"mode": "follow", "follow": "--network=measured"}, "network: given measured; allowed: a probe on 2 nodes"),
+        ({"mode": "follow", "follow": "--nodes_follow=1:9"}, "follow: given --nodes_follow=1:9; allowed: the node "
+         "counts of the study"),
+        ({"mode": "follow", "follow": "--eficiency=1"}, "eficiency: given a flag that study plan --follow does not"),
+        ({"mode": "follow", "follow": "now"}, "follow: given now; allowed: flags alone"),
+        ({"mode": "follow", "follow": "--probe='x"}, "follow: given --probe='x; allowed: flags whose quotes close"),
+        ({"mode": "adaptive", "follow": "--wait_s=1"}, "follow: given --wait_s=1; allowed: nothing without mode"),
         ({"nodes": "1,2,2"}, "nodes: given 1,2,2; allowed: each once"),
         ({"nodes": "0,1"}, "nodes: given 0,1; allowed: 1 or more"),
         ({"nodes": "one"}, "nodes: given one; allowed: whole numbers"),

@@ -177,7 +177,7 @@ def test_an_intent_without_a_job_is_planned_and_one_with_a_job_is_found(site: Si
     lines = site.folder.submissions.read_text().splitlines()
     site.folder.submissions.write_text(lines[0] + "\n")  # cut short after the intent
     found = site.status()
-    assert (found.state, found.found, found.job_ids) == ("PENDING", "81001", ["81001"])
+    assert (found.state, found.found, found.job_ids) == ("PENDING", ("81001",), ["81001"])
     site.job(known=[])
     assert site.state() == ("PLANNED", "sbatch was cut short; submit looks for the job")
     site.fake.rule("squeue", down=True)

@@ -11,7 +11,18 @@ from ..results import CellResult
 from ..scaling.statistics import LEAST_JOBS, mean
 from ..state import State
 from ..wording import interval, listed, nodes_in_words
-from .lines import Line, Point, Split, against_fixed, efficiency_factor, rate, speed_up, split, time_to_target
+from .lines import (
+    Line,
+    Point,
+    Split,
+    against_fixed,
+    against_one_count,
+    efficiency_factor,
+    rate,
+    speed_up,
+    split,
+    time_to_target,
+)
 from .tables import PART_NAMES, parts_of_step, states
 
 WORTH = 0.5
@@ -36,9 +47,9 @@ def summary(results: Sequence[CellResult], lines: Sequence[Line]) -> list[Remark
     if not any(cell.state == State.OK for cell in results):
         text = "No cell is OK, so there are none; every cell is listed below with its state and reason."
         return [*said, Remark(about="Numbers", text=text)]
-    said += [remark for line in lines for remark in _scaling(line)]
+    said += [remark for line in lines if line.scales for remark in _scaling(line)]
     said += [remark for line in lines for remark in _target(line)]
-    return [*said, *_against_fixed(lines), *_unreached(lines), *_few(lines)]
+    return [*said, *_against_fixed(lines), *_follow(lines), *_unreached(lines), *_few(lines)]
 
 
 def _states(results: Sequence[CellResult]) -> str:
@@ -105,7 +116,8 @@ def _target(line: Line) -> Iterator[Remark]:
     found = split(soonest, having[0]) if soonest != having[0] else None
     text = f"the target is reached soonest on {nodes_in_words(soonest.nodes)}, in {time_s} s"
     if len(having) == 1:
-        text = f"the target is reached in {time_s} s on {nodes_in_words(soonest.nodes)}"
+        where = f"on {nodes_in_words(soonest.nodes)}" if line.scales else "on nodes that follow the batch"
+        text = f"the target is reached in {time_s} s {where}"
     if found is None:
         yield Remark(about=line.name, text=f"{text}.")
         return
@@ -126,6 +138,22 @@ def _against_fixed(lines: Sequence[Line]) -> Iterator[Remark]:
         line, other, nodes, found = list(group)[-1]
         text = f"on {nodes_in_words(nodes)} the target is reached in {interval(found.time)} times the time."
         yield Remark(about=f"{line.name} against {other.name}", text=f"{text} {_parts(found)}")
+
+
+def _follow(lines: Sequence[Line]) -> Iterator[Remark]:
+    """Yields how runs whose nodes follow compare with the node counts that are soonest and cheapest."""
+    for _, group in groupby(against_one_count(lines), key=lambda found: (id(found.line), id(found.other))):
+        compared = list(group)
+        soonest = max(compared, key=lambda found: found.time.value)
+        cheapest = max(compared, key=lambda found: found.node_hours.value)
+        ends = [(soonest, "the soonest"), *([(cheapest, "the cheapest")] if cheapest is not soonest else [])]
+        parts = [
+            f"{interval(found.time)} times the time and {interval(found.node_hours)} times the node-hours of "
+            f"{nodes_in_words(found.nodes)}, {word if len(ends) > 1 else 'the soonest and the cheapest'}"
+            for found, word in ends
+        ]
+        about = f"{soonest.line.name} against {soonest.other.name}"
+        yield Remark(about=about, text=f"it takes {'; and '.join(parts)}.")
 
 
 def _unreached(lines: Sequence[Line]) -> Iterator[Remark]:

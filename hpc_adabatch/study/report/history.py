@@ -10,6 +10,7 @@ from ...records import misfit
 from ...run.metric import larger_is_better
 from ...training.journal import Record
 from ..results import CellResult
+from ..spec import FIXED_MODES
 from ..state import State
 
 JournalOf = Callable[[CellResult], "list[Record] | None"]
@@ -28,6 +29,8 @@ class History:
     """True for accuracy, False for perplexity."""
     batches: tuple[tuple[float, int], ...]
     """The pairs (time, samples of a step from then on), one for each change."""
+    ranks: tuple[tuple[float, int], ...]
+    """The pairs (time, ranks from then on), one for each change."""
     metrics: tuple[tuple[float, float], ...]
     """The pairs (time, value), one for each evaluation."""
     end_s: float
@@ -45,12 +48,12 @@ class History:
 
 
 def histories(results: Iterable[CellResult], journal: JournalOf | None) -> list[History]:
-    """Returns the histories of the adaptive cells that are OK and left a journal.
+    """Returns the histories of the cells whose batch changes, that are OK and left a journal.
 
     Raises:
         InputError: A journal is damaged.
     """
-    chosen = [cell for cell in results if journal and cell.mode == "adaptive" and cell.state == State.OK]
+    chosen = [cell for cell in results if journal and cell.mode not in FIXED_MODES and cell.state == State.OK]
     found = [_checked(cell, journal) for cell in chosen if journal]
     return [one for one in found if one is not None]
 
@@ -67,17 +70,23 @@ def history(cell: CellResult, records: list[Record]) -> History | None:
     """Returns the history of a cell; None where the records do not begin with a start, as of a run killed at once."""
     if not records or records[0]["kind"] != "start":
         return None
-    batches: list[tuple[float, int]] = []
-    for record in records:
-        said = record["kind"] in ("start", "decision", "resume")
-        if said and (not batches or batches[-1][1] != record["global_batch"]):
-            batches.append((record["time_s"], record["global_batch"]))
+    said = [record for record in records if record["kind"] in ("start", "decision", "resume")]
     measured = [record for record in records if record["kind"] == "evaluation" and record["metric"] is not None]
     return History(
         cell=cell,
         metric=records[0]["metric"],
         larger_is_better=larger_is_better(records[0]),
-        batches=tuple(batches),
+        batches=_changes((record["time_s"], record["global_batch"]) for record in said),
+        ranks=_changes((record["time_s"], record["world_size"]) for record in said if "world_size" in record),
         metrics=tuple((record["time_s"], record["metric"]) for record in measured),
         end_s=records[-1]["time_s"],
     )
+
+
+def _changes(told: Iterable[tuple[float, int]]) -> tuple[tuple[float, int], ...]:
+    """Returns those of the pairs whose value is another than that of the one before."""
+    found: list[tuple[float, int]] = []
+    for time_s, value in told:
+        if not found or found[-1][1] != value:
+            found.append((time_s, value))
+    return tuple(found)

@@ -9,6 +9,9 @@
     times the time   =  learning's part   /  machine's part
 
 The last two lines hold exactly, as means over jobs are geometric. Only jobs that are OK give numbers.
+
+A line of mode follow has one point, at the nodes that its runs begin on: it has no speed-up, and is held against the
+lines of one node count by time and node-hours.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 
 from ..results import CellResult
 from ..scaling.statistics import Interval, ratio
-from ..spec import MODES
+from ..spec import FIXED_MODES, MODES
 from ..state import State
 
 FIXED = "fixed"  # the policy that keeps its batch, as it stands in a variant's label
@@ -40,6 +43,22 @@ def rate_to_target(job: CellResult) -> float | None:
 def time_to_target(job: CellResult) -> float | None:
     """Returns the seconds until the target; None where it was not reached."""
     return job.reached_wall_s
+
+
+def run_s(job: CellResult) -> float | None:
+    """Returns the seconds of a training by its own clock: until the target, or its end where there is none."""
+    return job.wall_s if job.reached_wall_s is None else job.reached_wall_s
+
+
+def run_with_wait_s(job: CellResult) -> float | None:
+    """Returns the same with the time in the queue; None where one of them is not known."""
+    seconds = run_s(job)
+    return None if seconds is None or job.wait_s is None else seconds + job.wait_s
+
+
+def run_node_hours(job: CellResult) -> float | None:
+    """Returns the node-hours of a training by its own clock: until the target, or its end where there is none."""
+    return job.run_node_hours
 
 
 def samples_to_target(job: CellResult) -> float | None:
@@ -72,11 +91,16 @@ class Line:
     """The cells of a mode and a variant over its node counts, fewest first."""
 
     mode: str
-    """strong, weak or adaptive."""
+    """strong, weak, adaptive or follow."""
     variant: str
     """The label of the variant; empty without --vary."""
     points: tuple[Point, ...]
     """The points, fewest nodes first."""
+
+    @property
+    def scales(self) -> bool:
+        """Reports whether the line has node counts to compare."""
+        return self.mode != "follow"
 
     @property
     def name(self) -> str:
@@ -144,7 +168,7 @@ def _words(variant: str) -> set[str]:
 
 def keeps_batch(line: Line) -> bool:
     """Reports whether the batch of the line's trainings stays: in strong and weak mode, and where the label says so."""
-    return line.mode != "adaptive" or FIXED in _words(line.variant)
+    return line.mode in FIXED_MODES or FIXED in _words(line.variant)
 
 
 def fixed_counterpart(line: Line, lines: Sequence[Line]) -> Line | None:
@@ -173,10 +197,61 @@ def against_fixed(lines: Sequence[Line]) -> Iterator[tuple[Line, Line, int, Spli
     """Yields every adaptive line, the fixed one beside it, a node count of both, and how they compare there."""
     for line in lines:
         other = fixed_counterpart(line, lines)
-        if other is None:
+        if other is None or not line.scales:
             continue
         references = {point.nodes: point for point in other.points}
         for point in line.points:
             found = split(point, references[point.nodes]) if point.nodes in references else None
             if found is not None:
                 yield line, other, point.nodes, found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """Runs whose nodes follow their batch, over those of another line on one node count."""
+
+    line: Line
+    """The line whose nodes follow."""
+    other: Line
+    """The line that it is held against."""
+    nodes: int
+    """The node count of that one."""
+    time: Interval
+    """The ratio of the seconds by the runs' own clocks."""
+    with_wait: Interval | None
+    """The ratio of the seconds with those in the queue; None where they are not known."""
+    node_hours: Interval
+    """The ratio of the node-hours by the runs' own clocks."""
+
+
+def against_one_count(lines: Sequence[Line]) -> Iterator[Followed]:
+    """Yields how each line whose nodes follow compares with each node count of the lines beside it.
+
+    Those are the adaptive one of the same variant, and the fixed one. Where a target is to be reached, runs that did
+    not reach it are left out.
+    """
+    to_target = any(line.having(time_to_target) for line in lines)
+    for line in (line for line in lines if not line.scales):
+        same = [other for other in lines if (other.mode, other.variant) == ("adaptive", line.variant)]
+        fixed = fixed_counterpart(line, lines)
+        for other in [*same, *([fixed] if fixed is not None else [])]:
+            for point in other.points:
+                found = _followed(line, other, point, to_target=to_target)
+                if found is not None:
+                    yield found
+
+
+def _followed(line: Line, other: Line, point: Point, *, to_target: bool) -> Followed | None:
+    sides = [
+        [job for job in one.jobs if job.reached_wall_s is not None or not to_target] for one in (line.points[0], point)
+    ]
+
+    def compared(value: Callable[[CellResult], float | None]) -> Interval | None:
+        own, theirs = ([found for job in jobs if (found := value(job))] for jobs in sides)
+        return ratio(own, theirs) if own and theirs else None
+
+    time, node_hours = compared(run_s), compared(run_node_hours)
+    if time is None or node_hours is None:
+        return None
+    with_wait = compared(run_with_wait_s)
+    return Followed(line=line, other=other, nodes=point.nodes, time=time, with_wait=with_wait, node_hours=node_hours)

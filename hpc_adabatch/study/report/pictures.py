@@ -4,7 +4,7 @@
     efficiency   the same over the growth in nodes                                   a panel a mode
     breakdown    a step's time in parts, stacked                                     a panel a line
     target       time to target = samples needed (learning) * time a sample (machine)
-    over_time    batch and metric of adaptive trainings
+    over_time    batch and metric of trainings whose batch changes
 
 Every one has a table with the same numbers (tables.py).
 """
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.typing import ColorType
 
+_FOLLOW = "follow"
 PART_COLOURS = {"compute": COLOURS[0], "data": COLOURS[2], "straggler": COLOURS[3], "exposed": COLOURS[1]}
 
 
@@ -154,7 +155,9 @@ def target(lines: Sequence[Line]) -> Figure:
     from matplotlib.figure import Figure
 
     chosen = [line for line in lines if line.having(time_to_target)]
-    nodes = sorted({point.nodes for line in chosen for point in line.having(time_to_target)})
+    scale = [line for line in chosen if line.scales]
+    nodes = [count(one) for one in sorted({point.nodes for line in scale for point in line.having(time_to_target)})]
+    nodes += [_FOLLOW] if len(scale) < len(chosen) else []
     figure = Figure(figsize=(max(6.4, 2 + 0.3 * len(nodes) * (len(chosen) + 1)), 7.6), layout="constrained")
     time, samples, per_thousand = figure.subplots(3, 1, sharex=True)
     _groups(time, chosen, nodes, lambda point: mean(point.values(time_to_target)))
@@ -163,19 +166,20 @@ def target(lines: Sequence[Line]) -> Figure:
     samples.set_ylabel("the learning's part:\nsamples needed")
     _groups(per_thousand, chosen, nodes, lambda point: _inverse(mean(point.values(rate_to_target)), 1000))
     per_thousand.set_ylabel("the machine's part:\ntime for 1000 samples, s")
-    per_thousand.set_xticks(range(len(nodes)), [count(one) for one in nodes])
+    per_thousand.set_xticks(range(len(nodes)), nodes)
     per_thousand.set_xlabel("nodes")
     legend(figure)
     return figure
 
 
-def _groups(axes: Axes, chosen: list[Line], nodes: list[int], value: Callable[[Point], Interval]) -> None:
-    """Plots a bar for each line at each of its node counts."""
+def _groups(axes: Axes, chosen: list[Line], nodes: list[str], value: Callable[[Point], Interval]) -> None:
+    """Plots a bar for each line at each of its node counts; those of mode follow stand aside."""
     width = 0.8 / len(chosen)
     for index, line in enumerate(chosen):
         having = line.having(time_to_target)
         found = [value(point) for point in having]
-        across = [nodes.index(point.nodes) - 0.4 + width * (index + 0.5) for point in having]
+        places = [nodes.index(count(point.nodes) if line.scales else _FOLLOW) for point in having]
+        across = [place - 0.4 + width * (index + 0.5) for place in places]
         colour = COLOURS[index % len(COLOURS)]
         axes.bar(across, [one.value for one in found], 0.92 * width, color=colour, label=shown(line.name))
         _bars(axes, across, found, axes.xaxis.label.get_color())
@@ -194,12 +198,12 @@ def over_time(found: Sequence[History]) -> Figure:
 
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     batch, metric = figure.subplots(1, 2, sharex=True)
-    kinds = list(dict.fromkeys((one.cell.variant, one.cell.nodes) for one in found))
+    kinds = list(dict.fromkeys(_kind(one) for one in found))
     for one in found:
-        index = kinds.index((one.cell.variant, one.cell.nodes))
+        index = kinds.index(_kind(one))
         style = {"color": COLOURS[index % len(COLOURS)], "linewidth": 1.2, "alpha": 0.8}
         style["linestyle"] = ("-", "--", ":", "-.")[index // len(COLOURS) % 4]
-        label = ", ".join(part for part in (one.cell.variant, nodes_in_words(one.cell.nodes)) if part)
+        label = ", ".join(part for part in _kind(one) if part)
         times_s, sizes = [time for time, _ in one.batches], [size for _, size in one.batches]
         batch.step([*times_s, one.end_s], [*sizes, sizes[-1]], where="post", label=shown(label), **style)
         metric.plot([time for time, _ in one.metrics], [value for _, value in one.metrics], **style)
@@ -212,3 +216,8 @@ def over_time(found: Sequence[History]) -> Figure:
         axes.grid()
     legend(figure)
     return figure
+
+
+def _kind(one: History) -> tuple[str, str]:
+    """Returns the variant and the nodes of a training in words."""
+    return one.cell.variant, "nodes follow" if one.cell.mode == "follow" else nodes_in_words(one.cell.nodes)

@@ -70,7 +70,7 @@ def efficiency(line: Line, point: Point) -> Interval:
 
 def verdicts(lines: Sequence[Line], about: Proposal) -> list[Remark]:
     """Returns up to which node count each line supports a request, and what is too little; at least one remark."""
-    said = [Remark(about=line.name, text=" ".join(_verdict(line, about.threshold))) for line in lines]
+    said = [Remark(about=line.name, text=" ".join(_verdict(line, about.threshold))) for line in lines if line.scales]
     if not said:
         said = [Remark(about="Numbers", text="The study has none yet: it supports no request.")]
     if about.one_machine:
@@ -117,7 +117,7 @@ def _verdict(line: Line, threshold: float) -> Iterator[str]:
 
 def proposal_sections(lines: Sequence[Line], about: Proposal) -> list[Section]:
     """Returns the sections of the page: the numbers of each line, then how they were made."""
-    having = [line for line in lines if line.having(rate)]
+    having = [line for line in lines if line.having(rate) and line.scales]
     found = [_numbers(line, about.threshold) for line in having]
     if any(len(line.having(rate)) > 1 for line in having):
         says = "Speed-up over nodes, both axes logarithmic, with the ideal line; the tables above hold its numbers."

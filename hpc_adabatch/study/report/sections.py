@@ -60,7 +60,7 @@ class Section:
 
 def sections(results: Sequence[CellResult], lines: Sequence[Line], histories: Sequence[History]) -> list[Section]:
     """Returns the sections that there are numbers for; the cells themselves last."""
-    found = [*_scaling(lines), *_breakdown(lines), *_target(lines), *_over_time(histories)]
+    found = [*_scaling(lines), *_breakdown(lines), *_target(lines), *_follow(lines), *_over_time(histories)]
     if not results:
         return found
     words = "Only cells that are OK give numbers above. Cells that are not are kept here with their reason."
@@ -68,7 +68,7 @@ def sections(results: Sequence[CellResult], lines: Sequence[Line], histories: Se
 
 
 def _scaling(lines: Sequence[Line]) -> Iterator[Section]:
-    having = [line for line in lines if line.having(rate)]
+    having = [line for line in lines if line.having(rate) and line.scales]
     if any(len(line.having(rate)) > 1 for line in having):
         words = (
             "Speed-up is the samples/s over those of the fewest nodes with a number; efficiency is speed-up over the "
@@ -128,6 +128,18 @@ def _target(lines: Sequence[Line]) -> Iterator[Section]:
             "learning's part over the machine's part; below 1, adaptive is there sooner."
         )
         yield Section(title="Adaptive against fixed", words=words, tables=(table,))
+
+
+def _follow(lines: Sequence[Line]) -> Iterator[Section]:
+    table = tables.follow_against_one_count(lines)
+    if table.rows:
+        words = (
+            "Ratios of the runs that go from job to job on the nodes that their batch is worth to the runs on one node "
+            "count: below 1, following is sooner, or costs fewer node-hours. Times and node-hours are of the runs' own "
+            "clocks, until the target where there is one. They stand still between two jobs: the second column adds "
+            "what the jobs waited in the queue, none has what their programs take to start."
+        )
+        yield Section(title="Nodes that follow against one node count", words=words, tables=(table,))
 
 
 def _over_time(histories: Sequence[History]) -> Iterator[Section]:

@@ -19,9 +19,11 @@ from .lines import (
     Point,
     Split,
     against_fixed,
+    against_one_count,
     efficiency_factor,
     rate,
     rate_to_target,
+    run_node_hours,
     samples_to_target,
     speed_up,
     split,
@@ -38,7 +40,20 @@ PART_NAMES = {
 }
 SPLIT = ("times the time", "machine's part: times the samples/s", "learning's part: times the samples")
 OVER_TIME = "global batch, samples, from a time on"
-_WORDS = ("mode", "variant", "cell", "state", "reason", "job ids", "fact", "", "held against", OVER_TIME)
+NODES_OVER_TIME = "nodes, from a time on"
+_WORDS = (
+    "mode",
+    "variant",
+    "cell",
+    "state",
+    "reason",
+    "job ids",
+    "fact",
+    "",
+    "held against",
+    OVER_TIME,
+    NODES_OVER_TIME,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,14 +183,25 @@ def target(lines: Sequence[Line]) -> Table:
             seconds, samples = point.values(time_to_target), point.values(samples_to_target)
             rows.append(
                 (
-                    *(line.mode, line.variant, count(point.nodes), f"{len(seconds)} of {len(point.jobs)}"),
+                    *(line.mode, line.variant, nodes_of(line, point), f"{len(seconds)} of {len(point.jobs)}"),
                     *(interval(mean(seconds)), interval(mean(samples).times(1e-3))),
                     interval(mean(point.values(rate_to_target))),
                     jobs_spread(point.values(lambda job: job.reached_updates)),
-                    number(mean(seconds).value * point.nodes / 3600),
+                    _hours_to_target(point),
                 )
             )
     return without_empty(Table(head=head, rows=tuple(rows)))
+
+
+def nodes_of(line: Line, point: Point) -> str:
+    """Returns the node count of a point; of runs whose nodes follow their batch, that from which they began."""
+    return count(point.nodes) if line.scales else f"from {count(point.nodes)} on"
+
+
+def _hours_to_target(point: Point) -> str:
+    reached = [job for job in point.jobs if job.reached_wall_s]
+    hours = [found for job in reached if (found := run_node_hours(job))]
+    return number(mean(hours).value) if hours else ""
 
 
 def target_ratios(lines: Sequence[Line]) -> Table:
@@ -196,19 +222,35 @@ def adaptive_against_fixed(lines: Sequence[Line]) -> Table:
     return Table(head=("variant", "held against", "nodes", *SPLIT), rows=tuple(rows))
 
 
+def follow_against_one_count(lines: Sequence[Line]) -> Table:
+    """Returns the table of time and node-hours of runs whose nodes follow over those on one node count."""
+    rows = tuple(
+        (
+            *(found.line.name, found.other.name, count(found.nodes)),
+            *(interval(found.time), interval(found.with_wait), interval(found.node_hours)),
+        )
+        for found in against_one_count(lines)
+    )
+    times = ("times the time", "times the time, with the queue's", "times the node-hours")
+    return without_empty(Table(head=("variant", "held against", "nodes", *times), rows=rows))
+
+
 def _split(found: Split) -> tuple[str, ...]:
     return interval(found.time), interval(found.machine), interval(found.learning)
 
 
 def over_time(found: Sequence[History]) -> Table:
     """Returns the table of batch and metric over time, one row for each training."""
-    head = ("cell", OVER_TIME, "best metric", "last metric", "time, s")
+    head = ("cell", OVER_TIME, NODES_OVER_TIME, "best metric", "last metric", "time, s")
     rows = []
     for one in found:
         batches = ", ".join(f"{count(batch)} from {number(time_s)} s" for time_s, batch in one.batches)
+        per_node = one.cell.ranks // one.cell.nodes
+        nodes = [f"{count(ranks // per_node)} from {number(time_s)} s" for time_s, ranks in one.ranks]
         ends = (_metric(one.metric, value) for value in (one.best, one.last))
-        rows.append((one.cell.cell, batches, *ends, number(one.end_s)))
-    return Table(head=head, rows=tuple(rows))
+        follows = one.cell.mode == "follow"
+        rows.append((one.cell.cell, batches, ", ".join(nodes) if follows else "", *ends, number(one.end_s)))
+    return without_empty(Table(head=head, rows=tuple(rows)))
 
 
 def _metric(name: str, value: float | None) -> str:

@@ -19,6 +19,7 @@ Not here: being asked for another node count, and leaving (run/follow.py).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +52,11 @@ class NodeRange:
         return (*doubled, *([self.most] if doubled[-1] < self.most else []))
 
 
+def span_of(nodes: Sequence[int]) -> NodeRange:
+    """Returns the range from the fewest of some node counts to the most of them."""
+    return NodeRange(least=min(nodes), most=max(nodes))
+
+
 def node_range(text: str) -> NodeRange:
     """Reads a range of node counts: ``1:32``.
 
@@ -62,6 +68,20 @@ def node_range(text: str) -> NodeRange:
     least, most = (int(found[1]), int(found[2])) if found is not None else (0, 0)
     require(1 <= least < most, "nodes_follow", text or "nothing", allowed, HINT)
     return NodeRange(least=least, most=most)
+
+
+def check_terms(efficiency: float, wait_s: float | None) -> None:
+    """Sees that an efficiency and a time in the queue can be used.
+
+    Args:
+        efficiency: The least efficiency of a node.
+        wait_s: The seconds in the queue; None where the queue shall say.
+
+    Raises:
+        InputError: One of them cannot.
+    """
+    require(0 < efficiency <= 1, "efficiency", efficiency, "more than 0, 1 at most", "--efficiency 0.75")
+    require(wait_s is None or 0 <= wait_s < math.inf, "wait_s", wait_s, "0 s or more", "--wait_s 600")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +98,7 @@ class Following:
     """The seconds in the queue until a job on other nodes starts."""
 
     def __post_init__(self) -> None:
-        fits, hint = 0 < self.efficiency <= 1, "--efficiency 0.75"
-        require(fits, "efficiency", self.efficiency, "more than 0, 1 at most", hint)
-        require(0 <= self.wait_s < float("inf"), "wait_s", self.wait_s, "0 s or more", "--wait_s 600")
+        check_terms(self.efficiency, self.wait_s)
 
     def worth(self, global_batch: int) -> int:
         """Returns the most nodes whose efficiency with this batch is high enough, each rank with a sample at least."""

@@ -25,9 +25,10 @@ COLUMNS = {
     "SubmitTime": 24,
     "StartTime": 24,
     "EndTime": 24,
+    "NumNodes": 12,
     "Name": 260,
 }
-FIELDS = ("JobID", "JobName", "State", "Submit", "Start", "End", "ElapsedRaw", "ExitCode")  # of sacct
+FIELDS = ("JobID", "JobName", "State", "Submit", "Start", "End", "ElapsedRaw", "ExitCode", "NNodes")  # of sacct
 USED = ("ConsumedEnergyRaw", "TRESUsageInAve")  # of sacct too; sites that do not measure them leave them empty
 _NO_ENERGY_J = 2**62  # from here on it is one of Slurm's numbers for "no value"
 _STATES = {
@@ -57,6 +58,12 @@ def seconds(text: str) -> float | None:
         return None
 
 
+def _nodes(text: str) -> int | None:
+    """Returns the node count of 4, and of 2-4 the least, as Slurm says of a job that waits for from 2 to 4."""
+    found = re.match(r"[1-9][0-9]*", text)
+    return int(found[0]) if found is not None else None
+
+
 def _told(state: str, reason: str) -> str:
     """Returns Slurm's word with its reason; without that of a cancelled job, which is what it waited for before."""
     useful = reason not in ("", "None", "N/A") and state_of(state) is not State.CANCELLED
@@ -79,6 +86,7 @@ def queue(text: str) -> list[Job]:
             name=fields["Name"],
             state=state_of(fields["State"]),
             told=_told(fields["State"], fields["Reason"]),
+            nodes=_nodes(fields["NumNodes"]),
             restarts=int(restarts) if restarts.isdigit() else 0,
             submitted_s=seconds(fields["SubmitTime"]),
             began_s=seconds(fields["StartTime"]),
@@ -113,6 +121,7 @@ def accounting(text: str) -> list[Job]:
             name=fields["JobName"],
             state=state_of(fields["State"]),
             told=_told(fields["State"], "" if fields["ExitCode"] in ("0:0", "") else f"exit code {fields['ExitCode']}"),
+            nodes=_nodes(fields["NNodes"]),
             restarts=0 if before is None else before.restarts + 1,
             submitted_s=seconds(fields["Submit"]),
             began_s=seconds(fields["Start"]),
@@ -147,6 +156,7 @@ def control(text: str) -> Job | None:
         name=fields.get("JobName", ""),
         state=state_of(state),
         told=_told(state, fields.get("Reason", "")),
+        nodes=_nodes(fields.get("NumNodes", "")),
         restarts=int(restarts) if restarts.isdigit() else 0,
         submitted_s=seconds(fields.get("SubmitTime", "")),
         began_s=seconds(fields.get("StartTime", "")),

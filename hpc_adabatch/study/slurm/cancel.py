@@ -28,5 +28,7 @@ def cancel(study: Study, folder: StudyFolder, slurm: Slurm, cells: Sequence[Cell
         if active:
             slurm.cancel([str(status.job_id) for status in active])
         for status in active:
+            for attempt, job_id in status.unwritten:
+                submissions.write(folder, status.cell.name, attempt, job_id=job_id)
             submissions.write(folder, status.cell.name, status.attempt, job_id=status.job_id, cancelled=True)
     return active

@@ -63,7 +63,7 @@ class _Search:
         self._study, self._folder, self._slurm, self._attempts = study, folder, slurm, attempts
         self._silent = jobs is None
         self._queue = {job.job_id: job for job in jobs or []}
-        self._known = {attempt.job_id for each in attempts.values() for attempt in each}
+        self._known = {attempt.job_id for each in attempts.values() for attempt in each if attempt.job_id is not None}
         self._accounts: dict[str, Job] | None = None
 
     def status(self, cell: Cell, stall_s: float) -> CellStatus:
@@ -73,8 +73,8 @@ class _Search:
         # An intent without an answer: sbatch was cut short, and its job may be there all the same.
         job_id = last.job_id if last is not None else None
         unsure = last is not None and job_id is None and not last.refused
-        found = self._unrecorded(cell, last) if job_id is None else self._successor(cell, job_id)
-        job_id = found or job_id
+        found = self._unrecorded(cell, last) if job_id is None else self._successors(cell, job_id)
+        job_id = found[-1] if found else job_id
         queued = self._queue.get(job_id or "")
         # A complete result outweighs all that Slurm says.
         ok = ok_status(self._folder, self._study, cell, attempts)
@@ -89,26 +89,31 @@ class _Search:
         reason = (last.error or "sbatch was cut short; submit looks for the job") if last is not None else ""
         return replace(start, reason=reason, unsure=unsure)
 
-    def _unrecorded(self, cell: Cell, last: Attempt | None) -> str | None:
-        """Returns a job of this cell that is not written down: sbatch was cut short, or a dry run's line was pasted."""
-        prefix = self._study.job_prefix(cell.name)
-        names = [job.job_id for job in self._queue.values() if job.name.startswith(prefix)]
-        outputs = [path.stem.rpartition("-")[2] for path in self._folder.cell(cell.name).glob("slurm-*.out")]
-        new = {name for name in (*names, *outputs) if name.isdigit()} - self._known
+    def _unrecorded(self, cell: Cell, last: Attempt | None) -> tuple[str, ...]:
+        """Returns jobs of this cell that are not written down: sbatch was cut short, or a dry run's line was pasted."""
+        new = self._new(cell)
         if not new and last is not None and not last.refused:
             name = self._study.job_name(cell.name, last.number)
             jobs = self._slurm.accounting(names=[name], since=last.time[:10]) or []
             new = {job.job_id for job in jobs if job.name == name} - self._known
-        return max(new, key=int, default=None)
+        return tuple(sorted(new, key=int))
 
-    def _successor(self, cell: Cell, job_id: str) -> str | None:
-        """Returns the job that the cell's job submitted in its own place, as Slurm would not queue it again."""
+    def _successors(self, cell: Cell, job_id: str) -> tuple[str, ...]:
+        """Returns the jobs that go on for the cell's job, each submitted by the one before.
+
+        A job does so where Slurm would not queue it again, or where the run is to have other nodes.
+        """
         queued = self._queue.get(job_id)
         if queued is not None and queued.state.active:
-            return None
+            return ()
+        return tuple(sorted((one for one in self._new(cell) if int(one) > int(job_id)), key=int))
+
+    def _new(self, cell: Cell) -> set[str]:
+        """Returns the numbers of the cell's jobs that nobody has written down: by their names, and by their output."""
         prefix = self._study.job_prefix(cell.name)
-        new = {job.job_id for job in self._queue.values() if job.name.startswith(prefix)} - self._known
-        return max((one for one in new if int(one) > int(job_id)), key=int, default=None)
+        names = [job.job_id for job in self._queue.values() if job.name.startswith(prefix)]
+        outputs = [path.stem.rpartition("-")[2] for path in self._folder.cell(cell.name).glob("slurm-*.out")]
+        return {name for name in (*names, *outputs) if name.isdigit()} - self._known
 
     def _of_job(self, start: CellStatus, job_id: str, queued: Job | None, stall_s: float) -> CellStatus:
         job = queued or self._remembered(job_id)
@@ -134,10 +139,12 @@ class _Search:
     def _remembered(self, job_id: str) -> Job | None:
         """Returns what sacct knows of a job that has left the queue, or scontrol."""
         if self._accounts is None:
-            gone = sorted(str(known) for known in self._known if known is not None and known not in self._queue)
+            gone = sorted(self._known - self._queue.keys())
             jobs = self._slurm.accounting(job_ids=gone) if gone else None
             self._accounts = {job.job_id: job for job in jobs or []}
         job = self._accounts.get(job_id)
+        if job_id not in self._known:
+            job = next(iter(self._slurm.accounting(job_ids=[job_id]) or []), None)
         if job is not None and job.state.over:
             return job
         return self._slurm.control(job_id)
@@ -156,20 +163,22 @@ def _forgotten(attempts: Sequence[Attempt], log: list[str]) -> tuple[State, str]
 
 
 def remember(folder: StudyFolder, states: States) -> None:
-    """Writes down how jobs ended, which Slurm forgets after minutes.
+    """Writes down jobs that went on for others, and how jobs ended, which Slurm forgets after minutes.
 
     Nothing is written where the folder cannot be, or while somebody submits.
     """
     news = [(status, job) for status in states.cells if (job := _news(status)) is not None]
-    if not news or folder.in_use():
+    found = [(status.cell.name, *one) for status in states.cells for one in status.unwritten]
+    if not (news or found) or folder.in_use():
         return
     try:
         with folder.lock():
+            for cell, attempt, job_id in found:
+                submissions.write(folder, cell, attempt, job_id=job_id)
             for status, job in news:
-                last = status.attempts[-1]
                 what = {"seen": job.state, "reason": job.told, "submitted_s": job.submitted_s}
-                times = {"began_s": job.began_s, "ended_s": job.ended_s}
-                submissions.write(folder, last.cell, last.number, **what, **times)
+                more = {"began_s": job.began_s, "ended_s": job.ended_s, "nodes": job.nodes}
+                submissions.write(folder, status.cell.name, status.attempt, **what, **more)
     except InputError:  # a folder of someone else's: it is only looked at
         return
 
@@ -177,7 +186,7 @@ def remember(folder: StudyFolder, states: States) -> None:
 def _news(status: CellStatus) -> Job | None:
     """Returns the job that ended since its end was last written down."""
     job = status.job
-    if job is None or job.state.active or not status.attempts or status.attempts[-1].job_id != job.job_id:
+    if job is None or job.state.active or status.job_id != job.job_id:
         return None
-    seen = status.attempts[-1].seen
+    seen = status.attempts[-1].seen if not status.found else None
     return job if seen is None or (seen["seen"], seen.get("ended_s")) != (job.state, job.ended_s) else None

@@ -138,7 +138,7 @@ def _settled(
         states = find_states(study, folder, slurm)
         if states.silent is not None:
             raise SlurmError(f"{states.silent}; nothing was submitted: it is not known which jobs are there")
-        unsure = [status for status in states.of(cells) if status.unsure and status.found is None]
+        unsure = [status for status in states.of(cells) if status.unsure and not status.found]
         youngest_s = max((status.attempts[-1].began_s for status in unsure), default=0.0)
         left_s = youngest_s + ON_ITS_WAY_S - time.time()
         if left_s <= 0:
@@ -151,10 +151,10 @@ def _settled(
 
 def _adopt(folder: StudyFolder, states: States, say: Callable[[str], None]) -> bool:
     """Writes down the jobs that were found by name. Reports whether there were any."""
-    found = [status for status in states.cells if status.found is not None]
-    for status in found:
-        submissions.write(folder, status.cell.name, status.attempt, job_id=status.found)
-        say(f"{status.cell.name}  job {status.found}, which an earlier call has submitted")
+    found = [(status.cell.name, *one) for status in states.cells for one in status.unwritten]
+    for cell, attempt, job_id in found:
+        submissions.write(folder, cell, attempt, job_id=job_id)
+        say(f"{cell}  job {job_id}, which an earlier call has submitted")
     return bool(found)
 
 

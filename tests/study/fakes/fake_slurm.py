@@ -78,6 +78,7 @@ class FakeSlurm:
 
     def _new(self, number: int, arguments: list[str]) -> dict[str, Any]:
         name = next((word.partition("=")[2] for word in arguments if word.startswith("--job-name=")), "")
+        nodes = next((word.partition("=")[2] for word in arguments if word.startswith("--nodes=")), "1")
         now = time.strftime("%Y-%m-%dT%H:%M:%S")
         return {
             "id": str(number),
@@ -85,6 +86,7 @@ class FakeSlurm:
             "arguments": arguments,
             "state": "PENDING",
             "reason": "Priority",
+            "nodes": nodes,
             "restarts": 0,
             "submit": now,
             "start": "N/A",
@@ -147,7 +149,7 @@ def squeue() -> None:
         end(1, "slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
     columns = re.findall(r"(\w+):(\d+)", next(word for word in sys.argv if word.startswith("--Format=")))
     names = {"JobID": "id", "State": "state", "RestartCnt": "restarts", "Reason": "reason", "Name": "name"}
-    names |= {"SubmitTime": "submit", "StartTime": "start", "EndTime": "end"}
+    names |= {"SubmitTime": "submit", "StartTime": "start", "EndTime": "end", "NumNodes": "nodes"}
     for job in fake.jobs():
         if "squeue" in job["known"]:
             print("".join(str(job[names[name]])[: int(width)].ljust(int(width)) for name, width in columns))
@@ -166,7 +168,7 @@ def sacct() -> None:
             for restart in range(job["restarts"] + 1):
                 last = restart == job["restarts"]
                 fields = (job["id"], job["name"], state if last else "PREEMPTED", job["submit"], job["start"])
-                rest = (job["end"].replace("N/A", "Unknown"), str(job["elapsed"]), "0:0")
+                rest = (job["end"].replace("N/A", "Unknown"), str(job["elapsed"]), "0:0", job["nodes"])
                 print("|".join((*fields, *rest, str(job.get("energy", "")), "")))
                 if "busy" in job and "--allocations" not in sys.argv:
                     print("|".join((f"{job['id']}.0", *fields[1:], *rest, "", f"cpu=1,gres/gpuutil={job['busy']}")))
@@ -180,7 +182,7 @@ def scontrol() -> None:
             times = f"SubmitTime={job['submit']} StartTime={job['start']} EndTime={job['end']}"
             print(
                 f"JobId={job['id']} JobName={job['name']} UserId=a(1000) JobState={job['state']} "
-                f"Reason={job['reason']} Restarts={job['restarts']} {times} Comment=JobState=NO"
+                f"Reason={job['reason']} Restarts={job['restarts']} {times} NumNodes={job['nodes']} Comment=JobState=NO"
             )
             return
     end(1, "slurm_load_jobs error: Invalid job id specified")

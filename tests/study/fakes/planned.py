@@ -31,7 +31,7 @@ def template(folder: Path, text: str = TEMPLATE) -> Path:
 
 
 def cells(nodes: tuple[int, ...] = (1, 2), repeats: int = 2, mode: str = "strong") -> tuple[Cell, ...]:
-    verb = "train" if mode == "adaptive" else "measure"
+    verb = "train" if mode in ("adaptive", "follow") else "measure"
     return tuple(
         Cell(
             name=cell_name(mode, n, "", repeat),
