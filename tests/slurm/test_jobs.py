@@ -136,6 +136,34 @@ def test_doctor_tells_of_the_job_and_of_a_folder_that_each_node_has_for_itself(
         assert re.search(f"^{row}", said, re.MULTILINE), (row, said)
 
 
+CRASHES_ONCE = """
+import os, signal
+from dataclasses import dataclass
+from hpc_adabatch.tasks.digits import Digits
+
+@dataclass(frozen=True, kw_only=True)
+class CrashesOnce(Digits):
+    marker: str
+
+    def load(self, *given):
+        try:
+            os.close(os.open(self.marker, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return super().load(*given)
+        os.kill(os.getpid(), signal.SIGSEGV)
+"""
+
+
+def test_a_rank_that_crashes_as_it_starts_does_not_cost_the_job(cluster: SlurmCluster, tmp_path: Path) -> None:
+    """Open MPI does so, rarely, where a message comes too early."""
+    (tmp_path / "crashes_once.py").write_text(CRASHES_ONCE, encoding="utf-8")
+    task = ["--task=crashes_once:CrashesOnce", f"--task.marker={tmp_path / 'marker'}"]
+    job = submit(cluster, tmp_path, *SHORT, *task, sbatch=("--nodes=2",))
+    assert cluster.wait(job, ENDED, 150)["JobState"] == "COMPLETED", output(tmp_path)
+    assert output(tmp_path).count("a rank crashed as it started (signal 11); they are launched again, once") == 1
+    assert [line["kind"] for line in records(tmp_path / "run")].count("start") == 1
+
+
 def test_a_job_rehearses_and_leaves_nothing(cluster: SlurmCluster, tmp_path: Path) -> None:
     """Where runs are written is on a disk that both nodes see."""
     where = (f"--chdir={tmp_path}", f"--export=ALL,ADABATCH_HOME={ROOT}", "--nodes=2", "--time=0:20:0")

@@ -135,6 +135,23 @@ def test_a_launcher_that_says_well_done_without_a_result_is_not_believed(tmp_pat
     assert job("doctor", cwd=tmp_path, **path).returncode == 0
 
 
+def test_ranks_that_crash_as_they_start_are_launched_once_more(tmp_path: Path, no_waiting: dict[str, str]) -> None:
+    """Seen in one of some hundred starts of Open MPI 4.1 under srun; a script of the user's may have done something."""
+
+    def launches(*words: str, **more: str) -> tuple[int, int]:
+        done = job(*words, cwd=tmp_path, **more, **no_waiting)
+        said = "job 81234: a rank crashed as it started (signal 11); they are launched again, once"
+        assert done.stderr.count(said) == sum(line.startswith("srun ") for line in done.stdout.splitlines()) - 1
+        return done.returncode, done.stderr.count(said)
+
+    assert launches("r.yaml", "--out", "x", FAKE_CODE="139") == (139, 1)
+    assert launches("measure", "r.yaml", FAKE_CODE="139") == (139, 1)
+    assert launches("python", "train.py", FAKE_CODE="139") == (139, 0)
+    assert launches("r.yaml", "--out", "x", FAKE_CODE="70") == (70, 0)
+    assert launches("r.yaml", "--out", "x", FAKE_CODE="137") == (137, 0)
+    assert launches("r.yaml", "--out", "x", FAKE_CODE="139", FAKE_STOPS="yes")[1] == 0
+
+
 def test_how_busy_the_gpus_were_is_left_beside_the_result(tmp_path: Path) -> None:
     """At the end alone, or a study would take a job that stands still for one that works; of the job's own GPUs."""
     fakes = tmp_path / "fakes"
