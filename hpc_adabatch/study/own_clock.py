@@ -46,15 +46,19 @@ def own_clock(journal: Path, ranks: int) -> OwnClock | None:
         lines = journal.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
-    parts: list[tuple[float, int]] = []
-    end_s = None
-    for line in lines:
-        try:
-            record = json.loads(line)
-            time_s, kind = float(record["time_s"]), record["kind"]
-            if kind in ("start", "resume"):
-                parts.append((time_s if parts else 0.0, int(record.get("world_size", ranks))))
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-            continue
-        end_s = time_s
-    return OwnClock(parts=tuple(parts or [(0.0, ranks)]), end_s=end_s) if end_s is not None else None
+    last = next((found for line in reversed(lines) if (found := _told(line, ranks)) is not None), None)
+    if last is None:
+        return None
+    # of the many lines few begin a part: the others are not parsed
+    told = [_told(line, ranks) for line in lines if '"start"' in line or '"resume"' in line]
+    starts = [(time_s, size) for time_s, kind, size in filter(None, told) if kind in ("start", "resume")]
+    return OwnClock(parts=((0.0, starts[0][1] if starts else ranks), *starts[1:]), end_s=last[0])
+
+
+def _told(line: str, ranks: int) -> tuple[float, str, int] | None:
+    """Returns seconds, kind and ranks of a line; None of one that is damaged."""
+    try:
+        record = json.loads(line)
+        return float(record["time_s"]), str(record["kind"]), int(record.get("world_size", ranks))
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        return None

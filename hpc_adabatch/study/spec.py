@@ -82,7 +82,9 @@ class Study:
     def hours_in_words(self, cells: Sequence[Cell]) -> str:
         """Returns the most node-hours that these cells use, for a line of text."""
         hours = self.node_hours(cells)
-        return "without a time limit that is known (--time)" if hours is None else f"at most {hours:.2f} node-hours"
+        if hours is None:
+            return "without a time limit that is known (--time)"
+        return f"at most {hours:.2f} node-hours{_counted(cells)}"
 
     def about(self, where: str) -> dict[str, str]:
         """Returns what was run, by name, in the order of a report.
@@ -104,7 +106,7 @@ class Study:
             **{field: ", ".join(values) for field, values in fields.items()},
             "where": where,
             "sbatch": " ".join(self.sbatch),
-            "at most": "no time limit" if hours is None else f"{hours:.3g} node-hours",
+            "at most": "no time limit" if hours is None else f"{hours:.3g} node-hours{_counted(self.cells)}",
         }
 
     def job_name(self, cell: str, attempt: int) -> str:
@@ -118,6 +120,12 @@ class Study:
     def to_json(self) -> str:
         """Returns the content of study.json."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _counted(cells: Sequence[Cell]) -> str:
+    """Returns how node-hours were counted that a run may go beyond, for the end of a line; else nothing."""
+    follows = any(cell.mode == "follow" for cell in cells)
+    return ", each run whose nodes follow counted as one job on the most" if follows else ""
 
 
 def check_name(name: str) -> str:

@@ -160,7 +160,7 @@ def test_a_rank_that_crashes_as_it_starts_does_not_cost_the_job(cluster: SlurmCl
     task = ["--task=crashes_once:CrashesOnce", f"--task.marker={tmp_path / 'marker'}"]
     job = submit(cluster, tmp_path, *SHORT, *task, sbatch=("--nodes=2",))
     assert cluster.wait(job, ENDED, 150)["JobState"] == "COMPLETED", output(tmp_path)
-    assert output(tmp_path).count("a rank crashed as it started (signal 11); they are launched again, once") == 1
+    assert output(tmp_path).count("a rank crashed as it started (signal 11); the ranks are launched again, once") == 1
     assert [line["kind"] for line in records(tmp_path / "run")].count("start") == 1
 
 

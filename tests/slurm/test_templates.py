@@ -140,7 +140,7 @@ def test_ranks_that_crash_as_they_start_are_launched_once_more(tmp_path: Path, n
 
     def launches(*words: str, **more: str) -> tuple[int, int]:
         done = job(*words, cwd=tmp_path, **more, **no_waiting)
-        said = "job 81234: a rank crashed as it started (signal 11); they are launched again, once"
+        said = "job 81234: a rank crashed as it started (signal 11); the ranks are launched again, once"
         assert done.stderr.count(said) == sum(line.startswith("srun ") for line in done.stdout.splitlines()) - 1
         return done.returncode, done.stderr.count(said)
 

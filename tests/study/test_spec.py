@@ -76,7 +76,11 @@ def test_follow_is_one_cell_that_begins_on_the_fewest_nodes(make: Any) -> None:
     assert [one.name for one in study.cells] == ["adaptive_n004_r1", "adaptive_n002_r1", "adaptive_n008_r1", cell.name]
     assert (cell.name, cell.mode, cell.nodes, cell.ranks, cell.verb) == ("follow_n002_r1", "follow", 2, 2, "train")
     assert cell.arguments == ("--nodes_follow=2:8", "--efficiency=0.5", "--wait_s", "30", "--seed=0")
-    assert study.node_hours([cell]) == 8.0  # it may come to them
+    assert study.node_hours([cell]) == 8.0  # it may come to them, in more jobs than one
+    assert study.hours_in_words([cell]).endswith(
+        "node-hours, each run whose nodes follow counted as one job on the most"
+    )
+    assert study.hours_in_words(study.cells[:1]) == "at most 4.00 node-hours"
     until = make(mode="follow", nodes="1,2", vary=("optimizer.lr=0.1,0.2",), repeats=2, until="accuracy=0.9")
     assert [one.arguments for one in until.cells[1:3]] == [
         ("--optimizer.lr=0.2", "--nodes_follow=1:2", "--until=accuracy=0.9", "--seed=0"),
