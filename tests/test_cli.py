@@ -234,8 +234,9 @@ def test_ctrl_c_ends_a_verb_without_a_traceback(words: list[str], tmp_path: Path
             break
         assert time.monotonic() < give_up
         time.sleep(0.05)
+    time.sleep(0.3)  # it has opened the file: let it read, for Python does not look for signals in between
     said = None
-    while said is None:  # the first may come between the opening and the reading, where Python does not look for one
+    while said is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             said = process.communicate(timeout=10)
