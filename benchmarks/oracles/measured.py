@@ -93,6 +93,7 @@ def goodput(cluster: hab.Cluster) -> Pair:
     progress = replace(
         run.training.progress,
         step_seconds={size: a + c * size for size in (now, 2 * now)},
+        pass_seconds={size: c * size for size in (now, 2 * now)},
         max_micro_batch=10**6,
         max_global_batch=10**5,
     )

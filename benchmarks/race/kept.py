@@ -25,7 +25,7 @@ from submission import ENDED
 HERE = Path(__file__).resolve().parent
 RANKS = 4
 LOOK_EVERY_S = 3.0  # seldom, as the ranks have need of all cores
-BY_TORCH = ("noise_scale_torch",)  # arms of ours that torch.distributed sums; Horovod does the others
+BY_HOROVOD = ("goodput_horovod",)  # torch.distributed sums the gradients of all other arms, over Gloo
 # Open MPI sums along a ring, as Gloo does; left to itself it took half as long again for a step of 2 MB at 0.25 Gbit/s
 RING = "--mca coll_tuned_use_dynamic_rules 1 --mca coll_tuned_allreduce_algorithm 4"
 Record = dict[str, Any]
@@ -101,7 +101,7 @@ class Kept:
         """Returns the line of the job: by mpirun where Horovod sums, by srun where torch.distributed does."""
         python = self._python if run.arm in peers.ARMS else sys.executable
         command = f"{python} {HERE / 'rank.py'} {given} {self._folder / 'images'} {result}"
-        if run.arm in peers.ARMS or run.arm in BY_TORCH:
+        if run.arm not in BY_HOROVOD:
             port = "$((15000 + SLURM_JOB_ID % 10000))"  # one that was left a moment ago may not be listened at again
             meeting = f"MASTER_ADDR=$(hostname) MASTER_PORT={port} ADABATCH_ENGINE=torch"
             return f"export {meeting}; exec srun --mpi=none --kill-on-bad-exit=1 {command}"

@@ -21,24 +21,38 @@ import hpc_adabatch as hab
 Rules = dict[str, Any]  # arguments of AdaptiveTraining
 
 
+def adascale(run: Run) -> hab.LearningRate:
+    """Returns the step decay by AdaScale's clock, and its gain."""
+    return hab.LearningRate(scaling="adascale", decay="step", milestones=run.milestones, gamma=GAMMA)
+
+
+def goodput(run: Run) -> Rules:
+    """`goodput` with AdaScale: its own clock, step decay on it; torch.distributed."""
+    return {"policy": hab.Goodput(), "learning_rate": adascale(run)}
+
+
+def goodput_fp16(run: Run) -> Rules:
+    """The same with `compression: fp16`, as recommended where the sum over ranks is most of a step."""
+    return goodput(run) | {"options": hab.LoopOptions(compression="fp16")}
+
+
+def goodput_horovod(run: Run) -> Rules:
+    """`goodput` with AdaScale; Horovod."""
+    return goodput(run)
+
+
 def noise_scale(run: Run) -> Rules:
-    """`noise_scale` with AdaScale, as recommended: its own clock, step decay on it; Horovod."""
-    schedule = hab.LearningRate(scaling="adascale", decay="step", milestones=run.milestones, gamma=GAMMA)
-    return {"policy": hab.NoiseScale(), "learning_rate": schedule}
-
-
-def noise_scale_torch(run: Run) -> Rules:
-    """The same, summed by torch.distributed over Gloo."""
-    return noise_scale(run)
+    """`noise_scale` with AdaScale; torch.distributed."""
+    return {"policy": hab.NoiseScale(), "learning_rate": adascale(run)}
 
 
 def adabatch(run: Run) -> Rules:
-    """`adabatch`: the batch doubles after each fifth of the epochs, the rate x0.75; Horovod."""
+    """`adabatch`: the batch doubles after each fifth of the epochs, the rate x0.75; torch.distributed."""
     return {"policy": hab.AdaBatch(interval=run.epochs / STAGES, lr_factor=LR_FACTOR)}
 
 
 def smith(run: Run) -> Rules:
-    """`smith`: the batch grows x5 where the step decay would divide the rate by it; Horovod."""
+    """`smith`: the batch grows x5 where the step decay would divide the rate by it; torch.distributed."""
     return {"policy": hab.Smith(milestones=run.milestones, decay=GAMMA)}
 
 
@@ -52,7 +66,7 @@ def ramp(run: Run) -> Rules:
 
 
 ARMS: dict[str, Callable[[Run], Rules]] = {
-    arm.__name__: arm for arm in (noise_scale, noise_scale_torch, adabatch, smith, ramp)
+    arm.__name__: arm for arm in (goodput_fp16, goodput, goodput_horovod, noise_scale, adabatch, smith, ramp)
 }
 
 

@@ -21,8 +21,9 @@ from setting import RATES, Run
 Found = list[tuple[Run, Record]]  # runs, and what they have come to
 Runs = dict[str, Found]  # of one network and link, by arm, one a seed
 TARGETS = (0.60, 0.65, 0.67)
-RECOMMENDED, SMALL = "noise_scale", "small"
-THEIRS = (*peers.ARMS, "ramp")  # Megatron-LM's rule, though our loop runs it
+SMALL, MENDED = "small", "adaptdl_fp16"  # the latter is by nobody's documentation
+THEIRS = (*(arm for arm in peers.ARMS if arm != MENDED), "ramp")  # Megatron-LM's rule, though our loop runs it
+PAIRS = (("goodput_fp16", THEIRS), ("goodput", THEIRS), ("goodput_fp16", (MENDED,)))  # ours, and whom it has to beat
 ARMS: dict[str, Callable[..., Any]] = ours.ARMS | peers.ARMS
 POINT = 0.01
 
@@ -81,7 +82,7 @@ def targets(runs: Runs) -> list[float]:
 
 def table(runs: Runs) -> Iterator[str]:
     """Yields the lines of the table of one network and link."""
-    wanted = targets(runs)
+    wanted, most = targets(runs), max(map(len, runs.values()), default=0)
     columns = ["arm", "best, %", *(f"to {100 * target:.4g} %, s" for target in wanted)]
     columns += ["updates", "samples", "final batch", "seconds"]
     yield f"| {' | '.join(columns)} |"
@@ -95,7 +96,9 @@ def table(runs: Runs) -> Iterator[str]:
         if not found:
             yield f"| {arm} | {reason or 'not run'} |" + " |" * (len(columns) - 2)
             continue
-        cells = [f"{arm} ({len(found)} of {len(runs[arm])} seeds; {reason})" if reason else arm]
+        count = f"{len(found)} seed{'s' if len(found) > 1 else ''}" if len(found) < most else ""
+        note = "; ".join(filter(None, (count, reason)))
+        cells = [f"{arm} ({note})" if note else arm]
         cells.append(middle([100 * run.best for run in found], 1))
         for target in wanted:
             times = seconds(found, target)
@@ -113,32 +116,33 @@ def soonest(runs: Runs, arms: Sequence[str], target: float) -> tuple[str, list[f
 
 
 def ratios(runs: Runs) -> Iterator[str]:
-    """Yields how much sooner the recommended rule is than the best peer, and the best of ours than the small batch."""
-    for target in targets(runs):
-        ahead, behind = soonest(runs, (RECOMMENDED,), target), soonest(runs, THEIRS, target)
-        to = f"- To {100 * target:.4g} %:"
-        if behind is None:
-            yield f"{to} no peer gets there with all seeds."
-        elif ahead is None:
-            yield f"{to} {behind[0]} gets there; {RECOMMENDED} does not with all seeds."
-        else:
-            times = statistics.median(behind[1]) / statistics.median(ahead[1])
-            each = [theirs / its for theirs, its in zip(behind[1], ahead[1], strict=False)]
-            yield f"{to} {RECOMMENDED} is {times:.2f} times as fast as {behind[0]} (seed by seed {middle(each, 2)})."
+    """Yields how much sooner ours are than the best peer, and the best of ours than the small batch."""
+    for own, theirs in PAIRS:
+        for target in targets(runs):
+            ahead, behind = soonest(runs, (own,), target), soonest(runs, theirs, target)
+            to = f"- To {100 * target:.4g} %:"
+            if behind is not None and ahead is not None:
+                times = statistics.median(behind[1]) / statistics.median(ahead[1])
+                each = [their / its for their, its in zip(behind[1], ahead[1], strict=False)]
+                yield f"{to} {own} is {times:.2f} times as fast as {behind[0]} (seed by seed {middle(each, 2)})."
+            elif ahead is not None:
+                yield f"{to} {own} gets there; of {', '.join(theirs)} none does with all seeds."
+            elif behind is not None:
+                yield f"{to} {behind[0]} gets there; {own} does not with all seeds."
+            else:
+                yield f"{to} neither {own} nor any of {', '.join(theirs)} gets there with all seeds."
     yield headline(runs)
 
 
 def headline(runs: Runs) -> str:
     """Returns how much sooner the best of our arms is at the small batch's final accuracy, less one point."""
-    small, found = outcomes(runs, SMALL), dict[str, list[float]]()
-    for arm in ARMS:
-        theirs = outcomes(runs, arm)
-        if arm in THEIRS or not small or len(theirs) != len(small):
+    by_seed = {arm: {run.seed: one for run, record in of if (one := outcome(run, record))} for arm, of in runs.items()}
+    small, found = by_seed.get(SMALL, {}), dict[str, list[float]]()
+    for arm, theirs in by_seed.items():
+        if arm in (*THEIRS, MENDED) or not small or not small.keys() <= theirs.keys():
             continue
-        pairs = [
-            (reached(own, own.accuracy - POINT), reached(one, own.accuracy - POINT))
-            for own, one in zip(small, theirs, strict=True)
-        ]
+        targets = {seed: own.accuracy - POINT for seed, own in small.items()}
+        pairs = [(reached(small[seed], target), reached(theirs[seed], target)) for seed, target in targets.items()]
         times = [own.wall_s / one.wall_s for own, one in pairs if own is not None and one is not None]
         if len(times) == len(small):
             found[arm] = times
@@ -162,7 +166,7 @@ def document(found: Found, flags: argparse.Namespace, factors: dict[str, float])
     """Returns the page.
 
     Args:
-        found: All runs, and what they have come to; empty where one is missing.
+        found: All runs, and what they have come to; empty where one is missing or was not asked for.
         flags: The flags of the command line.
         factors: Factors of the large batch's rate, by network.
     """
@@ -182,8 +186,8 @@ def document(found: Found, flags: argparse.Namespace, factors: dict[str, float])
         "Four ranks, each in a network namespace of its own behind its link. All arms have the same network, the same",
         "order of the samples for each seed and the same augmentation. They are evaluated outside the clock, each half",
         "epoch of samples; seconds to an accuracy lie on straight lines between evaluations. Cells hold the median",
-        f"over seeds {', '.join(map(str, flags.seeds))}, and the range. The last four columns are of whole runs.",
-        "All sums go along a ring: those of Gloo do, and Open MPI, under Horovod, is told to.",
+        f"over seeds {', '.join(map(str, flags.seeds))}, and the range; arms with fewer seeds say so. The last four",
+        "columns are of whole runs. All sums go along a ring: Gloo's do, and Open MPI, under Horovod, is told to.",
         "",
         *arms_of(flags.arms),
         "",

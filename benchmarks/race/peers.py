@@ -24,6 +24,7 @@ import torch.distributed as dist
 from rank import Watch
 from setting import LR_FACTOR, STAGES, Run, network
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -123,7 +124,12 @@ def fairscale(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None:
         epoch += 1
 
 
-def adaptdl(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None:
+def adaptdl_fp16(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None:
+    """The same with torch's hook for sums in fp16, of which AdaptDL's documentation says nothing."""
+    adaptdl(run, folder, model, watch, fp16=True)
+
+
+def adaptdl(run: Run, folder: Path, model: nn.Module, watch: Watch, *, fp16: bool = False) -> None:
     """AdaptDL: batches of most goodput from the small to the largest one, AdaScale, step decay by its epochs."""
     np.int = int  # type: ignore[attr-defined]
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
@@ -143,6 +149,8 @@ def adaptdl(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None:
     optimizer = sgd(run, model)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, run.decay)
     wrapped = adl.AdaptiveDataParallel(model, optimizer, schedule)
+    if fp16:
+        wrapped.register_comm_hook(None, fp16_compress_hook)
     watch.begin()
     for _ in adl.remaining_epochs_until(round(run.epochs)):
         for inputs, labels in loader:
@@ -203,5 +211,5 @@ def lightning(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None:
 
 
 ARMS: dict[str, Callable[[Run, Path, nn.Module, Watch], None]] = {
-    arm.__name__: arm for arm in (small, large, adabatch_ddp, fairscale, adaptdl, lightning)
+    arm.__name__: arm for arm in (small, large, adabatch_ddp, fairscale, adaptdl, adaptdl_fp16, lightning)
 }

@@ -2,6 +2,6 @@
 
 from .noise import Measurement, samples_for
 from .pieces import PieceMeter
-from .smoothing import Estimate, Smoother
+from .smoothing import LEAST_MEASUREMENTS, Estimate, Smoother
 
-__all__ = ["Estimate", "Measurement", "PieceMeter", "Smoother", "samples_for"]
+__all__ = ["LEAST_MEASUREMENTS", "Estimate", "Measurement", "PieceMeter", "Smoother", "samples_for"]

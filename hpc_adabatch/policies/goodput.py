@@ -11,9 +11,12 @@ Qiao et al. 2021 (Pollux, OSDI), https://arxiv.org/abs/2008.12260, equations 4 t
     T_iter                                seconds = a + b * passes + c * samples of a rank, a, b, c >= 0
 
 The model of a step's time has three costs, which one job on a fixed allocation can tell apart: of a step (sum over
-ranks, update), of a pass and of a sample. It is fitted to the medians of the batches timed so far. If only one batch
-was timed, half of its time is taken to be fixed, so that a larger batch is tried; its measured time then decides. A
-batch whose measured throughput is below that of the present batch is never chosen, nor is a batch beyond it.
+ranks, update), of a pass and of a sample. It is fitted to the medians of the batches timed so far, the passes by
+themselves, or batches of one pass could not tell a pass from a step. If only one batch was timed, the time of its
+passes grows with the batch and the rest is fixed; the measured time of a larger one then decides. A batch whose
+measured throughput is below that of the present batch is never chosen, nor is a batch beyond it.
+
+It can turn back, so it does not wait for a whole window: the interval of the noise scale says what is known by then.
 
 When to use it: you want the run to end soonest on this machine, whatever the noise would allow.
 """
@@ -49,13 +52,14 @@ class Goodput(Measured):
     """
 
     any_geometry: ClassVar[bool] = True
+    waits: ClassVar[bool] = False
     shrink: bool = True
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         now, timed = progress.global_batch, progress.step_seconds
         if now not in timed:
             return float(now)  # not timed yet
-        model = StepTime(timed, progress.n_ranks, progress.max_micro_batch)
+        model = StepTime(timed, progress.pass_seconds, progress.n_ranks, progress.max_micro_batch)
         # candidates: even batches within one change's reach, the present batch and those timed
         high = min(now * self.growth, progress.max_global_batch)
         ranks, micro, most = progress.n_ranks, progress.max_micro_batch, progress.max_global_batch
@@ -92,20 +96,26 @@ class StepTime:
 
     Args:
         timed: Median seconds of a step by global batch; at least one entry.
+        passes: Median seconds of its passes, for the same batches.
         n_ranks: Number of ranks that share a batch.
         max_micro_batch: Largest micro-batch, in samples; None if there is no limit.
     """
 
-    def __init__(self, timed: Mapping[int, float], n_ranks: int, max_micro_batch: int | None) -> None:
+    def __init__(
+        self, timed: Mapping[int, float], passes: Mapping[int, float], n_ranks: int, max_micro_batch: int | None
+    ) -> None:
         self._timed, self._n_ranks, self._micro = timed, n_ranks, max_micro_batch
-        batches, seconds = list(timed), np.array(list(timed.values()))
-        rows = np.array([self._row(batch) for batch in batches])
-        if len(batches) == 1:
-            self._costs = np.array([seconds[0] / 2, 0.0, seconds[0] / 2 / rows[0, 2]])
+        rows, seconds = np.array([self._row(batch) for batch in timed]), np.array(list(timed.values()))
+        of_passes = np.minimum([passes[batch] for batch in timed], seconds)
+        if len(timed) == 1:
+            self._costs = np.array([seconds[0] - of_passes[0], 0.0, of_passes[0] / rows[0, 2]])
         else:
             from scipy.optimize import nnls  # here, because its import takes a third of a second, on every rank
 
-            self._costs = nnls(rows / seconds[:, None], np.ones(len(batches)))[0]  # relative errors
+            relative = rows / seconds[:, None]
+            self._costs = np.zeros(3)
+            self._costs[[1, 2]] += nnls(relative[:, [1, 2]], of_passes / seconds)[0]
+            self._costs[[0, 2]] += nnls(relative[:, [0, 2]], 1 - of_passes / seconds)[0]  # a GPU's passes end in it
 
     def __call__(self, global_batch: int) -> float:
         if global_batch in self._timed:

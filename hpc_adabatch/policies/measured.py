@@ -1,6 +1,6 @@
 """What every rule that follows the gradients shares: it waits, moves in bounded steps, and does not chase noise.
 
-    window     no decision before a whole window of samples has been measured
+    window     no decision before a whole window of samples has been measured; ten measurements, where a rule turns back
     dwell      measurements between two changes, at least
     growth     factor per change, at most; also where the signal cannot be told from zero
     interval   no change while the batches that the 95 % interval of the noise scale would want hold the present one
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from ..batches.micro_batch import even, next_even
 from ..errors import real, require, whole
-from ..gradients import Estimate
+from ..gradients import LEAST_MEASUREMENTS, Estimate
 from ..numerals import brief
 from .policy import Policy, Progress, Proposal
 
@@ -43,6 +43,7 @@ class Measured(Policy):
     """
 
     measures: ClassVar[bool] = True
+    waits: ClassVar[bool] = True  # for a whole window
     window: int | None = None
     dwell: int = 5
     growth: float = 2.0
@@ -98,7 +99,7 @@ class Measured(Policy):
     def propose(self, progress: Progress) -> Proposal:
         now, factor, estimate = progress.global_batch, progress.learning_rate_factor, progress.estimate
         # no change on little evidence, or soon after the last change
-        if estimate is None or not estimate.full:
+        if estimate is None or not (estimate.full or (progress.measurements >= LEAST_MEASUREMENTS and not self.waits)):
             return Proposal(global_batch=now, learning_rate_factor=factor, reason="measuring: the window is not full")
         if progress.measurements - self._changed_at < self.dwell:
             return Proposal(global_batch=now, learning_rate_factor=factor, reason="dwelling after a change")

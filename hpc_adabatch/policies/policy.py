@@ -32,6 +32,7 @@ class Progress:
         epoch_loss: Mean training loss of the last complete epoch; None before the first is complete.
         step_seconds: Median seconds of a step by global batch, on rank 0's clock, for each batch that took enough
             steps.
+        pass_seconds: Median seconds of the passes of such a step, which are the part that grows with the batch.
         measurements: Number of steps so far whose gradients were measured.
         estimate: Estimate of the gradient's noise; None before the second measurement.
     """
@@ -48,6 +49,7 @@ class Progress:
     learning_rate_factor: float = 1.0
     epoch_loss: float | None = None
     step_seconds: Mapping[int, float] = field(default_factory=dict)
+    pass_seconds: Mapping[int, float] = field(default_factory=dict)
     measurements: int = 0
     estimate: Estimate | None = None
 

@@ -368,6 +368,7 @@ class AdaptiveTraining:
         """Yields the micro-batches of a step. Returns the sum of them, and the batch from the next step on."""
         # 1 passes
         yield from self._passes.hand_out(step.batch)
+        self._times.summing()
         # 2 sum
         summed = self._sums.over_ranks(self.steps + 1, len(step.batch))
         # 3 lengthen: the sum so far is kept, only what is added is computed
@@ -412,7 +413,10 @@ class AdaptiveTraining:
             self._losses.end_epoch()
         if self.measuring.end_step(samples, finite=summed.finite):
             self.record("noise", **self.measuring.fields())
-        elif samples == self.global_batch:
+            is_timed = self.measuring.pace == 1  # no step is left that does not measure
+        else:
+            is_timed = True
+        if is_timed and samples == self.global_batch:
             self._times.end(samples)
         if self.steps % self._options.journal_every == 0 or self.plan.epoch_finished or self._ended:
             loss = self._losses.take_recent()
@@ -462,6 +466,7 @@ class AdaptiveTraining:
             learning_rate_factor=self._rates.factor,
             epoch_loss=self._losses.last_epoch,
             step_seconds=self._times.medians(),
+            pass_seconds=self._times.pass_medians(),
             measurements=self.measuring.measurements,
             estimate=self.measuring.estimate,
         )

@@ -1,7 +1,12 @@
 """The seconds that a step takes on this rank, by global batch: data, passes, sum over ranks, update.
 
-Medians over the last steps of each batch leave a checkpoint or a busy machine out. Steps that measure, or that the end
-of an epoch cuts short, are not counted: they take another time than a step of their batch.
+Medians over the last steps of each batch leave a checkpoint or a busy machine out. Steps that the end of an epoch cuts
+short are not counted, nor those that measure, unless all do: they take another time than a step of their batch.
+
+    |-- data, forward, backward --|-- sum over ranks, update --|
+    begin                         summing                      end
+
+What the first part takes grows with the batch, the second hardly does. A GPU's passes are only asked for in the first.
 """
 
 from __future__ import annotations
@@ -18,24 +23,36 @@ class StepTimes:
     """A clock of steps, which remembers the last ones of each global batch."""
 
     def __init__(self) -> None:
-        self._seconds: dict[int, deque[float]] = {}
-        self._began_s = 0.0
+        self._seconds: dict[int, deque[tuple[float, float]]] = {}  # of whole steps, and of their passes
+        self._began_s = self._summing_s = 0.0
         self._latest = 0
 
     def begin(self) -> None:
         """Starts the clock of a step."""
         self._began_s = time.perf_counter()
 
+    def summing(self) -> None:
+        """Tells the clock that the passes are done, and the sum over ranks follows."""
+        self._summing_s = time.perf_counter()
+
     def end(self, global_batch: int) -> None:
         """Stops the clock, after an update with this global batch."""
-        seconds = time.perf_counter() - self._began_s
+        seconds = time.perf_counter() - self._began_s, self._summing_s - self._began_s
         self._seconds.setdefault(global_batch, deque(maxlen=REMEMBERED)).append(seconds)
         self._latest = global_batch
 
     def medians(self) -> dict[int, float]:
         """Returns the median seconds of a step by global batch, for batches that took enough steps to tell."""
-        return {batch: statistics.median(values) for batch, values in self._seconds.items() if len(values) >= FEWEST}
+        return self._medians(0)
+
+    def pass_medians(self) -> dict[int, float]:
+        """Returns the median seconds of the passes of a step, for the same batches."""
+        return self._medians(1)
 
     def latest(self) -> float | None:
         """Returns the median seconds of a step as large as the last one; None before there are enough steps."""
         return self.medians().get(self._latest)
+
+    def _medians(self, part: int) -> dict[int, float]:
+        known = {batch: values for batch, values in self._seconds.items() if len(values) >= FEWEST}
+        return {batch: statistics.median(seconds[part] for seconds in values) for batch, values in known.items()}

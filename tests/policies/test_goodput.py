@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -33,14 +34,18 @@ def estimate(noise_scale: float) -> Estimate:
     )
 
 
+def halves(timed: Mapping[int, float]) -> dict[int, float]:
+    """Half of each time, as that of the passes."""
+    return {batch: seconds / 2 for batch, seconds in timed.items()}
+
+
 def progress(
     now: int, timed: Mapping[int, float], noise_scale: float = 1e4, *, measurements: int = 100, **how: Any
 ) -> Progress:
     return Progress(
-        **{"max_global_batch": 10_000, **how},
+        **{"max_global_batch": 10_000, "start_batch": 16, "pass_seconds": halves(timed), **how},
         samples_seen=0,
         samples_per_epoch=10_000,
-        start_batch=16,
         global_batch=now,
         step_seconds=timed,
         measurements=measurements,
@@ -66,16 +71,19 @@ SOME = st.lists(st.integers(1, 2000), min_size=3, max_size=12, unique=True)
 
 
 @settings(max_examples=60)
-@given(SOME, st.integers(1, 9), st.integers(1, 64), COST, COST, COST, st.integers(1, 4000))
+@given(SOME, st.integers(1, 9), st.integers(1, 64), COST, COST, COST, st.floats(0, 1), st.integers(1, 4000))
 def test_noiseless_times_of_three_batches_tell_all_others(
-    batches: list[int], n_ranks: int, micro: int, a: float, b: float, c: float, other: int
+    batches: list[int], n_ranks: int, micro: int, a: float, b: float, c: float, part: float, other: int
 ) -> None:
+    """Whatever part of the samples' time passes while the passes are awaited, as on a GPU."""
     rows = np.array([parts(batch, n_ranks, micro) for batch in batches], dtype=float)
     costs = np.array([a, b, c])
     assume(costs.sum() > 0.01)
     seconds = rows @ costs
     assume(np.linalg.svd(rows / seconds[:, None], compute_uv=False)[-1] > 1e-3)  # they can be told apart
-    model = StepTime(dict(zip(batches, seconds.tolist(), strict=True)), n_ranks, micro)
+    passes = rows @ np.array([0, b, part * c])
+    timed, of_passes = (dict(zip(batches, found.tolist(), strict=True)) for found in (seconds, passes))
+    model = StepTime(timed, of_passes, n_ranks, micro)
     assert model(other) == pytest.approx(float(parts(other, n_ranks, micro) @ costs), rel=1e-5)
 
 
@@ -83,8 +91,8 @@ def test_noiseless_times_of_three_batches_tell_all_others(
 @given(st.integers(1, 9), COST, COST, st.integers(1, 4000))
 def test_without_passes_two_batches_tell_all_others(n_ranks: int, a: float, c: float, other: int) -> None:
     assume(a + c > 0.01)
-    timed = {batch: a + c * math.ceil(batch / n_ranks) for batch in (32, 320)}
-    model = StepTime(timed, n_ranks, None)
+    of_passes = {batch: c * math.ceil(batch / n_ranks) for batch in (32, 320)}
+    model = StepTime({batch: a + seconds for batch, seconds in of_passes.items()}, of_passes, n_ranks, None)
     assert model(other) == pytest.approx(a + c * math.ceil(other / n_ranks), rel=1e-5)
 
 
@@ -98,7 +106,7 @@ def test_without_passes_two_batches_tell_all_others(n_ranks: int, a: float, c: f
 def test_whatever_was_timed_is_kept_and_larger_steps_are_never_modelled_as_shorter(
     timed: dict[int, float], n_ranks: int, micro: int | None, others: list[int]
 ) -> None:
-    model = StepTime(timed, n_ranks, micro)
+    model = StepTime(timed, halves(timed), n_ranks, micro)
     assert all(model(batch) == seconds for batch, seconds in timed.items())
     ordered = sorted(set(others) - set(timed), key=lambda batch: parts(batch, n_ranks, micro))
     times = [model(batch) for batch in ordered if parts(batch, n_ranks, micro)]
@@ -108,9 +116,40 @@ def test_whatever_was_timed_is_kept_and_larger_steps_are_never_modelled_as_short
             assert first <= second * (1 + 1e-12)
 
 
-def test_of_one_batch_half_the_time_is_taken_to_be_fixed() -> None:
-    model = StepTime({64: 2.0}, 4, None)
+def test_of_one_batch_the_time_outside_of_the_passes_is_taken_to_be_fixed() -> None:
+    model = StepTime({64: 2.0}, {64: 1.0}, 4, None)
     assert [model(batch) for batch in (32, 64, 128, 640)] == pytest.approx([1.5, 2.0, 3.0, 11.0])
+    model = StepTime({64: 2.0}, {64: 0.2}, 4, None)
+    assert [model(batch) for batch in (32, 64, 128, 640)] == pytest.approx([1.9, 2.0, 2.2, 3.8])
+
+
+def test_the_sum_over_ranks_is_not_paid_for_by_each_pass() -> None:
+    """Bug story: batches of one pass cannot tell a pass from a step, and all of it was taken for the pass's.
+
+    Over a slow link 512 in one pass was thought to be the best, as two passes would take twice as long.
+    """
+    sum_s, sample_s = 0.135, 0.0003
+    of_passes = {batch: batch / 4 * sample_s for batch in (128, 256, 512)}
+    timed = {batch: sum_s + seconds for batch, seconds in of_passes.items()}
+    assert StepTime(timed, of_passes, 4, 128)(1024) == pytest.approx(sum_s + 256 * sample_s)
+    assert wanted(512, timed, 1000.0, pass_seconds=of_passes, n_ranks=4, max_micro_batch=128) == 1024
+
+
+def test_a_step_that_waits_for_its_sum_is_left_for_a_larger_one_though_noise_is_little() -> None:
+    """Bug story: half of a step was taken to be fixed, and a batch of 128 was never left over a slow link."""
+    slow, fast = ({"timed": {128: 0.135}, "pass_seconds": {128: seconds}} for seconds in (0.01, 0.12))
+    assert wanted(128, noise_scale=200.0, start_batch=128, **slow) == 256
+    assert wanted(128, noise_scale=200.0, start_batch=128, **fast) <= 128
+
+
+def test_it_does_not_wait_for_a_whole_window_but_for_ten_measurements() -> None:
+    at = progress(64, {64: 1.0}, measurements=9)
+    assert at.estimate is not None
+    few = replace(at.estimate, full=False)
+    assert Goodput().propose(replace(at, estimate=few)).global_batch == 64
+    assert Goodput().propose(replace(at, estimate=few, measurements=10)).global_batch == 128
+    unsure = replace(few, low=0.0, high=math.inf)  # 64 is what the lower end wants
+    assert Goodput().propose(replace(at, estimate=unsure, measurements=10)).global_batch == 64
 
 
 def test_efficiency_is_equation_7() -> None:
@@ -132,7 +171,7 @@ def test_the_batch_wanted_has_the_most_progress_a_second_of_all_in_reach(
 ) -> None:
     """Against a look at every candidate: the sizes in steps of 6 % and those that were timed."""
     timed = {**timed, now: seconds}
-    model = StepTime(timed, 1, None)
+    model = StepTime(timed, halves(timed), 1, None)
 
     def goodput(batch: int) -> float:
         return batch / model(batch) * (noise_scale + 16) / (noise_scale + batch)

@@ -501,3 +501,13 @@ def test_replay_with_adascale_needs_nothing_measured(tmp_path: Path) -> None:
     run(first, 1)
     replay = hab.Replay(journal=str(tmp_path / "journal.jsonl"))
     assert len(run(training(policy=replay, learning_rate=rule, options=once), 1)) == 6
+
+
+@pytest.mark.parametrize("every", [1, 2, None])
+def test_steps_are_timed_though_all_of_them_measure(every: int | None) -> None:
+    """Bug story: with measure_every 1 no step was timed, and goodput never moved."""
+    policy = hab.Goodput(dwell=10**6)
+    loop = training(10, 5, policy=policy, options={"measure_every": every})
+    run(loop, 2)
+    assert loop.progress.step_seconds.keys() == loop.progress.pass_seconds.keys() == {10}
+    assert 0 < loop.progress.pass_seconds[10] < loop.progress.step_seconds[10]

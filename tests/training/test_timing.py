@@ -72,6 +72,18 @@ def test_old_steps_are_forgotten(clock: Clock) -> None:
     assert times.latest() == pytest.approx(1.0)
 
 
+def test_the_passes_are_what_comes_before_the_sum(clock: Clock) -> None:
+    times = StepTimes()
+    for number in range(FEWEST):
+        times.begin()
+        clock.now_s += 1.0 + number
+        times.summing()
+        clock.now_s += 5.0
+        times.end(64)
+    assert times.pass_medians() == {64: pytest.approx(2.0)}
+    assert times.medians() == {64: pytest.approx(7.0)}
+
+
 def test_time_between_steps_does_not_count(clock: Clock) -> None:
     times = StepTimes()
     for _ in range(FEWEST):
