@@ -24,6 +24,7 @@ class StepTimes:
 
     def __init__(self) -> None:
         self._seconds: dict[int, deque[tuple[float, float]]] = {}  # of whole steps, and of their passes
+        self._medians: dict[int, tuple[float, float]] = {}  # of both: a run may have hundreds of batches
         self._began_s = self._summing_s = 0.0
         self._latest = 0
 
@@ -38,21 +39,21 @@ class StepTimes:
     def end(self, global_batch: int) -> None:
         """Stops the clock, after an update with this global batch."""
         seconds = time.perf_counter() - self._began_s, self._summing_s - self._began_s
-        self._seconds.setdefault(global_batch, deque(maxlen=REMEMBERED)).append(seconds)
+        last = self._seconds.setdefault(global_batch, deque(maxlen=REMEMBERED))
+        last.append(seconds)
+        if len(last) >= FEWEST:
+            whole, passes = map(statistics.median, zip(*last, strict=True))
+            self._medians[global_batch] = whole, passes
         self._latest = global_batch
 
     def medians(self) -> dict[int, float]:
         """Returns the median seconds of a step by global batch, for batches that took enough steps to tell."""
-        return self._medians(0)
+        return {batch: whole for batch, (whole, _) in self._medians.items()}
 
     def pass_medians(self) -> dict[int, float]:
         """Returns the median seconds of the passes of a step, for the same batches."""
-        return self._medians(1)
+        return {batch: passes for batch, (_, passes) in self._medians.items()}
 
     def latest(self) -> float | None:
         """Returns the median seconds of a step as large as the last one; None before there are enough steps."""
-        return self.medians().get(self._latest)
-
-    def _medians(self, part: int) -> dict[int, float]:
-        known = {batch: values for batch, values in self._seconds.items() if len(values) >= FEWEST}
-        return {batch: statistics.median(seconds[part] for seconds in values) for batch, values in known.items()}
+        return self._medians[self._latest][0] if self._latest in self._medians else None
