@@ -43,3 +43,19 @@ def test_exposed_communication_agrees_with_the_difference_of_steps(
     assert exposed == pytest.approx(steps, rel=0.15)
     # two ranks send the gradient once each way; a tenth of the time may be hidden behind computing
     assert steps > 0.9 * slow["gradient_bytes"] * 8 * (1 / 250e6 - 1 / 1000e6)
+
+
+def test_goodput_soon_leaves_a_batch_whose_step_is_mostly_its_sum(
+    namespaced_cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    """Bug story: half of the step was taken to grow with the batch, and the first one was never left."""
+    flags = ["train", ROOT / "recipes" / "quickstart.yaml", "--policy", "goodput", "--global_batch=16", "--epochs=1"]
+    scaling = ["--learning_rate.scaling=adascale", "--learning_rate.clock=samples", f"--out={tmp_path / 'run'}"]
+    job_flags = [f"--chdir={tmp_path}", f"--export=ALL,ADABATCH_HOME={ROOT}", ROOT / "slurm" / "cpu.sbatch"]
+    with namespaced_cluster.links(50):
+        job = namespaced_cluster.sbatch(*job_flags, *flags, *scaling)
+        assert namespaced_cluster.wait(job, timeout_s=120)["JobState"] == "COMPLETED", namespaced_cluster.output(job)
+    lines = map(json.loads, (tmp_path / "run" / "journal.jsonl").read_text(encoding="utf-8").splitlines())
+    first = next(line for line in lines if line["kind"] == "decision" and line["global_batch"] > 16)
+    assert first["step"] < 50  # of 90 in the epoch; a window is half of it
+    assert first["global_batch"] == 32
