@@ -32,7 +32,7 @@ def goodput(run: Run) -> Rules:
 
 
 def goodput_fp16(run: Run) -> Rules:
-    """The same with `compression: fp16`, as recommended where the sum over ranks is most of a step."""
+    """The same with `compression: fp16`: as recommended where the sum over ranks is most of a step."""
     return goodput(run) | {"options": hab.LoopOptions(compression="fp16")}
 
 
@@ -66,7 +66,7 @@ def ramp(run: Run) -> Rules:
 
 
 ARMS: dict[str, Callable[[Run], Rules]] = {
-    arm.__name__: arm for arm in (goodput_fp16, goodput, goodput_horovod, noise_scale, adabatch, smith, ramp)
+    arm.__name__: arm for arm in (goodput, goodput_fp16, goodput_horovod, noise_scale, adabatch, smith, ramp)
 }
 
 
