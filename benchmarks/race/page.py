@@ -16,7 +16,7 @@ import ours
 import peers
 from machine import trained
 from outcome import Outcome, Point, Record, reached
-from setting import RATES, Run
+from setting import RATES, Run, network
 
 Found = list[tuple[Run, Record]]  # runs, and what they have come to
 Runs = dict[str, Found]  # of one network and link, by arm, one a seed
@@ -197,17 +197,18 @@ def document(found: Found, flags: argparse.Namespace, factors: dict[str, float])
         *arms_of(flags.arms),
         "",
         *(
-            f"{network}: rate {RATES[network]:g} at the small batch; at the large one {factor:g} times that."
-            for network, factor in factors.items()
+            f"{name}: {sum(weight.numel() for weight in network(name, 0).parameters()):,} weights; rate"
+            f" {RATES[name]:g} at the small batch, {factor:g} times that at the large one."
+            for name, factor in factors.items()
         ),
     ]
-    for network in flags.networks:
+    for name in flags.networks:
         for link in flags.links:
             runs: Runs = {}
             for run, record in found:
-                if (run.network, run.link_mbit) == (network, link) and record:
+                if (run.network, run.link_mbit) == (name, link) and record:
                     runs.setdefault(run.arm, []).append((run, record))
-            lines += ["", f"## {network}, {link / 1000:g} Gbit/s", "", *table(runs), "", *ratios(runs)]
+            lines += ["", f"## {name}, {link / 1000:g} Gbit/s", "", *table(runs), "", *ratios(runs)]
     return "\n".join([*lines, ""])
 
 
