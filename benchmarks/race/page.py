@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,7 @@ def headline(runs: Runs) -> str:
     return f"- To {target}: {arm} is {middle(times, 2)} times as fast as the small batch."
 
 
-def arms_of(names: Sequence[str]) -> Iterator[str]:
+def arms_of(names: Collection[str]) -> Iterator[str]:
     """Yields what each arm is, from its docstring."""
     yield "| arm | what it is |"
     yield "|---|---|"
@@ -194,7 +194,7 @@ def document(found: Found, flags: argparse.Namespace, factors: dict[str, float])
         f"over seeds {', '.join(map(str, flags.seeds))}, and the range; arms with fewer seeds say so. The last four",
         "columns are of whole runs. All sums go along a ring: Gloo's do, and Open MPI, under Horovod, is told to.",
         "",
-        *arms_of(flags.arms),
+        *arms_of({run.arm for run, record in found if record}),
         "",
         *(
             f"{name}: {sum(weight.numel() for weight in network(name, 0).parameters()):,} weights; rate"

@@ -411,12 +411,10 @@ class AdaptiveTraining:
             self.record("skipped", reason=WHY)
         if self.plan.epoch_finished:
             self._losses.end_epoch()
-        if self.measuring.end_step(samples, finite=summed.finite):
+        measured = self.measuring.end_step(samples, finite=summed.finite)
+        if measured:
             self.record("noise", **self.measuring.fields())
-            is_timed = self.measuring.pace == 1  # no step is left that does not measure
-        else:
-            is_timed = True
-        if is_timed and samples == self.global_batch:
+        if (not measured or self.measuring.pace == 1) and samples == self.global_batch:  # 1: none is left that does not
             self._times.end(samples)
         if self.steps % self._options.journal_every == 0 or self.plan.epoch_finished or self._ended:
             loss = self._losses.take_recent()
