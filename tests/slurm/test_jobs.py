@@ -300,8 +300,11 @@ def test_a_job_that_is_preempted_and_then_requeued_by_hand_goes_on_exactly(
 def test_a_job_at_the_end_of_its_time_is_queued_again_and_goes_on_exactly(
     small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
-    """Slurm looks every half minute: its signal comes 10 to 40 s after the start. Until then the ranks stand still."""
-    job = submit(small_cluster, tmp_path, *LONG, sbatch=("--time=1", "--signal=B:USR2@50"))
+    """Slurm looks every half minute, and signals half a minute early: 10 to 40 s after the start of this job.
+
+    Of 50 s in place of 20 the signal may come in the first second, before the script is there to hear it.
+    """
+    job = submit(small_cluster, tmp_path, *LONG, sbatch=("--time=1", "--signal=B:USR2@20"))
     ranks = [small_cluster.rank_pid(job, rank, timeout_s=60) for rank in (0, 1)]
     until_it_trains(small_cluster, job, tmp_path, 100, unless=stop_file(tmp_path, job))
     with standing_still(ranks):
