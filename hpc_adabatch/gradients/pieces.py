@@ -5,7 +5,7 @@ Horovod's allreduce, which works in place and in the background. The hooks are t
 steps do no extra work.
 
     backward of pass i  ->  hook: h = scale_i * g_i,  scale_i = loss scale * b_i / B   ->  |h|^2 in float64
-    after the last pass ->  sum over i of b_i |g_i|^2, one number a parameter group, ready for the step's message
+    after the last pass ->  sum over i of b_i |g_i|^2, one number a parameter group, ready to travel with the gradients
 
 Inner products with the mean gradient need the pieces until the mean is known. A rank then keeps one piece, the sum of
 all its passes, or two, one for each half of its passes, if there is one rank only. Each costs a copy of the gradient.

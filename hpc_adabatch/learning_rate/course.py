@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ..errors import require
+from ..errors import InputError, require
 from .auto_warmup import AutoWarmup, Look
 from .rule import LearningRate
 from .warmup import Climb
@@ -181,15 +181,13 @@ class Rates:
             InputError: Something else has set a learning rate since, or has added a group.
         """
         groups, multiplier = self._optimizer.param_groups, self._multiplier(global_batch)
-        given, allowed = f"{len(groups)} groups", f"the {len(self._rates)} that it had when training was made"
-        require(
-            len(groups) == len(self._rates), "optimizer", given, allowed, "AdaptiveTraining(...) after add_param_group"
-        )
-        if self._held is not None and not self._searched:
+        if len(groups) != len(self._rates):
+            given, allowed = f"{len(groups)} groups", f"the {len(self._rates)} that it had when training was made"
+            raise InputError("optimizer", given, allowed, "AdaptiveTraining(...) after add_param_group")
+        if self._held is not None and not self._searched and [group["lr"] for group in groups] != self._held:
             given = f"{groups[0]['lr']:g}, set by a scheduler or by hand"
-            alike = [group["lr"] for group in groups] == self._held
             example = 'learning_rate=LearningRate(decay="cosine", epochs=90)'
-            require(alike, "lr", given, "what the schedule of AdaptiveTraining sets at every step", example)
+            raise InputError("lr", given, "what the schedule of AdaptiveTraining sets at every step", example)
         self._held = [base * multiplier for base in self._rates]
         for group, rate in zip(groups, self._held, strict=True):
             group["lr"] = rate

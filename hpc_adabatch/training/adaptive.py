@@ -61,7 +61,7 @@ from .signals import StopFlag
 from .skips import WHY, Skips
 from .state import Stateful, load, save
 from .step import MicroBatches, Step
-from .sums import Sums
+from .sums import FLAGS, Sums
 from .timing import StepTimes
 
 
@@ -189,6 +189,7 @@ class AdaptiveTraining:
             scaler=scaler,
             clip_norm=self._options.clip_norm,
             compression=self._options.compression,
+            beside=FLAGS + self.measuring.numbers,
         )
         self.scaler, self.optimizer = self._gradient.scaler, self._gradient.optimizer
         self._skips = Skips(self._options.max_skipped, tells=cluster.leads and not self.scaler.is_enabled())

@@ -1,7 +1,8 @@
 """The gradients of all ranks, summed in buckets: flat buffers of a fixed order and size.
 
     last pass    a bucket's last p.grad is complete -> all are copied into its buffer -> the buffer starts to travel
-    send()       what is left starts
+    fill()       so are those that it has not reached
+    send()       the last bucket starts, and takes numbers of the rank along (slots.py)
     wait()       all arrive, and every p.grad is a view of its buffer
 
 From three ranks on, the order in which a sum adds its terms depends on the place of an element in the message. So the
@@ -22,8 +23,10 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from ..cluster import Cluster
+from .slots import Numbers, Slots, listed
 
 FIRST_BYTES = 2**20  # the last layers are ready first: a small bucket of theirs starts to travel early
+WHOLE = 2**20  # elements of a message that is looked at as it is, in place of the gradients in it
 BYTES = 25 * 2**20  # as in torch's DistributedDataParallel: large enough for the bandwidth, small enough to overlap
 
 
@@ -33,23 +36,37 @@ class Bucket:
     Args:
         parameters: The parameters, of one kind.
         kind: The type in which they are summed.
+        device: The device that they are on.
         half: True where they travel in float16.
+        tail: The elements after the gradients, which are summed too.
+
+    Attributes:
+        tail: These elements.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], kind: torch.dtype, *, half: bool) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        kind: torch.dtype,
+        device: torch.device,
+        *,
+        half: bool,
+        tail: int = 0,
+    ) -> None:
         self.parameters = parameters
-        self._buffer = torch.zeros(
-            sum(parameter.numel() for parameter in parameters), dtype=kind, device=parameters[0].device
-        )
-        parts = torch.split(self._buffer, [parameter.numel() for parameter in parameters])
+        sizes = [*(parameter.numel() for parameter in parameters), tail]
+        self._buffer = torch.zeros(sum(sizes), dtype=kind, device=device)
+        *parts, self.tail = torch.split(self._buffer, sizes)
+        self._gradients = self._buffer[: sum(sizes) - tail]
+        self._is_read_whole = len(self._gradients) <= WHOLE and all(p.dtype == kind for p in parameters)
         self._parts = [_like(parameter, part) for parameter, part in zip(parameters, parts, strict=True)]
         self._half = half
         self.waits_for = 0  # gradients of the last pass
         self.absent: list[nn.Parameter] = []
         self._arrived: Callable[[], torch.Tensor] | None = None
 
-    def start(self, cluster: Cluster, name: str) -> None:
-        """Starts the sum over ranks of what the passes have left in ``p.grad``."""
+    def fill(self) -> None:
+        """Copies what the passes have left in ``p.grad`` into the message."""
         given, parts = [], []
         self.absent = [parameter for parameter in self.parameters if parameter.grad is None]
         for parameter, part in zip(self.parameters, self._parts, strict=True):
@@ -62,6 +79,9 @@ class Bucket:
             torch._foreach_copy_(parts, given)
         for parameter, part in zip(self.parameters, self._parts, strict=True):
             parameter.grad = part if part.dtype == parameter.dtype else None
+
+    def start(self, cluster: Cluster, name: str) -> None:
+        """Starts the sum over ranks."""
         self._arrived = cluster.allreduce_async_(self._buffer.half() if self._half else self._buffer, name)
 
     def wait(self) -> None:
@@ -74,6 +94,10 @@ class Bucket:
             if part.dtype != parameter.dtype:
                 parameter.grad = part.to(parameter.dtype)
 
+    def look(self, largest: int) -> list[torch.Tensor]:
+        """Returns the gradients of at most so many elements; or all as one flat tensor, where it is small."""
+        return [self._gradients] if self._is_read_whole else small(self.parameters, largest)
+
 
 class GradientSum:
     """The sum of ``p.grad`` over all ranks, step after step.
@@ -82,33 +106,42 @@ class GradientSum:
 
         expect(passes)     how many backward passes this rank will make
         backward(loss)     for each of them; the sum starts to travel during the last one
-        send()             for what has not started; other messages may follow, in one order on all ranks
+        fill()             for what the passes have not reached
+        send(numbers)      for what has not started; other messages may follow, in one order on all ranks
         wait()             every p.grad is the sum over ranks, and may be read or changed
 
     Args:
         parameters: The parameters to train, in the order of the model; equally many on every rank.
         cluster: The ranks.
         compression: The form in which gradients travel between ranks, ``none`` or ``fp16``.
+        numbers: The most numbers that travel beside the gradients.
 
     Attributes:
-        absent: The parameters that no pass of this rank has reached, from ``send`` on.
+        absent: The parameters that no pass of this rank has reached, from ``fill`` on.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], cluster: Cluster, compression: str = "none") -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], cluster: Cluster, compression: str = "none", *, numbers: int = 0
+    ) -> None:
         self._parameters = list(parameters)
-        self._cluster, self._half = cluster, compression == "fp16"
+        self._cluster = cluster
         self._hooks: list[RemovableHandle] = []
         self._buckets: list[Bucket] = []
         self._place: dict[nn.Parameter, Bucket] = {}
         self._passes = self._started = 0
         self.absent: list[nn.Parameter] = []
         self._in_last_pass = False
+        self._beside: Numbers = ()  # of this rank, in the step in hand
         if cluster.size > 1:
-            for kind, parameters_of_it in cut(self._parameters):
-                bucket = Bucket(parameters_of_it, kind, half=self._half)
-                self._buckets.append(bucket)
-                self._place |= dict.fromkeys(parameters_of_it, bucket)
-            for parameter in self._parameters:
+            half = compression == "fp16"
+            *first, (kind, device, last) = [*cut(self._parameters)] or [(torch.float32, cluster.device, [])]
+            travels = torch.float16 if half else kind
+            self._slots = Slots(numbers, cluster.rank, cluster.size, travels, cluster.device)
+            self._buckets = [Bucket(parameters, kind, device, half=half) for kind, device, parameters in first]
+            self._buckets.append(Bucket(last, kind, device, half=half, tail=self._slots.elements))
+            for bucket in self._buckets[:-1]:  # the last one starts after the pass
+                self._place |= dict.fromkeys(bucket.parameters, bucket)
+            for parameter in self._place:
                 self._hooks.append(parameter.register_post_accumulate_grad_hook(self._arrive))  # type: ignore[no-untyped-call]
 
     def expect(self, passes: int) -> None:
@@ -117,12 +150,12 @@ class GradientSum:
         for bucket in self._buckets:
             bucket.waits_for = len(bucket.parameters)
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Adds the gradient of a pass to ``p.grad``."""
+    def backward(self, loss: torch.Tensor, factor: float = 1.0) -> None:
+        """Adds the gradient of a pass, times the factor, to ``p.grad``."""
         self._passes -= 1
         self._in_last_pass = self._passes == 0
         try:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward(torch.full_like(loss, factor))  # type: ignore[no-untyped-call]
         finally:  # a rank that runs out of memory has sums to take part in
             self._in_last_pass = False
 
@@ -130,19 +163,42 @@ class GradientSum:
         """Counts a pass without a gradient."""
         self._passes -= 1
 
-    def send(self) -> None:
-        """Starts the sum of the buckets that the last pass did not fill on this rank."""
-        while self._started < len(self._buckets):
+    def fill(self) -> None:
+        """Starts the sum of the buckets that the last pass did not fill on this rank, but for the last one."""
+        while self._started < len(self._buckets) - 1:
             self._start()
-        if self._buckets:
-            self.absent = [parameter for bucket in self._buckets for parameter in bucket.absent]
-        else:  # one rank alone
+        if not self._buckets:  # one rank alone
             self.absent = [parameter for parameter in self._parameters if parameter.grad is None]
+            return
+        self._buckets[-1].fill()
+        self.absent = [parameter for bucket in self._buckets for parameter in bucket.absent]
 
-    def wait(self) -> None:
-        """Waits until every ``p.grad`` is the sum over ranks; of one rank alone, those that are absent stay None."""
+    def send(self, numbers: Numbers = ()) -> None:
+        """Starts the sum of the last bucket, and of numbers beside the gradients.
+
+        Args:
+            numbers: The numbers of this rank, equally many on every rank.
+        """
+        self._beside = numbers
+        if self._buckets:
+            self._slots.fill(self._buckets[-1].tail, numbers)
+            self._buckets[-1].start(self._cluster, f"gradient.{self._started}")
+
+    def wait(self) -> list[float]:
+        """Waits until every ``p.grad`` is the sum over ranks; of one rank alone, those that are absent stay None.
+
+        Returns:
+            The numbers beside the gradients, summed over ranks.
+        """
         for bucket in self._buckets:
             bucket.wait()
+        return self._slots.read(self._buckets[-1].tail) if self._buckets else listed(self._beside)
+
+    def look(self, largest: int) -> list[torch.Tensor]:
+        """Returns the gradients in tensors of at most so many elements; more of them where that takes fewer tensors."""
+        if not self._buckets:
+            return small(self._parameters, largest)
+        return [gradient for bucket in self._buckets for gradient in bucket.look(largest)]
 
     def close(self) -> None:
         """Takes the hooks off the parameters."""
@@ -157,16 +213,17 @@ class GradientSum:
         bucket.waits_for -= 1
         if bucket.waits_for < 0:
             raise RuntimeError("a parameter had two gradients in one backward pass (reentrant checkpointing does that)")
-        while self._started < len(self._buckets) and self._buckets[self._started].waits_for == 0:
+        while self._started < len(self._buckets) - 1 and self._buckets[self._started].waits_for == 0:
             self._start()
 
     def _start(self) -> None:
+        self._buckets[self._started].fill()
         self._buckets[self._started].start(self._cluster, f"gradient.{self._started}")
         self._started += 1
 
 
-def cut(parameters: Sequence[nn.Parameter]) -> Iterator[tuple[torch.dtype, list[nn.Parameter]]]:
-    """Yields buckets of parameters, those of the last layers first, and the type in which each is summed.
+def cut(parameters: Sequence[nn.Parameter]) -> Iterator[tuple[torch.dtype, torch.device, list[nn.Parameter]]]:
+    """Yields the type in which a bucket is summed, its device and its parameters, those of the last layers first.
 
     Args:
         parameters: The parameters in the order of the model.
@@ -178,10 +235,15 @@ def cut(parameters: Sequence[nn.Parameter]) -> Iterator[tuple[torch.dtype, list[
         bucket = open_ones.setdefault((kind, parameter.device), [])
         bucket.append(parameter)
         if sum(p.numel() for p in bucket) * kind.itemsize >= largest:
-            yield kind, open_ones.pop((kind, parameter.device))
+            yield kind, parameter.device, open_ones.pop((kind, parameter.device))
             largest = BYTES
-    for (kind, _), bucket in open_ones.items():
-        yield kind, bucket
+    for (kind, device), bucket in open_ones.items():
+        yield kind, device, bucket
+
+
+def small(parameters: Iterable[nn.Parameter], largest: int) -> list[torch.Tensor]:
+    """Returns the gradients that there are of tensors of at most so many elements."""
+    return [p.grad for p in parameters if p.grad is not None and p.numel() <= largest]
 
 
 def _like(parameter: nn.Parameter, part: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """When a checkpoint is due inside an epoch: by minutes, by steps, or because somebody asks for one.
 
-    rank 0     its clock, its steps, the file of a request       -> a number in the step's message
+    rank 0     its clock, its steps, the file of a request       -> a number beside the gradients
     all ranks  the sum of the numbers is not zero                -> ``due``, after the same step on every rank
 
 The minutes can be left to the run: with a checkpoint that costs c seconds of training and a failure every M seconds,

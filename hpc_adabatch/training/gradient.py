@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,8 +30,10 @@ from ..errors import require
 from .buckets import GradientSum
 from .guard import Guard
 from .scaler import NoScaler
+from .slots import Numbers, joined
 
 GUARDED = 2**18  # elements of the largest tensors that are looked at in every step
+OWN = 4  # numbers beside the gradients that are theirs: loss, weight, how many are absent, whether passes are missing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class Gradient:
         scaler: The scaler of losses in float16; losses are not scaled when not given.
         clip_norm: The length to which a longer averaged gradient is shortened; None leaves it alone.
         compression: The form in which gradients travel between ranks, ``none`` or ``fp16``.
+        beside: The most numbers that ``sum_over_ranks`` is given.
 
     Attributes:
         optimizer: The optimizer.
@@ -75,18 +79,20 @@ class Gradient:
         scaler: torch.amp.GradScaler | None = None,
         clip_norm: float | None = None,
         compression: str = "none",
+        beside: int = 0,
     ) -> None:
         self.scaler: torch.amp.GradScaler | NoScaler = scaler or NoScaler()
         self.scaler.scale(torch.zeros((), device=cluster.device))  # else it has no state before its first loss
         self._scale, self._unscaled = 1.0, False
-        self._cluster, self._clip_norm, self._compression = cluster, clip_norm, compression
+        self._cluster, self._clip_norm = cluster, clip_norm
+        self._sum_of = partial(GradientSum, cluster=cluster, compression=compression, numbers=beside + OWN)
         self._model, self._known = model, [*map(id, model.parameters())]
         self.optimizer: Any = optimizer
         self._own: list[nn.Parameter] = []
         self._strays: list[nn.Parameter] = []  # of the network, which the optimizer does not have
         self._trained: list[nn.Parameter] = []
-        self._sum = GradientSum([], cluster)
-        self._losses = torch.zeros((), dtype=torch.float64, device=cluster.device)  # of this rank, since the last sum
+        self._sum = self._sum_of([])
+        self._losses: float | torch.Tensor = 0.0  # of this rank, since the last sum
         self._weight = 0.0
         self._loss_of_batch = self._weight_of_batch = 0.0  # of all ranks, since the step began
         self.guard = Guard(optimizer)
@@ -113,7 +119,7 @@ class Gradient:
         trained = [parameter for parameter in self._own if parameter.requires_grad]
         if [*map(id, trained)] != [*map(id, self._trained)]:
             self._sum.close()
-            self._trained, self._sum = trained, GradientSum(trained, self._cluster, self._compression)
+            self._trained, self._sum = trained, self._sum_of(trained)
 
     def restart(self) -> None:
         """Forgets all passes of the step."""
@@ -145,7 +151,7 @@ class Gradient:
             factor: The factor of its gradient, from ``factor``.
         """
         self.guard.look()
-        self._sum.backward(loss * factor)
+        self._sum.backward(loss, factor)
         self.guard.note(self._trained)
         self.add_loss(loss, weight)
 
@@ -155,17 +161,16 @@ class Gradient:
 
     def add_loss(self, loss: torch.Tensor, weight: float) -> None:
         """Adds the mean loss of a pass to the sum."""
-        self._losses.add_(loss.detach(), alpha=weight)
+        mean = loss.item() if loss.device.type == "cpu" else loss.detach().double()  # a GPU is not waited for
+        self._losses = self._losses + mean * weight
         self._weight += weight
 
-    def sum_over_ranks(
-        self, flags: list[float], measured: list[torch.Tensor], *, samples: int, added: int = 0
-    ) -> Summed:
+    def sum_over_ranks(self, flags: list[float], measured: Numbers, *, samples: int, added: int = 0) -> Summed:
         """Makes ``p.grad`` the mean over the batch on every rank, with the loss scale taken off.
 
         Args:
             flags: Numbers of this rank to be summed beside the gradients.
-            measured: More of them, as tensors on the device; none where the step is not measured.
+            measured: More of them; none where the step is not measured.
             samples: B, the samples of the batch.
             added: The samples of the passes since ``set_aside``, where the batch was lengthened; else 0.
 
@@ -176,19 +181,13 @@ class Gradient:
             self.guard.look()
         self.guard.forget()
         losses, weight = self._take_losses()
-        self._sum.send()
-        absent = self._sum.absent
-        message = torch.cat(
-            [losses.view(1), losses.new_tensor([weight, len(absent), self._is_void, *flags]), *measured]
-        )
-        # one message beside the gradients; two names, for it has two lengths
-        waiting = self._cluster.allreduce_async_(message, "step.measured" if measured else "step")
-        self._sum.wait()
-        loss, weight, absent_anywhere, void, *beside = waiting().tolist()
+        self._sum.fill()
+        self._sum.send([losses, weight, len(self._sum.absent), self._is_void, *flags, *measured])
+        loss, weight, absent_anywhere, void, *beside = self._sum.wait()
         if void:
             self._zero_grad()
             return Summed(loss=math.nan, weight=0.0, finite=False, beside=beside, void=int(void))
-        self._unused = self._reached_by_none(absent) if absent_anywhere else []
+        self._unused = self._reached_by_none(self._sum.absent) if absent_anywhere else []
         if self._trained and weight and len(self._unused) == len(self._trained):
             raise RuntimeError("no parameter has a gradient: the losses are not of the model that is trained")
         self._leave_out()
@@ -199,7 +198,7 @@ class Gradient:
         if added and self._weight_of_batch:
             self._join(old=before / self._weight_of_batch, new=weight / self._weight_of_batch)
         largest = sys.maxsize if self.scaler.is_enabled() else GUARDED  # float16 overflows in any of them
-        finite = math.isfinite(loss) and self._weight_of_batch > 0 and small_and_finite(self._trained, largest)
+        finite = math.isfinite(loss) and self._weight_of_batch > 0 and are_finite(self._sum.look(largest))
         return Summed(loss=self._loss_of_batch, weight=self._weight_of_batch, finite=finite, beside=beside)
 
     def set_aside(self) -> None:
@@ -214,6 +213,7 @@ class Gradient:
 
     def sum_again(self, samples: int) -> None:
         """Makes ``p.grad`` the mean over the same batch of ``samples`` at other weights, on every rank."""
+        self._sum.fill()
         self._sum.send()
         self._sum.wait()
         self._leave_out()
@@ -224,7 +224,8 @@ class Gradient:
     def mean_loss_again(self) -> float:
         """Returns the mean loss of the same batch at other weights, over all ranks."""
         losses, _ = self._take_losses()
-        return float(self._cluster.allreduce_(losses, "search")) / self._weight_of_batch
+        own = joined([losses], self._cluster.device)
+        return float(self._cluster.allreduce_(own, "search")) / self._weight_of_batch
 
     def apply(self, *, finite: bool) -> None:
         """Takes the optimizer's step along ``p.grad`` where it is finite; then forgets the gradients.
@@ -257,15 +258,16 @@ class Gradient:
         if not isinstance(self.scaler, NoScaler):
             self.scaler.load_state_dict({**self.scaler.state_dict(), "_growth_tracker": 0})
 
-    def _take_losses(self) -> tuple[torch.Tensor, float]:
-        losses, self._losses = self._losses, torch.zeros_like(self._losses)
+    def _take_losses(self) -> tuple[float | torch.Tensor, float]:
+        losses, self._losses = self._losses, 0.0
         weight, self._weight = self._weight, 0.0
         return losses, weight
 
     def _divide(self, weight: float, samples: int) -> None:
         """Makes the sums of passes that had the weights w / B their mean, where these do not add up to 1."""
-        gradients = [p.grad for p in self._trained if p.grad is not None]
-        if weight not in (samples, 0) and gradients:
+        if weight in (samples, 0):
+            return
+        if gradients := [p.grad for p in self._trained if p.grad is not None]:
             torch._foreach_mul_(gradients, samples / weight)
 
     def _unscale(self) -> None:
@@ -307,17 +309,14 @@ def shared_out(optimizer: torch.optim.Optimizer, model: nn.Module) -> tuple[list
     return list(ordered), [parameter for parameter in of_model if parameter not in own]
 
 
-def small_and_finite(parameters: list[nn.Parameter], largest: int = GUARDED) -> bool:
-    """Reports whether the gradients of the smaller tensors are finite: they are read at every step.
+def are_finite(gradients: list[torch.Tensor]) -> bool:
+    """Reports whether all numbers of some tensors are finite.
 
-    What makes the gradient of a weight infinite reaches the biases and gains beside it, whose gradients are sums of the
-    same numbers; a large tensor alone, such as an embedding, goes unnoticed until the next measured step.
-
-    Args:
-        parameters: The parameters; those without a gradient or without elements count as finite.
-        largest: The most elements of a tensor that is looked at.
+    Of the gradients those of the smaller tensors are read at every step. What makes the gradient of a weight infinite
+    reaches the biases and gains beside it, whose gradients are sums of the same numbers; a large tensor alone, such as
+    an embedding, goes unnoticed until the next measured step.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None and 0 < p.numel() <= largest]
+    gradients = [gradient for gradient in gradients if gradient.numel()]
     if not gradients:
         return True
     for order in (2, math.inf):  # squares overflow sooner than numbers, but are summed 20 times as fast on CPUs

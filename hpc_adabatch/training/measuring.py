@@ -1,6 +1,6 @@
 """The gradient's noise, measured every so many steps inside the loop.
 
-    rank r    hooks on the parameters -> sum of b_i |g_i|^2, pieces            (rides in the step's message)
+    rank r    hooks on the parameters -> sum of b_i |g_i|^2, pieces            (travels with its gradients)
     all       after the sum over ranks: |g|^2, inner products -> measurement -> averages, one a group and one for all
     rank 0    what a measurement took, against what a step takes -> steps until the next one (``pace``)
 
@@ -44,6 +44,7 @@ class Measuring:
         last: The last measurement; None before the first, or where a step had one piece only.
         estimate: The averages; None before the second measurement.
         measurements: The number of measurements so far.
+        numbers: The numbers of its message.
         pace: The steps from one measurement to the next.
         cost: The part of the training time that measuring takes at this pace; nan until it is known.
     """
@@ -60,7 +61,7 @@ class Measuring:
         population: int | None = None,
         divisors: Callable[[], Divisors | None] | None = None,
     ) -> None:
-        self.pieces = pieces
+        self.pieces, self.numbers = pieces, 1 + len(groups)
         self._find_divisors = divisors
         self._divisors: Divisors | None = None  # of the step in hand
         self._population = population
@@ -110,13 +111,12 @@ class Measuring:
             self._meter.piece(weight, factor)
             self._readings += 1
 
-    def message(self) -> list[torch.Tensor]:
+    def message(self) -> list[float | torch.Tensor]:
         """Returns after the last pass the numbers to be summed over ranks; none on steps that are not measured."""
         if not self.active:
             return []
         self._meter.stop()
-        squares = self._meter.square_sums()
-        return [squares.new_tensor([self._meter.pieces]), squares]
+        return [self._meter.pieces, self._meter.square_sums()]
 
     def take(self, summed: list[float], samples: int, weight: float, loss: float, add: Sum) -> bool:
         """Takes in the summed message of a measured step, whose gradients hold the mean over the batch now.
@@ -245,7 +245,7 @@ class NotMeasuring:
     active = False
     last: Measurement | None = None
     estimate: Estimate | None = None
-    measurements = 0
+    measurements = numbers = 0
     pieces = 1
     pace = 0
 
@@ -262,7 +262,7 @@ class NotMeasuring:
     def begin_pass(self, weight: float, factor: float) -> None:
         """Measures nothing."""
 
-    def message(self) -> list[torch.Tensor]:
+    def message(self) -> list[float | torch.Tensor]:
         """Returns nothing to be summed over ranks."""
         return []
 

@@ -30,6 +30,7 @@ EXIT_CODES = {"SIGINT": 130, **dict.fromkeys(("SIGTERM", "SIGUSR2", "stop file",
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR2")
 _FILE = "stop file"
 _NAMES = (*_SIGNALS, _FILE, NODES)
+WAYS = len(_NAMES)  # of being told to stop, each a number of the sum
 LOOK_EVERY_S = 1.0  # a shared file system answers in milliseconds, a step may be shorter
 
 

@@ -19,7 +19,9 @@ from .checkpoint_clock import CheckpointClock
 from .gradient import Gradient, Summed
 from .measuring import Measuring, NotMeasuring
 from .passes import Passes
-from .signals import StopFlag
+from .signals import WAYS, StopFlag
+
+FLAGS = 2 + WAYS  # due, unread, and each way of being told to stop
 
 
 class Sums:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hpc_adabatch.cluster import SingleProcess
-from hpc_adabatch.training.gradient import GUARDED, Gradient, small_and_finite
+from hpc_adabatch.training.buckets import small
+from hpc_adabatch.training.gradient import GUARDED, Gradient, are_finite
 
 
 def parameter(gradient: torch.Tensor | None) -> nn.Parameter:
@@ -27,34 +28,35 @@ def parameter(gradient: torch.Tensor | None) -> nn.Parameter:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_one_number_in_a_small_tensor_is_found(wrong: float, dtype: torch.dtype) -> None:
     fine, broken = torch.full((7,), -3.0, dtype=dtype), torch.zeros(2, 5, dtype=dtype)
-    parameters = [parameter(fine), parameter(None), parameter(broken)]
-    assert small_and_finite(parameters)
+    assert are_finite([fine, broken])
     broken[1, 3] = wrong
-    assert not small_and_finite(parameters)
+    assert not are_finite([fine, broken])
 
 
 def test_a_large_tensor_is_passed_over_unless_all_are_asked_for() -> None:
-    large = parameter(torch.full((GUARDED + 1,), math.nan))
-    limit = parameter(torch.zeros(GUARDED))
-    assert small_and_finite([large, limit])
-    assert not small_and_finite([large, limit], GUARDED + 1)
+    large, limit, none = (
+        parameter(torch.full((GUARDED + 1,), math.nan)),
+        parameter(torch.zeros(GUARDED)),
+        parameter(None),
+    )
+    assert are_finite(small([large, limit, none], GUARDED))
+    assert not are_finite(small([large, limit, none], GUARDED + 1))
     assert limit.grad is not None
     limit.grad[-1] = math.inf
-    assert not small_and_finite([large, limit])
+    assert not are_finite(small([large, limit, none], GUARDED))
 
 
 def test_nothing_to_look_at_is_finite() -> None:
-    assert small_and_finite([])
-    assert small_and_finite([parameter(None)])
+    assert are_finite([])
 
 
 def test_large_numbers_are_finite() -> None:
     """Bug story: the largest numbers were added up in float32."""
-    assert small_and_finite([parameter(torch.tensor([3e38])), parameter(torch.tensor([3e38]))])
+    assert are_finite([torch.tensor([3e38]), torch.tensor([3e38])])
 
 
-def test_a_parameter_without_elements_is_finite() -> None:
-    assert small_and_finite([parameter(torch.zeros(0)), parameter(torch.zeros(2))])
+def test_a_tensor_without_elements_is_finite() -> None:
+    assert are_finite([torch.zeros(0), torch.zeros(2)])
 
 
 def scales_of_torch(overflows: list[bool]) -> list[tuple[float, int]]:

@@ -14,6 +14,7 @@ from torch import nn
 
 from hpc_adabatch.training import measuring as module
 from hpc_adabatch.training.measuring import FIRST_PACE, SLOWEST_PACE, Measuring
+from hpc_adabatch.training.slots import listed
 
 
 def alone(tensor: torch.Tensor) -> torch.Tensor:
@@ -54,9 +55,7 @@ class Run:
             ((part @ self.weight + 2 * self.bias).mean() * len(part) / whole).backward()  # type: ignore[no-untyped-call]
         message = measuring.message()
         if message:
-            finite = (
-                measuring.take(torch.cat([m.view(-1) for m in message]).tolist(), whole, whole, loss, alone) and finite
-            )
+            finite = measuring.take(listed(message), whole, whole, loss, alone) and finite
         self.step_number += 1
         return measuring.end_step(whole, finite=finite)
 
@@ -126,7 +125,7 @@ def test_passes_added_to_the_batch_add_to_the_measurement() -> None:
         for half in torch.split(part, 2):
             measuring.begin_pass(2, 0.5)
             ((half @ run.weight + 2 * run.bias).mean() / 2).backward()  # type: ignore[no-untyped-call]
-        message = torch.cat([m.view(-1) for m in measuring.message()]).tolist()
+        message = listed(measuring.message())
         run.weight.grad, run.bias.grad = data[:done].mean(dim=0), torch.tensor([2.0]).double()
         assert measuring.take(message, done, done, 0.5, alone)
     last = measuring.last
@@ -218,7 +217,7 @@ def costed(every: int | None, budget: float, passes: int, reading_s: float) -> M
     for _ in range(passes):
         measuring.begin_pass(1, 1.0)
         weight.sum().backward()  # type: ignore[no-untyped-call]
-    message = torch.cat([m.view(-1) for m in measuring.message()]).tolist()
+    message = listed(measuring.message())
     measuring._meter.seconds = 0.0  # those of this machine, which another job may stretch
     ticks = iter([100.0, 100.0 + reading_s])
     with pytest.MonkeyPatch.context() as patch:

@@ -4,6 +4,11 @@ Each rank makes another number of passes (rank 0 none) and reaches other layers.
 a time, of gradients that autograd returns.
 """
 
+import math
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+
 import torch
 from torch import nn
 
@@ -43,7 +48,7 @@ for compression, tolerance in (("none", 1e-5), ("fp16", 2e-3)):
     torch.manual_seed(0)
     model = Network()
     parameters = list(model.parameters())
-    own = GradientSum(parameters, cluster, compression)
+    own = GradientSum(parameters, cluster, compression, numbers=20)
     assert len(own._buckets) > 4
     for step in range(3):
         wanted = [torch.zeros(p.shape, dtype=torch.float64) for p in parameters]
@@ -57,8 +62,11 @@ for compression, tolerance in (("none", 1e-5), ("fp16", 2e-3)):
         own.expect(cluster.rank)
         for number in range(cluster.rank):
             own.backward(loss_of(model, 10 * step + number))
-        own.send()
-        own.wait()
+        beside = [[math.sin(rank + 10 * step), 1e300, 1e-310, math.inf * rank] for rank in range(1, cluster.size + 1)]
+        own.fill()
+        own.send(beside[cluster.rank] * (step + 1))
+        assert own.wait() == [reduce(add, column) for column in zip(*beside, strict=True)] * (step + 1)
+        assert own.absent
         for (name, parameter), total in zip(model.named_parameters(), wanted, strict=True):
             low = parameter.dtype == torch.bfloat16
             assert parameter.grad is not None
@@ -144,5 +152,34 @@ for step in training.epoch(0):
     for parameter, expected in zip(linear.parameters(), wanted, strict=True):
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-6)
     step.update()
+
+# nothing is sent in a step but the buckets, be it measured or not
+sent, send = [], cluster.allreduce_async_
+
+
+def note(tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
+    sent.append(name)
+    return send(tensor, name)
+
+
+for policy, measured in ((hab.Fixed(), 0), (hab.NoiseScale(), 3)):
+    small = nn.Linear(3, 2)
+    training = hab.AdaptiveTraining(
+        small,
+        torch.optim.SGD(small.parameters(), lr=0.1),
+        hab.AdaptiveBatches(torch.utils.data.TensorDataset(inputs), 6, max_global_batch=6),
+        cluster=cluster,
+        policy=policy,
+        options=hab.LoopOptions(measure_every=1),
+    )
+    cluster.allreduce_async_ = note  # type: ignore[method-assign]
+    for step in training.epoch(0):
+        for (x,) in step:
+            step.backward(small(x).pow(2).mean())
+        step.update()
+    cluster.allreduce_async_ = send  # type: ignore[method-assign]
+    assert training.measuring.measurements == measured
+    assert sent == ["gradient.0"] * 3
+    sent.clear()
 cluster.stop()
 print(f"rank {cluster.rank}: sums hold")
