@@ -102,12 +102,19 @@ def adabatch_ddp(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None
     by_hand(run, folder, model, watch, lambda epoch: run.batch * 2 ** run.stage(epoch), rate)
 
 
-def fairscale(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None:
+def fairscale_fp16(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None:
+    """The same with torch's hook for sums in fp16, of which fairscale's documentation says nothing."""
+    fairscale(run, folder, model, watch, fp16=True)
+
+
+def fairscale(run: Run, folder: Path, model: nn.Module, watch: Watch, *, fp16: bool = False) -> None:
     """fairscale's AdaScale: the small batch on every rank, so scale 4; step decay by its count of steps."""
     from fairscale.optim import AdaScale
 
     join()
     wrapped, images, optimizer = DistributedDataParallel(model), Images(run, folder), AdaScale(sgd(run, model))
+    if fp16:
+        wrapped.register_comm_hook(None, fp16_compress_hook)
     progress, per_epoch, epoch = 0.0, run.samples / run.batch, 0
     watch.begin()
     while progress < run.epochs * per_epoch:
@@ -211,5 +218,6 @@ def lightning(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None:
 
 
 ARMS: dict[str, Callable[[Run, Path, nn.Module, Watch], None]] = {
-    arm.__name__: arm for arm in (small, large, adabatch_ddp, fairscale, adaptdl, adaptdl_fp16, lightning)
+    arm.__name__: arm
+    for arm in (small, large, adabatch_ddp, fairscale, fairscale_fp16, adaptdl, adaptdl_fp16, lightning)
 }
