@@ -139,6 +139,18 @@ def ratios(runs: Runs) -> Iterator[str]:
         yield f"- No run gets to {' or '.join(never)} in so few epochs."
 
 
+def dated(runs: Runs) -> Iterator[str]:
+    """Yields which arms were trained by which commits, where that differs: the machine may have another speed later."""
+    together: dict[str, list[str]] = {}
+    for arm in ARMS:
+        if arm in runs:
+            codes = sorted({record["code"].rstrip("+") for _, record in runs[arm]})
+            together.setdefault(", ".join(codes), []).append(arm)
+    if len(together) > 1:
+        groups = "; ".join(f"{', '.join(arms)} by {codes}" for codes, arms in together.items())
+        yield f"- Not all at one time, when the machine may have had another speed: {groups}."
+
+
 def headline(runs: Runs) -> str:
     """Returns how much sooner the best of our arms is at the small batch's final accuracy, less one point."""
     by_seed = {arm: {run.seed: one for run, record in of if (one := outcome(run, record))} for arm, of in runs.items()}
@@ -208,7 +220,7 @@ def document(found: Found, flags: argparse.Namespace, factors: dict[str, float])
             for run, record in found:
                 if (run.network, run.link_mbit) == (name, link) and record:
                     runs.setdefault(run.arm, []).append((run, record))
-            lines += ["", f"## {name}, {link / 1000:g} Gbit/s", "", *table(runs), "", *ratios(runs)]
+            lines += ["", f"## {name}, {link / 1000:g} Gbit/s", "", *table(runs), "", *ratios(runs), *dated(runs)]
     return "\n".join([*lines, ""])
 
 
