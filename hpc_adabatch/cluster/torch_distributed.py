@@ -76,7 +76,7 @@ class TorchCluster(LaunchedCluster):
 
     def allreduce_async_(self, tensor: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
         dense = tensor.contiguous()
-        work = self._dist.group.WORLD.allreduce([dense])  # dist.all_reduce takes 20 us more before it is under way
+        work = self._dist.all_reduce(dense, async_op=True)
 
         def wait() -> torch.Tensor:
             with self.watchdog.waiting():

@@ -23,10 +23,10 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from ..cluster import Cluster
+from .finite import WHOLE, small
 from .slots import Numbers, Slots, listed
 
 FIRST_BYTES = 2**20  # the last layers are ready first: a small bucket of theirs starts to travel early
-WHOLE = 2**20  # elements of a message that is looked at as it is, in place of the gradients in it
 BYTES = 25 * 2**20  # as in torch's DistributedDataParallel: large enough for the bandwidth, small enough to overlap
 
 
@@ -239,11 +239,6 @@ def cut(parameters: Sequence[nn.Parameter]) -> Iterator[tuple[torch.dtype, torch
             largest = BYTES
     for (kind, device), bucket in open_ones.items():
         yield kind, device, bucket
-
-
-def small(parameters: Iterable[nn.Parameter], largest: int) -> list[torch.Tensor]:
-    """Returns the gradients that there are of tensors of at most so many elements."""
-    return [p.grad for p in parameters if p.grad is not None and p.numel() <= largest]
 
 
 def _like(parameter: nn.Parameter, part: torch.Tensor) -> torch.Tensor:

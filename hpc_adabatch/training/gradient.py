@@ -28,11 +28,11 @@ from torch import nn
 from ..cluster import Cluster
 from ..errors import require
 from .buckets import GradientSum
+from .finite import GUARDED, are_finite
 from .guard import Guard
 from .scaler import NoScaler
 from .slots import Numbers, joined
 
-GUARDED = 2**18  # elements of the largest tensors that are looked at in every step
 OWN = 4  # numbers beside the gradients that are theirs: loss, weight, how many are absent, whether passes are missing
 
 
@@ -307,20 +307,3 @@ def shared_out(optimizer: torch.optim.Optimizer, model: nn.Module) -> tuple[list
     of_model = list(model.parameters())
     ordered = {parameter: None for parameter in of_model if parameter in own} | own
     return list(ordered), [parameter for parameter in of_model if parameter not in own]
-
-
-def are_finite(gradients: list[torch.Tensor]) -> bool:
-    """Reports whether all numbers of some tensors are finite.
-
-    Of the gradients those of the smaller tensors are read at every step. What makes the gradient of a weight infinite
-    reaches the biases and gains beside it, whose gradients are sums of the same numbers; a large tensor alone, such as
-    an embedding, goes unnoticed until the next measured step.
-    """
-    gradients = [gradient for gradient in gradients if gradient.numel()]
-    if not gradients:
-        return True
-    for order in (2, math.inf):  # squares overflow sooner than numbers, but are summed 20 times as fast on CPUs
-        lengths = [length.float() for length in torch._foreach_norm(gradients, order)]
-        if math.isfinite(float(torch.stack(lengths).max())):
-            return True
-    return False

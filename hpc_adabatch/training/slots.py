@@ -55,15 +55,15 @@ class Slots:
             tail: The tail of the message before the sum.
             numbers: The numbers, equally many on every rank.
         """
-        words: Any
-        slots: Any
+        self._numbers = sum(part.numel() if isinstance(part, torch.Tensor) else 1 for part in numbers)
         if tail.device.type == "cpu":  # numpy takes a third of the time for so few of them
-            words, slots = np.array(listed(numbers)).view(np.int64), tail.numpy().reshape(self._shape)
-            shifts, masks = self._shifts, self._masks
+            self._write(tail.numpy(), np.array(listed(numbers)).view(np.int64), self._shifts, self._masks)
         else:  # which is not waited for
-            words, slots = joined(numbers, self._device).view(torch.int64), tail.view(self._shape)
-            shifts, masks = self._cuts
-        self._numbers = len(words)
+            self._write(tail, joined(numbers, self._device).view(torch.int64), *self._cuts)
+
+    def _write(self, tail: Any, words: Any, shifts: Any, masks: Any) -> None:
+        """Writes the words of this rank, in arrays of numpy or of torch."""
+        slots = tail.reshape(self._shape)
         slots[:] = 0
         slots[self._rank, :, : self._numbers] = (words >> shifts) & masks
 

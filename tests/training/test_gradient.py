@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hpc_adabatch.cluster import SingleProcess
-from hpc_adabatch.training.buckets import small
-from hpc_adabatch.training.gradient import GUARDED, Gradient, are_finite
+from hpc_adabatch.training.finite import GUARDED, are_finite, small
+from hpc_adabatch.training.gradient import Gradient
 
 
 def parameter(gradient: torch.Tensor | None) -> nn.Parameter:

@@ -56,6 +56,17 @@ def test_ranks_are_added_one_after_the_other(kind: torch.dtype, ranks: int, coun
         assert read == expected
 
 
+@pytest.mark.parametrize("kind", list(BITS))
+@given(st.lists(st.floats(), min_size=1, max_size=20))
+def test_a_gpu_writes_what_a_processor_writes(kind: torch.dtype, numbers: list[float]) -> None:
+    """Torch's arithmetic stands for numpy's there; here on the processor."""
+    slots = Slots(20, 1, 2, kind, CPU)
+    here, there = torch.ones(slots.elements).to(kind), torch.ones(slots.elements).to(kind)
+    slots.fill(here, numbers)
+    slots._write(there, joined(numbers, CPU).view(torch.int64), *slots._cuts)
+    assert torch.equal(here, there)
+
+
 def test_runs_with_and_without_measurements_send_messages_of_one_length() -> None:
     lengths = {Slots(numbers, 0, 3, torch.float32, CPU).elements for numbers in range(1, ROOM + 1)}
     assert lengths == {3 * 3 * ROOM}
