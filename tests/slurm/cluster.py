@@ -69,6 +69,7 @@ PACKAGES = {  # program: Debian's package
 }
 FOREIGN = re.compile(r"(SLURM|SBATCH|SRUN|SALLOC|SQUEUE|SCONTROL|SINFO|SACCT|OMPI_|PMIX|HOROVOD_|ADABATCH_)")
 RANK = ("HOROVOD_RANK", "PMIX_RANK")  # of horovodrun --gloo; of srun --mpi=pmix and mpirun
+STEP = {"SLURM_STEP_ID", "SLURM_PROCID"}  # of srun --mpi=none
 
 
 def missing_packages() -> list[str]:
@@ -182,8 +183,9 @@ class SlurmCluster(Slurm):
         while time.monotonic() < deadline:
             for pid in (pid for node in self._running.values() for pid in node.pids()):
                 found = variables(pid)
-                shell = program(pid).startswith(("bash", "dash", "slurmstepd", "orted"))
-                if found.get("SLURM_JOB_ID") == str(job_id) and str(rank) in map(found.get, RANK) and not shell:
+                shell = program(pid).startswith(("bash", "dash", "slurmstepd", "orted", "srun"))
+                names = RANK if STEP - found.keys() or set(RANK) & found.keys() else ("SLURM_PROCID",)
+                if found.get("SLURM_JOB_ID") == str(job_id) and str(rank) in map(found.get, names) and not shell:
                     return pid
             time.sleep(0.1)
         raise TimeoutError(f"no rank {rank} of job {job_id}: {self.job(job_id)}\n{self.output(job_id)}")

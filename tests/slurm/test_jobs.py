@@ -27,14 +27,20 @@ RECIPE = ROOT / "recipes" / "quickstart.yaml"
 TEMPLATE = ROOT / "slurm" / "cpu.sbatch"
 SHORT = ["--epochs=2", "--journal_every=1"]
 LONG = ["--epochs=14", "--journal_every=1", "--policy=fixed", "--global_batch=16", "--optimizer.lr=0.01"]
+ENGINES = pytest.mark.parametrize(("mpi", "engine"), [("", "horovod"), ("none", "torch")])  # srun's plugin
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
 
 def submit(
-    cluster: SlurmCluster, folder: Path, *flags: str, sbatch: tuple[str, ...] = (), launcher: str = "srun"
+    cluster: SlurmCluster,
+    folder: Path,
+    *flags: str,
+    sbatch: tuple[str, ...] = (),
+    launcher: str = "srun",
+    mpi: str = "",
 ) -> int:
     """Submits the template as it stands; its output and the run go to the folder."""
-    exported = f"--export=ALL,ADABATCH_HOME={ROOT},ADABATCH_LAUNCHER={launcher}"
+    exported = f"--export=ALL,ADABATCH_HOME={ROOT},ADABATCH_LAUNCHER={launcher},MPI_TYPE={mpi}"
     where = [f"--chdir={folder}", exported, "--job-name=test"]
     return cluster.sbatch(*where, *sbatch, TEMPLATE, RECIPE, *flags, f"--out={folder / 'run'}")
 
@@ -175,17 +181,19 @@ def test_a_job_rehearses_and_leaves_nothing(cluster: SlurmCluster, tmp_path: Pat
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+@pytest.mark.parametrize("nodes", [2, 4])
 def test_srun_without_any_mpi_trains_the_same_by_torch(
-    cluster: SlurmCluster, short_by_hand: dict[int, Path], tmp_path: Path
+    nodes: int, cluster: SlurmCluster, short_by_hand: dict[int, Path], tmp_path: Path
 ) -> None:
-    """The ranks meet at a port of the step's first node; auto has chosen the engine."""
-    train = f"{sys.executable} -m hpc_adabatch train {RECIPE} {' '.join(SHORT)} --out {tmp_path / 'run'}"
+    """The ranks meet at a port of the step's first node; auto has chosen the engine. Two ranks sum as Horovod's do."""
+    reference = short_by_hand[2] if nodes == 2 else by_hand(tmp_path, nodes, *SHORT, "--engine=torch")
+    train = f"{sys.executable} -m hpc_adabatch train {RECIPE} {' '.join(SHORT)} --out {tmp_path / 'job'}"
     line = f"OMP_NUM_THREADS=1 srun --mpi=none --kill-on-bad-exit=1 {train}"
-    job = cluster.sbatch("--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--wrap", line, cwd=tmp_path)
+    job = cluster.sbatch(f"--nodes={nodes}", "--ntasks-per-node=1", "--wrap", line, cwd=tmp_path)
     assert cluster.wait(job, ENDED, 150)["JobState"] == "COMPLETED", cluster.output(job)
-    start = records(tmp_path / "run")[0]
-    assert (start["world_size"], start["nodes"], start["launcher"], start["engine"]) == (2, 2, "srun", "torch")
-    same_run(tmp_path / "run", short_by_hand[2], exact=True)
+    start = records(tmp_path / "job")[0]
+    assert (start["world_size"], start["nodes"], start["launcher"], start["engine"]) == (nodes, nodes, "srun", "torch")
+    same_run(tmp_path / "job", reference, exact=True)
 
 
 def test_the_cpu_template_trains_through_horovodrun_over_ssh(
@@ -278,10 +286,11 @@ def left(cluster: SlurmCluster, job: int, expected: str, at_most_s: float = 60, 
         time.sleep(0.5)
 
 
+@ENGINES
 def test_a_job_that_is_preempted_and_then_requeued_by_hand_goes_on_exactly(
-    small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
+    mpi: str, engine: str, small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
-    job = submit(small_cluster, tmp_path, *LONG)
+    job = submit(small_cluster, tmp_path, *LONG, mpi=mpi)
     ranks = [small_cluster.rank_pid(job, rank, timeout_s=60) for rank in (0, 1)]
     until_it_trains(small_cluster, job, tmp_path, 100)
     with standing_still(ranks):
@@ -294,6 +303,7 @@ def test_a_job_that_is_preempted_and_then_requeued_by_hand_goes_on_exactly(
     small_cluster.run("scontrol", "requeue", job)
     left(small_cluster, job, "PENDING", restarts=2)
     finish(small_cluster, job, tmp_path, restarts=2)
+    assert {record["engine"] for record in records(tmp_path / "run") if "engine" in record} == {engine}
     assert_same(tmp_path / "run", undisturbed)
 
 
@@ -361,17 +371,18 @@ def test_a_job_that_loses_a_slurmd_and_then_a_node_is_queued_again_and_goes_on_e
     assert_same(tmp_path / "run", undisturbed)
 
 
+@ENGINES
 def test_a_job_that_is_cancelled_and_one_that_loses_a_rank_end_and_the_same_command_goes_on_exactly(
-    small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
+    mpi: str, engine: str, small_cluster: SlurmCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
     """Bug story: scancel ends ranks with SIGTERM, which they answer with 75, and the script queued the job again."""
-    job = submit(small_cluster, tmp_path, *LONG)
+    job = submit(small_cluster, tmp_path, *LONG, mpi=mpi)
     until_it_trains(small_cluster, job, tmp_path, 100)
     small_cluster.run("scancel", job)
     left(small_cluster, job, "CANCELLED")
     assert records(tmp_path / "run")[-1]["kind"] == "end"  # the ranks were told in time
 
-    again = submit(small_cluster, tmp_path, *LONG)
+    again = submit(small_cluster, tmp_path, *LONG, mpi=mpi)
     until_it_trains(small_cluster, again, tmp_path, records(tmp_path / "run")[-1]["step"] + 100)
     pid = small_cluster.rank_pid(again, 1)
     assert pid is not None
@@ -379,8 +390,9 @@ def test_a_job_that_is_cancelled_and_one_that_loses_a_rank_end_and_the_same_comm
     left(small_cluster, again, "FAILED")
     assert not (tmp_path / "run" / "result.json").exists()
 
-    last = submit(small_cluster, tmp_path, *LONG)
+    last = submit(small_cluster, tmp_path, *LONG, mpi=mpi)
     assert small_cluster.wait(last, ENDED, 240)["JobState"] == "COMPLETED", output(tmp_path)
+    assert {record["engine"] for record in records(tmp_path / "run") if "engine" in record} == {engine}
     assert_same(tmp_path / "run", undisturbed)
     state = small_cluster.job(job)  # a requeue would have come long ago
     assert (state["JobState"], state["Restarts"]) == ("CANCELLED", "0"), output(tmp_path)
