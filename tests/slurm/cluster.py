@@ -35,6 +35,10 @@ preempted job gets its --signal and, with grace_s=0, SIGTERM in the same second.
 no memory controller, out of memory is FAILED: JobLaunchFailure 0:9 in the batch step, 137:0 in a step; "exceeded memory
 limit" in the log. There is no accounting: sacct exits 1.
 
+srun --kill-on-bad-exit has SIGTERM sent to all nodes of a step. One that does not answer is sent it again after a
+minute, by the numbers of job and step alone: if the job has been queued again meanwhile, it ends that step of its next
+start.
+
 Not here: what users do (submission.py), configuration (slurm_conf.py), processes (daemons.py), network (bridge.py).
 """
 

@@ -348,7 +348,8 @@ def test_a_job_that_loses_a_slurmd_and_then_a_node_is_queued_again_and_goes_on_e
 ) -> None:
     """A rank lives on where slurmd alone is killed, until it misses those whose slurmd was told to end them.
 
-    Slurm notices after 25 to 30 s. Until then the ranks stand still, or they would be done.
+    Slurm notices after 25 to 30 s. Until then the ranks stand still, or they would be done; and of a rank that leaves
+    by itself Slurm would tell the lost node a minute later (cluster.py), when it is used again.
     """
     job = submit(small_cluster, tmp_path, *LONG, "--checkpoint_steps=50")
     until_it_trains(small_cluster, job, tmp_path, 80)
@@ -363,6 +364,7 @@ def test_a_job_that_loses_a_slurmd_and_then_a_node_is_queued_again_and_goes_on_e
             assert time.monotonic() < deadline, output(tmp_path)
             time.sleep(0.2)
     until_it_trains(small_cluster, job, tmp_path, records(tmp_path / "run")[-1]["step"] + 60)
+    os.kill(small_cluster.rank_pid(job, 0), signal.SIGSTOP)  # Slurm kills it
     small_cluster.power_off("node2")
     left(small_cluster, job, "PENDING", at_most_s=120, restarts=2)
     small_cluster.power_on("node2")
