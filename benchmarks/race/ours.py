@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 from rank import Watch
-from setting import AVERAGE, GAMMA, LR_FACTOR, MOMENTUM, STAGES, WEIGHT_DECAY, Run, augment, network, prepare, stored
-from torch import nn
+from setting import GAMMA, LR_FACTOR, MOMENTUM, STAGES, WEIGHT_DECAY, Run, augment, network, prepare, stored
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
@@ -35,11 +34,6 @@ def goodput(run: Run) -> Rules:
 def goodput_fp16(run: Run) -> Rules:
     """The same with `compression: fp16`: as recommended where the sum over ranks is most of a step."""
     return goodput(run) | {"options": hab.LoopOptions(compression="fp16")}
-
-
-def goodput_fp16_average(run: Run) -> Rules:
-    """The same, and the averaged weights are evaluated: `WeightAverage(model, 0.999, 32)`, as documented."""
-    return goodput_fp16(run)
 
 
 def goodput_horovod(run: Run) -> Rules:
@@ -72,8 +66,7 @@ def ramp(run: Run) -> Rules:
 
 
 ARMS: dict[str, Callable[[Run], Rules]] = {
-    arm.__name__: arm
-    for arm in (goodput, goodput_fp16, goodput_fp16_average, goodput_horovod, noise_scale, adabatch, smith, ramp)
+    arm.__name__: arm for arm in (goodput, goodput_fp16, goodput_horovod, noise_scale, adabatch, smith, ramp)
 }
 
 
@@ -86,17 +79,13 @@ def train(run: Run, folder: Path, result: Path) -> None:
     images = TensorDataset(*stored(folder, "train", run.samples))
     batches = hab.AdaptiveBatches(images, run.batch, max_global_batch=run.largest, seed=run.seed, transform=augment)
     training = hab.AdaptiveTraining(model, optimizer, batches, cluster=cluster, **ARMS[run.arm](run))
-    average = hab.WeightAverage(model, *AVERAGE) if run.arm == goodput_fp16_average.__name__ else None
     test = TensorDataset(*stored(folder, "test"))
 
-    def evaluated() -> nn.Module:
-        return model if average is None else average.model
-
     def score(pixels: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"accuracy": evaluated()(prepare(pixels)).argmax(1) == labels}
+        return {"accuracy": model(prepare(pixels)).argmax(1) == labels}
 
     def accuracy() -> float:
-        return hab.evaluate(score, test, model=evaluated(), cluster=cluster)["accuracy"]
+        return hab.evaluate(score, test, model=model, cluster=cluster)["accuracy"]
 
     watch = Watch(run.samples, accuracy, result if cluster.leads else None)
     watch.begin()
@@ -106,8 +95,6 @@ def train(run: Run, folder: Path, result: Path) -> None:
                 step.backward(cross_entropy(model(inputs), labels))
             batch = training.global_batch
             step.update()
-            if average is not None and step.applied:
-                average.update(len(step.batch))
             watch.update(len(step.batch), batch)
     watch.end()
     cluster.stop()

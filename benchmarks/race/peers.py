@@ -22,12 +22,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from rank import Watch
-from setting import AVERAGE, LR_FACTOR, STAGES, Run, network
+from setting import LR_FACTOR, STAGES, Run, network
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from torch_rank import Images, Order, accuracy, as_it_is, join, rank, ranks, set_rate, sgd
 
@@ -108,23 +107,7 @@ def fairscale_fp16(run: Run, folder: Path, model: nn.Module, watch: Watch) -> No
     fairscale(run, folder, model, watch, fp16=True)
 
 
-def fairscale_fp16_average(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None:
-    """The same, and weights are evaluated that torch's AveragedModel has averaged over as many samples as ours."""
-    decay, samples = AVERAGE
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay ** (ranks() * run.batch / samples)))
-    watch.accuracy = lambda: accuracy(average, folder)
-    fairscale(run, folder, model, watch, fp16=True, average=average)
-
-
-def fairscale(
-    run: Run,
-    folder: Path,
-    model: nn.Module,
-    watch: Watch,
-    *,
-    fp16: bool = False,
-    average: AveragedModel | None = None,
-) -> None:
+def fairscale(run: Run, folder: Path, model: nn.Module, watch: Watch, *, fp16: bool = False) -> None:
     """fairscale's AdaScale: the small batch on every rank, so scale 4; step decay by its count of steps."""
     from fairscale.optim import AdaScale
 
@@ -142,8 +125,6 @@ def fairscale(
             cross_entropy(wrapped(inputs), labels).backward()
             progress += optimizer.gain()
             optimizer.step()
-            if average is not None:
-                average.update_parameters(model)
             watch.update(ranks() * len(share), ranks() * run.batch)
             if progress >= run.epochs * per_epoch:
                 break
@@ -238,15 +219,5 @@ def lightning(run: Run, folder: Path, model: nn.Module, watch: Watch) -> None:
 
 ARMS: dict[str, Callable[[Run, Path, nn.Module, Watch], None]] = {
     arm.__name__: arm
-    for arm in (
-        small,
-        large,
-        adabatch_ddp,
-        fairscale,
-        fairscale_fp16,
-        fairscale_fp16_average,
-        adaptdl,
-        adaptdl_fp16,
-        lightning,
-    )
+    for arm in (small, large, adabatch_ddp, fairscale, fairscale_fp16, adaptdl, adaptdl_fp16, lightning)
 }

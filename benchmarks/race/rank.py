@@ -31,8 +31,7 @@ class Watch:
     """
 
     def __init__(self, samples: int, accuracy: Callable[[], float], result: Path | None) -> None:
-        self.accuracy = accuracy
-        self._every, self._result = samples / PER_EPOCH, result
+        self._every, self._accuracy, self._result = samples / PER_EPOCH, accuracy, result
         self._samples = self._updates = self._batch = 0
         self._due, self._seconds, self._began_s = self._every, 0.0, 0.0
         self._curve: list[dict[str, Any]] = []
@@ -40,7 +39,7 @@ class Watch:
 
     def begin(self) -> None:
         """Starts the clock, when all ranks are there."""
-        self.accuracy()
+        self._accuracy()
         self._began_s = time.perf_counter()
 
     def update(self, samples: int, batch: int) -> float:
@@ -68,7 +67,7 @@ class Watch:
         stopped_s = time.perf_counter()
         self._seconds += stopped_s - self._began_s
         point = {"samples": self._samples, "updates": self._updates, "seconds": self._seconds, "batch": self._batch}
-        self._curve.append(point | {"accuracy": self.accuracy()})
+        self._curve.append(point | {"accuracy": self._accuracy()})
         self._due = (self._samples // self._every + 1) * self._every
         self._began_s = time.perf_counter()
         self._evaluating_s += self._began_s - stopped_s

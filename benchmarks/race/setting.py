@@ -29,7 +29,6 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 MILESTONES, GAMMA = (0.3, 0.6, 0.8), 0.2  # parts of the epochs: 60, 120 and 160 of 200 in 1711.00489
 STAGES, LR_FACTOR = 5, 0.75  # AdaBatch doubles four times, after 20, 40, 60 and 80 of 100 epochs in 1712.02029
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
-AVERAGE = 0.999, 32  # of weights that are averaged: what is kept after so many samples; docs/from-a-horovod-script.md
 RATES = {"cnn": 0.02, "resnet20": 0.1}  # at the small batch, by network
 
 
