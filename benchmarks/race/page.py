@@ -122,8 +122,9 @@ def soonest(runs: Runs, arms: Sequence[str], target: float) -> tuple[str, list[f
 
 def ratios(runs: Runs) -> Iterator[str]:
     """Yields how much sooner ours are than the best peer, and the best of ours than the small batch."""
-    for own, theirs in PAIRS:
-        for target in targets(runs):
+    for own, others in PAIRS:
+        theirs = [arm for arm in others if arm in runs]
+        for target in targets(runs) if own in runs and theirs else ():
             ahead, behind = soonest(runs, (own,), target), soonest(runs, theirs, target)
             to = f"- To {100 * target:.4g} %:"
             if behind is not None and ahead is not None:
