@@ -228,5 +228,6 @@ def document(found: Found, flags: argparse.Namespace, factors: dict[str, float])
 def command(flags: argparse.Namespace) -> str:
     """Returns the command that repeats the page, without the folders of this machine."""
     lists = {"links": flags.links, "networks": flags.networks, "seeds": flags.seeds}
+    lists |= {"arms": flags.arms} if flags.arms != [*ARMS] else {}
     text = " ".join(f"--{name} {','.join(map(str, values))}" for name, values in lists.items())
     return f"python benchmarks/race --images DIR --peers PYTHON --epochs {flags.epochs:g} {text}"
