@@ -45,7 +45,7 @@ CONSTRUCTORS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, list[Any]
     ),
     hab.BigBatch: ({}, {"theta": [*NUMBER, 0], "growth": [*NUMBER, 0, 2], "pieces": [*COUNT, 0], "signal": WORD}),
     hab.Cabs: ({}, {**MEASURED, "constant": [*NUMBER, 0], "infimum": NUMBER}),
-    hab.Goodput: ({}, MEASURED),
+    hab.Goodput: ({}, {**MEASURED, "power": [*NUMBER, 1.1]}),
     hab.InnerProduct: ({}, {**MEASURED, "theta": [*NUMBER, 0], "nu": [*NUMBER, 0], "signal": WORD}),
     hab.NoiseScale: ({}, {**MEASURED, "fraction": [*NUMBER, 0]}),
     hab.NormTest: ({}, {**MEASURED, "theta": [*NUMBER, 0], "signal": WORD}),

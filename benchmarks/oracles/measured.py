@@ -87,7 +87,7 @@ def goodput(cluster: hab.Cluster) -> Pair:
 
     A step takes a + c M seconds here, and as much was timed at two batches.
     """
-    a, c, now, rule = 0.2, 0.001 / cluster.size, 16, measuring(hab.Goodput, growth=64.0)
+    a, c, now, rule = 0.2, 0.001 / cluster.size, 16, measuring(hab.Goodput, growth=64.0, power=1.0)
     run = at_rest(cluster, Problem(80), batch=now, rule=rule)
     known = Known(run, cluster.size)
     progress = replace(

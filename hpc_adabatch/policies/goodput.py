@@ -1,4 +1,4 @@
-"""Goodput: the batch that makes the most progress a second on this cluster.
+"""Goodput: the batch of the most progress a second on this cluster, which samples seen count in, too.
 
 Qiao et al. 2021 (Pollux, OSDI), https://arxiv.org/abs/2008.12260, equations 4 to 7:
 
@@ -8,6 +8,7 @@ Qiao et al. 2021 (Pollux, OSDI), https://arxiv.org/abs/2008.12260, equations 4 t
     EFFICIENCY(M) = (phi + M0)/(phi + M)  progress of a sample in a batch of M, relative to M0, which is
                                           M0 E|g_M0|^2 / (M E|g_M|^2); phi = variance / disjoint_signal, which is the
                                           noise scale where the training set is large
+    as published, power = 1               ours: THROUGHPUT * EFFICIENCY ** power, 1/2 unless given
     T_iter                                seconds = a + b * passes + c * samples of a rank, a, b, c >= 0
 
 The model of a step's time has three costs, which one job on a fixed allocation can tell apart: of a step (sum over
@@ -15,6 +16,11 @@ ranks, update), of a pass and of a sample. It is fitted to the medians of the ba
 themselves, or batches of one pass could not tell a pass from a step. If only one batch was timed, the time of its
 passes grows with the batch and the rest is fixed; the measured time of a larger one then decides. A batch whose
 measured throughput is below that of the present batch is never chosen, nor is a batch beyond it.
+
+Why the power: goodput is flat about its top, where a batch makes as much progress a second as one of half its size.
+After equal progress by equation 7 the larger one has seen more samples, with less noise in its steps, and is the more
+accurate (docs/results/race.md). 1/2 makes the geometric mean of samples and of progress a second largest. A batch that
+is no faster is still not worth its samples.
 
 It can turn back, so it does not wait for a whole window: the interval of the noise scale says what is known by then.
 
@@ -31,6 +37,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..batches.micro_batch import even, passes_and_micro_batch
+from ..errors import real, require
 from ..gradients import Estimate
 from .measured import Measured
 from .policy import Progress
@@ -40,12 +47,13 @@ CANDIDATES = 25  # batches between half and twice the present one, evenly spaced
 
 @dataclass(kw_only=True, eq=False)
 class Goodput(Measured):
-    """Goodput: a rule that moves to the batch of the highest goodput within reach of one change.
+    """Goodput: a rule that moves to the batch of the most samples and progress a second within reach of one change.
 
     ``Measured`` explains the other arguments.
 
     Args:
         shrink: Allows the batch to become smaller, for example if a larger one turns out to be slower.
+        power: Power of the efficiency: 1 is goodput as published, and 0 the throughput alone.
 
     Raises:
         InputError: An argument is out of range.
@@ -54,6 +62,11 @@ class Goodput(Measured):
     any_geometry: ClassVar[bool] = True
     waits: ClassVar[bool] = False
     shrink: bool = True
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= real(self.power) <= 1, "policy.power", self.power, "0 to 1", "--policy.power 0.5")
 
     def wanted(self, estimate: Estimate, progress: Progress) -> float:
         now, timed = progress.global_batch, progress.step_seconds
@@ -79,7 +92,7 @@ class Goodput(Measured):
         noise_scale = estimate.variance / common if common > 0 else math.inf
 
         def goodput(size: int) -> float:
-            return size / model(size) * efficiency(size, noise_scale, progress.start_batch)
+            return size / model(size) * efficiency(size, noise_scale, progress.start_batch) ** self.power
 
         # the best of the rest, if it is better than the present batch by more than the tolerance
         best = max(allowed, key=lambda size: (goodput(size), -size))

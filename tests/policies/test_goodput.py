@@ -53,10 +53,10 @@ def progress(
     )
 
 
-def wanted(now: int, timed: Mapping[int, float], noise_scale: float = 1e4, **how: Any) -> float:
+def wanted(now: int, timed: Mapping[int, float], noise_scale: float = 1e4, *, power: float = 1.0, **how: Any) -> float:
     at = progress(now, timed, noise_scale, **how)
     assert at.estimate is not None
-    return Goodput(shrink=False).wanted(at.estimate, at)
+    return Goodput(shrink=False, power=power).wanted(at.estimate, at)
 
 
 def parts(batch: int, n_ranks: int, micro: int | None) -> tuple[int, int, int]:
@@ -165,18 +165,19 @@ def test_efficiency_is_equation_7() -> None:
     st.dictionaries(st.integers(2, 400), st.floats(0.1, 10), max_size=5),
     st.floats(0.1, 10),
     st.floats(0.1, 1e6),
+    st.sampled_from([0.0, 0.5, 1.0]),
 )
 def test_the_batch_wanted_has_the_most_progress_a_second_of_all_in_reach(
-    now: int, timed: dict[int, float], seconds: float, noise_scale: float
+    now: int, timed: dict[int, float], seconds: float, noise_scale: float, power: float
 ) -> None:
     """Against a look at every candidate: the sizes in steps of 6 % and those that were timed."""
     timed = {**timed, now: seconds}
     model = StepTime(timed, halves(timed), 1, None)
 
     def goodput(batch: int) -> float:
-        return batch / model(batch) * (noise_scale + 16) / (noise_scale + batch)
+        return batch / model(batch) * ((noise_scale + 16) / (noise_scale + batch)) ** power
 
-    chosen = wanted(now, timed, noise_scale)
+    chosen = wanted(now, timed, noise_scale, power=power)
     assert now / 2 - 1 <= chosen <= 2 * now
     slower = [b for b in timed if b / timed[b] < now / seconds]
     above = min((b for b in slower if b > now), default=10_000)
@@ -203,10 +204,10 @@ def test_noise_never_asks_for_less_and_a_slower_batch_that_was_timed_is_never_wa
     now: int, timed: dict[int, float], seconds: float, scales: list[float]
 ) -> None:
     timed = {**timed, now: seconds}
-    less, more = (wanted(now, timed, noise_scale) for noise_scale in scales)
+    less, more = (wanted(now, timed, noise_scale, power=0.5) for noise_scale in scales)
     assert less <= more
     slower = [batch for batch in timed if batch / timed[batch] < now / seconds]
-    for chosen in (less, more, wanted(now, timed, math.inf)):
+    for chosen in (less, more, wanted(now, timed, math.inf, power=0.5)):
         assert not any(min(now, chosen) <= batch <= max(now, chosen) for batch in slower)  # nor any beyond it
 
 
@@ -216,6 +217,16 @@ def test_a_smaller_batch_that_was_timed_as_slower_is_not_wanted_however_well_it_
     assert 32 / 0.6 * efficiency(32, 1.0, 16) > 1.5 * 64 * efficiency(64, 1.0, 16)
     assert 32 < wanted(64, timed, 1.0) < 64
     assert wanted(64, {32: 0.4, 64: 1.0}, 1.0) == 32  # 80 a second
+
+
+def test_of_batches_of_nearly_equal_goodput_that_of_more_samples_is_wanted() -> None:
+    """Bug story: over 1 Gbit/s it stayed at 256, a little ahead by equation 7, and ended a point below 512."""
+    timed = {256: 0.05, 512: 0.08}  # by equation 7 the larger one makes 11 % less progress a second
+    assert 512 / 0.08 * efficiency(512, 384.0, 128) < 256 / 0.05 * efficiency(256, 384.0, 128)
+    assert wanted(256, timed, 384.0, start_batch=128) == 256
+    assert wanted(512, timed, 384.0, start_batch=128) < 280
+    assert wanted(256, timed, 384.0, start_batch=128, power=0.5) > 400
+    assert wanted(512, timed, 384.0, start_batch=128, power=0.5) == 512
 
 
 def test_nothing_moves_before_the_present_batch_was_timed() -> None:
@@ -276,7 +287,10 @@ def test_it_starts_from_one_sample() -> None:
     assert wanted(1, {1: 1.0}) == 2
 
 
-@pytest.mark.parametrize(("field", "value"), [("growth", 1.0), ("tolerance", math.nan), ("dwell", 0), ("window", 0)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("growth", 1.0), ("tolerance", math.nan), ("dwell", 0), ("window", 0), ("power", -0.1), ("power", 1.1)],
+)
 def test_bad_parameters_are_refused(field: str, value: Any) -> None:
     with pytest.raises(InputError) as caught:
         Goodput(**{field: value})
