@@ -31,9 +31,9 @@ test cluster, never notices. What the ends of jobs look like (Slurm 22.05 as con
     * what the signal leaves; a script that traps it ends with a code of its own, which is often 143:0 (of srun)
 
 The log says DUE TO PREEMPTION, JOB REQUEUE, TIME LIMIT or NODE FAILURE, unless the script ends on its first signal. A
-preempted job gets its --signal and, with grace_s=0, SIGTERM in the same second. Where control groups of version 1 have
-no memory controller, out of memory is FAILED: JobLaunchFailure 0:9 in the batch step, 137:0 in a step; "exceeded memory
-limit" in the log. There is no accounting: sacct exits 1.
+preempted job gets its --signal and, with grace_s=0, SIGTERM in the same second, by messages of which either may come
+first. Where control groups of version 1 have no memory controller, out of memory is FAILED: JobLaunchFailure 0:9 in the
+batch step, 137:0 in a step; "exceeded memory limit" in the log. There is no accounting: sacct exits 1.
 
 srun --kill-on-bad-exit has SIGTERM sent to all nodes of a step. One that does not answer is sent it again after a
 minute, by the numbers of job and step alone: if the job has been queued again meanwhile, it ends that step of its next
@@ -113,6 +113,7 @@ class SlurmCluster(Slurm):
         folder = Path(tempfile.mkdtemp(prefix=f"slurm-{os.getpid()}-", dir="/tmp"))
         super().__init__(folder, environment(folder / "slurm.conf"))
         self._daemons: list[Daemon] = []
+        self._claims = contextlib.ExitStack()  # of ports
         self._running: dict[str, NodeProcesses] = {}
         self.bridge: Bridge | None = None
         kinds = [(f"node{number + 1}", n_cpus, "", 0) for number in range(n_nodes)]
@@ -141,6 +142,7 @@ class SlurmCluster(Slurm):
         self._daemons.clear()
         if self.bridge:
             self.bridge.close()
+        self._claims.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def pids(self) -> list[int]:
@@ -208,7 +210,7 @@ class SlurmCluster(Slurm):
         self.folder.chmod(0o755)  # munge wants its socket in a folder that all may enter
         for name in ("log", "state", "spool", "local", "cgroup"):
             (self.folder / name).mkdir()
-        port, *ports = free_ports(len(kinds) + 1)
+        port, *ports = free_ports(len(kinds) + 1, self._claims)
         self.nodes = {
             name: Node(
                 name=name,
@@ -282,13 +284,23 @@ def environment(slurm_conf: Path) -> dict[str, str]:
     }
 
 
-def free_ports(n_ports: int) -> list[int]:
-    """Different ones that nobody listens on, below those that the kernel gives to connections."""
+def free_ports(n_ports: int, claims: contextlib.ExitStack) -> list[int]:
+    """Ports that nobody listens on, below those that the kernel gives to connections.
+
+    Daemons listen only seconds later. Until `claims` is closed, or this process ends, no other test cluster of this
+    machine gets them: a socket without a file stands for each.
+    """
     ports: list[int] = []
-    with contextlib.ExitStack() as held:
-        while len(ports) < n_ports:
-            port = random.randrange(20000, 32000)
-            with contextlib.suppress(OSError):
-                held.enter_context(socket.socket()).bind(("", port))
-                ports.append(port)
+    while len(ports) < n_ports:
+        port = random.randrange(20000, 32000)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0adabatch-test-cluster-{port}")
+            with socket.socket() as listener:
+                listener.bind(("", port))
+        except OSError:
+            claim.close()
+            continue
+        claims.enter_context(claim)
+        ports.append(port)
     return ports

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import bridge
 import memory_limits
 import pytest
-from cluster import SlurmCluster
+from cluster import SlurmCluster, free_ports
 from PIL import Image
 
 pytestmark = pytest.mark.slurm
@@ -117,6 +118,11 @@ def test_a_job_outgrows_its_memory(cluster: SlurmCluster) -> None:
     assert ("Out Of Memory" if memory_limits.constrained() else "exceeded memory limit") in cluster.output(step)
 
 
+def test_two_clusters_that_start_at_once_have_no_port_in_common() -> None:
+    with contextlib.ExitStack() as claims, contextlib.ExitStack() as others:
+        assert not set(free_ports(300, claims)) & set(free_ports(300, others))
+
+
 def test_a_job_is_requeued_by_hand(cluster: SlurmCluster) -> None:
     job = cluster.sbatch("--wrap", SLEEP_ONCE)
     cluster.wait(job, "RUNNING")
@@ -128,7 +134,9 @@ def test_a_job_is_requeued_by_hand(cluster: SlurmCluster) -> None:
 
 
 def test_a_job_is_preempted_and_comes_back(cluster: SlurmCluster) -> None:
-    script = "trap 'echo told' USR2; echo ready; " + SLEEP_ONCE.replace("sleep 300", "{ sleep 300 & wait; wait; }")
+    # SIGTERM may come first: it lives until SIGKILL
+    sleeps = "{ (trap '' TERM; exec sleep 300) & wait; wait; wait; }"
+    script = "trap 'echo told' USR2; trap : TERM; echo ready; " + SLEEP_ONCE.replace("sleep 300", sleeps)
     low = cluster.sbatch("-w", "node2", "--exclusive", "--signal=B:USR2@60", "--open-mode=append", "--wrap", script)
     cluster.wait(low, "RUNNING")
     cluster.until_it_says(low, "ready")
