@@ -33,7 +33,7 @@ COLUMNS = ("accuracy", "updates", "final batch", "s to target")  # of those page
 WITH = {  # settings of a rule beside that of its name
     "noise_scale": ("noise_scale", "noise_scale_adascale"),
     "big_batch": ("big_batch", "big_batch_armijo", "big_batch_bb"),
-    "fixed": ("fixed_small", "fixed_large", "fixed_large_tuned x1"),
+    "fixed": ("fixed_small", "fixed_large", "fixed_large_tuned"),
 }
 
 
@@ -91,9 +91,9 @@ def measured_lines(rule: str) -> list[str]:
     lines = []
     for page, images in MEASURED.items():
         for setting in WITH.get(rule, (rule,)):
-            row = results(page)[setting]
+            [row] = [row for name, row in results(page).items() if name.partition(" ")[0] == setting]  # "tuned x2"
             numbers = " | ".join(row[column].strip() for column in COLUMNS)
-            lines.append(f"| [{images}](results/{page}) | {setting} | {numbers} |")
+            lines.append(f"| [{images}](results/{page}) | {row['rule']} | {numbers} |")
     return lines
 
 
