@@ -112,6 +112,12 @@ def small_files() -> Callable[[int], AbstractContextManager[None]]:
     return limit
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _session_folder_of_open_mpi(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Of this process's own: an mpirun that begins as another ends may miss the folder that they would share."""
+    os.environ.update({"OMPI_MCA_orte_tmpdir_base": str(tmp_path_factory.mktemp("ompi"))})
+
+
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[object]]:
     """warm(ranks): how to start Python as a fork of one that has imported everything (launch/warm/python.py).
