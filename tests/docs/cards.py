@@ -90,8 +90,8 @@ def measured_lines(rule: str) -> list[str]:
     """The lines of a table of measurements."""
     lines = []
     for page, images in MEASURED.items():
-        for setting in WITH.get(rule, (rule,)):
-            [row] = [row for name, row in results(page).items() if name.partition(" ")[0] == setting]  # "tuned x2"
+        for setting in WITH.get(rule, (rule,)):  # a page may name the factor of its rate behind it
+            [row] = [row for name, row in results(page).items() if name.partition(" ")[0] == setting]
             numbers = " | ".join(row[column].strip() for column in COLUMNS)
             lines.append(f"| [{images}](results/{page}) | {row['rule']} | {numbers} |")
     return lines
